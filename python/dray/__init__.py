@@ -1,0 +1,1 @@
+"""dray: the activity, its connections, its outputs, and an exact table copy."""

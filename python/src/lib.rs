@@ -1,0 +1,17 @@
+//! The native module `dray._native`: functions only, every public class is Python.
+//!
+//! It turns Python values into requests of the engine and back, releases the GIL around every call that may block, and
+//! carries the entry point that the worker calls after it has loaded libpython.
+
+use pyo3::prelude::*;
+
+/// `dray._native`.
+#[pymodule]
+mod _native {
+    use super::*;
+
+    #[pymodule_init]
+    fn init(_module: &Bound<'_, PyModule>) -> PyResult<()> {
+        Ok(())
+    }
+}

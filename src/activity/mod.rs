@@ -1,0 +1,1 @@
+//! What ADF handed over: activity.json, linkedServices.json, datasets.json, and the secrets in them.

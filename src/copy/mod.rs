@@ -1,0 +1,1 @@
+//! The copy engine; knows no database by name.

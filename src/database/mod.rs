@@ -1,0 +1,1 @@
+//! One folder a product: its dialect and its lanes.

@@ -1,0 +1,1 @@
+//! Finds a Python, probes it, loads it, and lays out the payload.

@@ -1,0 +1,1 @@
+//! Environment, sessions, connection strings, driver lookup, diagnostics.

@@ -1,0 +1,1 @@
+//! A zip becomes a tree on disk; which entrypoint is meant.

@@ -1,0 +1,1 @@
+//! Starts the worker, watches it, explains its end.
