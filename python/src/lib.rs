@@ -3,6 +3,8 @@
 //! It turns Python values into requests of the engine and back, releases the GIL around every call that may block, and
 //! carries the entry point that the worker calls after it has loaded libpython.
 
+mod worker_main;
+
 use pyo3::prelude::*;
 
 /// `dray._native`.
