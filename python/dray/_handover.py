@@ -66,8 +66,9 @@ class Activity:
     def __init__(self, document: dict[str, Any], parameters: Parameters) -> None:
         self.name: Optional[str] = document.get("name")
         self.extended_properties = parameters
-        self.linked_service_references: list[str] = document.get("linked_service_references", [])
-        self.dataset_references: list[str] = document.get("dataset_references", [])
+        references = document.get("reference_objects", {})
+        self.linked_service_references: list[str] = [item["name"] for item in references.get("linked_services", [])]
+        self.dataset_references: list[str] = [item["name"] for item in references.get("datasets", [])]
         self.definition: dict[str, Any] = document.get("definition", {})
 
     def __repr__(self) -> str:
@@ -118,7 +119,7 @@ class Dataset:
     def __init__(self, document: dict[str, Any]) -> None:
         self.name: str = document["name"]
         self.type: Optional[str] = document.get("type")
-        self.linked_service_name: Optional[str] = document.get("linked_service_name")
+        self.linked_service_name: Optional[str] = document.get("linked_service")
         self.properties: dict[str, Any] = document.get("type_properties", {})
         self.definition: dict[str, Any] = document.get("definition", {})
 
@@ -248,6 +249,9 @@ def _wrap_secret(value: dict[str, Any]) -> Any:
     marker = value.get("__dray__")
     if marker == "secret":
         return Secret(value["value"])
+    if marker == "object":
+        plain: dict[str, Any] = value["value"]
+        return plain
     if marker == "key_vault_secret":
         return KeyVaultSecret(value.get("store"), value.get("secret_name"), value.get("secret_version"))
     return value
@@ -269,14 +273,14 @@ def activity() -> Activity:
 @functools.lru_cache(maxsize=None)
 def linked_services() -> ByName[LinkedService]:
     """`dray.linked_services`."""
-    items = [LinkedService(item) for item in document().get("linked_services", [])]
+    items = [LinkedService(item) for item in document().get("linked_services", []) if item["name"] is not None]
     return ByName("linked service", {item.name: item for item in items})
 
 
 @functools.lru_cache(maxsize=None)
 def datasets() -> ByName[Dataset]:
     """`dray.datasets`."""
-    items = [Dataset(item) for item in document().get("datasets", [])]
+    items = [Dataset(item) for item in document().get("datasets", []) if item["name"] is not None]
     return ByName("dataset", {item.name: item for item in items})
 
 

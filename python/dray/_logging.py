@@ -19,8 +19,8 @@ _STANDARD_ATTRIBUTES = frozenset(
 )
 
 
-def install(level: str) -> None:
-    """Routes `warnings` now, and `logging` now or as soon as it is imported; `level` is the run's log level."""
+def install(level: int) -> None:
+    """Routes `warnings` now, and `logging` now or as soon as it is imported; `level` is the root logger's, a number."""
     import warnings
 
     warnings.showwarning = _show_warning  # type: ignore[assignment]
@@ -34,7 +34,7 @@ def install(level: str) -> None:
 class _LoggingFinder:
     """Waits on `sys.meta_path` for the import of `logging`, configures it, and is gone."""
 
-    def __init__(self, level: str) -> None:
+    def __init__(self, level: int) -> None:
         self._level = level
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
@@ -57,7 +57,7 @@ class _LoggingFinder:
         return spec
 
 
-def _configure(logging: Any, level: str) -> None:
+def _configure(logging: Any, level: int) -> None:
     class RunHandler(logging.Handler):  # type: ignore[misc]
         """Writes each record to the log of the run."""
 
@@ -71,7 +71,7 @@ def _configure(logging: Any, level: str) -> None:
 
     root = logging.getLogger()
     root.addHandler(RunHandler())
-    root.setLevel({"trace": 1, "debug": 10, "info": 20, "warn": 30, "warning": 30, "error": 40}.get(level, 20))
+    root.setLevel(level)
 
 
 def _emit(record: Any, handler: Any) -> None:
@@ -90,7 +90,7 @@ def _emit(record: Any, handler: Any) -> None:
         import json
 
         fields = json.dumps(extra, default=str, skipkeys=True)
-    _native.log(record.levelname, record.levelno, record.name, record.getMessage(), "log", fields, exception)
+    _native.log(record.levelno, record.name, record.getMessage(), "", fields, exception)
 
 
 def _show_warning(
@@ -104,4 +104,4 @@ def _show_warning(
     import json
 
     fields = json.dumps({"category": category.__name__, "file": filename, "line": lineno})
-    _native.log("WARNING", 30, "py.warnings", str(message), "python.warning", fields, None)
+    _native.log(30, "py.warnings", str(message), "python.warning", fields, None)

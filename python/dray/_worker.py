@@ -45,7 +45,7 @@ def _read_arguments(folder: str) -> list[str]:
     return [os.fsdecode(argument) for argument in content.split(b"\0")[:-1]]
 
 
-def _prepare_process(folder: str, log_level: str) -> None:
+def _prepare_process(folder: str, log_level: int) -> None:
     import faulthandler
 
     from . import _logging, _signals
@@ -182,7 +182,7 @@ class _Worker:
             outputs.update(result)
         elif result is not None:
             _native.log(
-                "WARNING", 30, "dray", f"the entrypoint returned a {type(result).__name__}, which is no mapping: ignored",
+                30, "dray", f"the entrypoint returned a {type(result).__name__}, which is no mapping: ignored",
                 "entrypoint.result_ignored", None, None,
             )  # fmt: skip
 
@@ -197,8 +197,8 @@ class _Worker:
     def _enter(self, phase: str) -> None:
         self._phase = phase
         if os.getpid() == _MAIN_PROCESS:
-            _run.append(f'{{"event":"phase","phase":"{phase}"}}\n'.encode())
             _native.set_phase(phase)
+            _run.append(f'{{"event":"phase","phase":"{phase}"}}\n'.encode())
 
     def _record_exit(self, error: SystemExit) -> None:
         from . import _failure
@@ -215,9 +215,7 @@ class _Worker:
 
         failed = _failure.describe(error, self._phase)
         _run.record(failed)
-        _native.log(
-            "ERROR", 40, "dray", f"{failed['type']}: {failed['message']}", failed["code"], None, failed["traceback"]
-        )
+        _native.log(40, "dray", f"{failed['type']}: {failed['message']}", failed["code"], None, failed["traceback"])
         if sys.excepthook is not sys.__excepthook__:
             sys.excepthook(type(error), error, _failure.trimmed(error.__traceback__))
         raise SystemExit(failed["exit_code"])

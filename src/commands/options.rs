@@ -11,7 +11,7 @@ use clap::Args;
 
 use crate::failure::{ExitCode, Failing};
 use crate::project::{Limits, Manifest};
-use crate::telemetry;
+use crate::telemetry::{LevelSpec, LogFormat};
 
 /// How long the script may go on after it was told to stop, unless `--grace` says otherwise.
 const DEFAULT_GRACE: Duration = Duration::from_secs(30);
@@ -48,7 +48,7 @@ pub struct RunArguments {
     #[arg(long)]
     pub args_from_activity: bool,
 
-    /// trace, debug, info, warn or error [default: info]
+    /// debug, info, warning or error; with a logger's name: etl.load=debug,info [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<OsString>,
 
@@ -104,6 +104,20 @@ impl Failing for OptionError {
     }
 }
 
+/// How the run logs, as the worker is told it too.
+pub struct LogOptions {
+    /// A level, or several with targets, as `--log-level` takes it.
+    pub level: String,
+    /// `auto`, `json` or `text`.
+    pub format: String,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        LogOptions { level: "info".to_owned(), format: "auto".to_owned() }
+    }
+}
+
 /// Finds the value of one option after the other.
 pub struct Options<'a> {
     environment: &'a dyn Fn(&str) -> Option<OsString>,
@@ -148,16 +162,19 @@ impl<'a> Options<'a> {
         Ok(self.parsed("grace", flag, wanted, |text| humantime::parse_duration(text).ok())?.unwrap_or(DEFAULT_GRACE))
     }
 
-    /// The level and format of the log.
+    /// The level and format of the log, as text that has been checked.
     ///
     /// # Errors
     /// No such level or format.
-    pub fn log(&self, arguments: &RunArguments) -> Result<telemetry::Settings, OptionError> {
-        let level = self.parsed("log-level", arguments.log_level.as_ref(), "`trace`, `debug`, `info`, `warn` or `error`", |text| {
-            text.parse().ok()
+    pub fn log(&self, arguments: &RunArguments) -> Result<LogOptions, OptionError> {
+        let level = self.parsed("log-level", arguments.log_level.as_ref(), "a log level such as `info`", |text| {
+            text.parse::<LevelSpec>().ok().map(|_| text.to_owned())
         })?;
-        let format = self.parsed("log-format", arguments.log_format.as_ref(), "`auto`, `json` or `text`", |text| text.parse().ok())?;
-        Ok(telemetry::Settings { level: level.unwrap_or_default(), format: format.unwrap_or_default() })
+        let format = self.parsed("log-format", arguments.log_format.as_ref(), "`auto`, `json` or `text`", |text| {
+            text.parse::<LogFormat>().ok().map(|_| text.to_owned())
+        })?;
+        let default = LogOptions::default();
+        Ok(LogOptions { level: level.unwrap_or(default.level), format: format.unwrap_or(default.format) })
     }
 
     /// How large a zip may be.
@@ -214,12 +231,29 @@ impl<'a> Options<'a> {
         if let Some(value) = self.variable(&variable_of(name)) {
             return Some((Source::Environment, value));
         }
-        Some((Source::Manifest, self.manifest?.option(name)?.into()))
+        Some((Source::Manifest, option_of(self.manifest?, name)?.into()))
     }
 
     /// An empty variable counts as unset, as everywhere in a shell.
     fn variable(&self, name: &str) -> Option<OsString> {
         (self.environment)(name).filter(|value| value != OsStr::new(""))
+    }
+}
+
+/// The text of an option in `[tool.dray]`, whose reader has checked its type.
+fn option_of(manifest: &Manifest, name: &str) -> Option<String> {
+    match name {
+        "timeout" => manifest.timeout.clone(),
+        "grace" => manifest.grace.clone(),
+        "python" => manifest.python.clone(),
+        "log-level" => manifest.log_level.clone(),
+        "log-format" => manifest.log_format.clone(),
+        "no-summary" => manifest.no_summary.map(|value| value.to_string()),
+        "args-from-activity" => manifest.args_from_activity.map(|value| value.to_string()),
+        "max-unpacked-bytes" => manifest.max_unpacked_bytes.map(|value| value.to_string()),
+        "max-members" => manifest.max_members.map(|value| value.to_string()),
+        "max-ratio" => manifest.max_ratio.map(|value| value.to_string()),
+        _ => None,
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::error::ProjectError;
 use super::manifest::Manifest;
 use super::nearest::nearest_paths;
@@ -22,7 +24,8 @@ pub enum EntryArgument {
 }
 
 /// What the worker is to run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Entrypoint {
     /// As `python path` would.
     File {

@@ -5,11 +5,12 @@
 #![allow(unsafe_code)]
 
 use std::io::{Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::resource::{UsageWho, getrusage};
@@ -50,10 +51,14 @@ pub enum Report {
 
 /// Turns this process into the keeper and runs `worker` in a child of it. Does not return.
 ///
-/// This process must have one thread, and `supervisor` must be the only copy of its end of the socket.
+/// This process must have one thread. `socket` is the number of the descriptor that the supervisor left open for it.
 /// `own_group` puts the worker into a process group of its own, out of reach of signals that are meant for the
 /// supervisor's group; without it (standard input is a terminal) the worker may read from the terminal.
-pub fn keep(mut supervisor: UnixStream, own_group: bool, worker: impl FnOnce() -> i32) -> ! {
+pub fn keep(socket: RawFd, own_group: bool, worker: impl FnOnce() -> i32) -> ! {
+    // SAFETY: the supervisor opened it for this process and told its number; nothing else here uses it.
+    let mut supervisor = unsafe { UnixStream::from_raw_fd(socket) };
+    // It came through exec, and goes no further.
+    let _ = fcntl(supervisor.as_fd(), FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
     let reason = match start(own_group, worker, &supervisor) {
         Ok((worker, children)) => {
             watch(&mut supervisor, worker, &children);
@@ -91,7 +96,7 @@ fn start(
             }
             // Nobody may keep the socket open but the keeper, or its end would not be seen.
             // SAFETY: the descriptor is open, and this process does not use `supervisor` any more.
-            unsafe { libc::close(std::os::fd::AsRawFd::as_raw_fd(supervisor)) };
+            unsafe { libc::close(supervisor.as_raw_fd()) };
             let _ = prctl::set_pdeathsig(Signal::SIGKILL);
             if getppid() != keeper {
                 std::process::exit(1);

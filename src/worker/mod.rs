@@ -16,9 +16,9 @@ mod run_folder;
 mod signals;
 mod watch;
 
-pub use explain::{WorkerEnd, explain};
+pub use explain::{Observed, WorkerEnd, explain};
 pub use keeper::keep;
 pub use memory::{MemoryLimit, OomKills, memory_limit};
-pub use run_folder::{RunFolder, RunSpec};
+pub use run_folder::{RunFolder, RunSpec, read_spec, record_error};
 pub use signals::{StopSignal, Stops};
 pub use watch::{Ended, Launch, Status, Stop, WorkerError, watch};

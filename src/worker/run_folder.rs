@@ -6,7 +6,7 @@
 //! folder of a running task from a leftover: leftovers go when the next run starts, and are never mixed in.
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -14,26 +14,38 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
+use crate::failure::Failure;
+use crate::interpreter::path_text;
+
 /// Name of the folder, in the task folder, that all run folders stand in.
 pub const PARENT: &str = ".dray";
 
 const LOCK: &str = "lock";
+const EVENTS: &str = "events.jsonl";
 
 /// What the worker is to do; `run.json`, read by the worker and by every Python that imports `dray` below it.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct RunSpec {
     /// Where activity.json and its companions are, and where outputs.json goes.
+    #[serde(with = "path_text")]
     pub task_folder: PathBuf,
     /// The script's working directory and the root of its project.
+    #[serde(with = "path_text")]
     pub working_folder: PathBuf,
     /// The folder on `sys.path` that holds the package `dray`.
+    #[serde(with = "path_text")]
     pub payload: PathBuf,
+    /// The native module in it, which the worker loads before Python imports it.
+    #[serde(with = "path_text")]
+    pub native_module: PathBuf,
     /// The interpreter to run, as `interpreter` chose it.
     pub interpreter: crate::interpreter::Interpreter,
     /// What to run.
     pub entrypoint: crate::project::Entrypoint,
-    /// The settings of the log, resolved.
-    pub log: crate::telemetry::Settings,
+    /// `--log-level` as it holds for this run.
+    pub log_level: String,
+    /// `--log-format` as it holds for this run.
+    pub log_format: String,
 }
 
 /// A run folder, locked.
@@ -81,7 +93,7 @@ impl RunFolder {
 
     /// What the worker appends its events to.
     pub fn events(&self) -> PathBuf {
-        self.path.join("events.jsonl")
+        self.path.join(EVENTS)
     }
 
     /// What Python's faulthandler wrote, if the worker crashed.
@@ -94,7 +106,7 @@ impl RunFolder {
     /// Writes what the worker reads: the spec, and the script's arguments byte for byte, each ended by a NUL.
     ///
     /// # Errors
-    /// The disk is full, or a path in `spec` is not UTF-8.
+    /// The run folder cannot be written.
     pub fn write_spec(&self, spec: &RunSpec, arguments: &[OsString]) -> io::Result<()> {
         fs_err::write(self.path.join("run.json"), serde_json::to_vec(spec)?)?;
         let mut argv = Vec::new();
@@ -125,6 +137,20 @@ impl RunFolder {
 pub fn read_spec(run_folder: &Path) -> io::Result<RunSpec> {
     let text = fs_err::read(run_folder.join("run.json"))?;
     Ok(serde_json::from_slice(&text)?)
+}
+
+/// Leaves an error for the supervisor, as the Python side of the worker does: an event in `events.jsonl`.
+pub fn record_error(run_folder: &Path, failure: &Failure) {
+    let event = serde_json::json!({
+        "event": "error", "code": failure.code, "message": failure.sentence(), "exit_code": failure.exit_code.number(),
+    });
+    let written = fs_err::File::options()
+        .append(true)
+        .open(run_folder.join(EVENTS))
+        .and_then(|mut events| events.write_all(format!("{event}\n").as_bytes()));
+    if let Err(error) = written {
+        tracing::error!(event = "worker.event_lost", "{error}");
+    }
 }
 
 fn lock(path: &Path, how: FlockArg) -> io::Result<Flock<fs_err::File>> {
