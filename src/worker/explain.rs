@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::memory::MemoryLimit;
 use super::watch::{Ended, Status, Stop};
 use crate::failure::ExitCode;
-use crate::outputs::{Events, RunError};
+use crate::outputs::{ErrorReport, Events};
 
 /// The verdict on a run whose worker was started.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,7 +15,7 @@ pub struct WorkerEnd {
     /// What `dray` exits with.
     pub exit_code: u8,
     /// What failed; none for exit code 0.
-    pub error: Option<RunError>,
+    pub error: Option<ErrorReport>,
 }
 
 /// What is known beside the end itself.
@@ -51,9 +51,12 @@ pub fn explain(ended: &Ended, observed: &Observed) -> WorkerEnd {
         return failed(byte(code_of(ended.status)), "run.stopped", message, observed);
     }
     match ended.status {
-        Status::Exited(0) => match &observed.events.error {
+        Status::Exited(0) => match observed.events.errors.first() {
             // The outputs turned out to be bad after the script had ended.
-            Some(error) => WorkerEnd { exit_code: error.exit_code.unwrap_or(1), error: Some(error.clone()) },
+            Some(error) => WorkerEnd {
+                exit_code: byte(error.exit_code.unwrap_or(1)),
+                error: Some(ErrorReport::from_event(error)),
+            },
             None => WorkerEnd { exit_code: 0, error: None },
         },
         Status::Exited(code) => exited(code, observed),
@@ -67,8 +70,8 @@ pub fn explain(ended: &Ended, observed: &Observed) -> WorkerEnd {
 
 fn exited(code: i32, observed: &Observed) -> WorkerEnd {
     let entrypoint = observed.entrypoint;
-    if let Some(error) = &observed.events.error {
-        return WorkerEnd { exit_code: byte(code), error: Some(error.clone()) };
+    if let Some(error) = observed.events.errors.first() {
+        return WorkerEnd { exit_code: byte(code), error: Some(ErrorReport::from_event(error)) };
     }
     let Some(exit) = &observed.events.exit else {
         let message = format!(
@@ -120,8 +123,8 @@ fn innermost_frame(fault: &str) -> Option<String> {
 }
 
 fn failed(exit_code: u8, code: &str, message: String, observed: &Observed) -> WorkerEnd {
-    let phase = observed.events.phase.clone();
-    WorkerEnd { exit_code, error: Some(RunError { code: code.to_owned(), message, phase, ..RunError::default() }) }
+    let phase = observed.events.last_phase.clone();
+    WorkerEnd { exit_code, error: Some(ErrorReport { code: code.to_owned(), message, phase, ..ErrorReport::default() }) }
 }
 
 fn killed(ended: &Ended, observed: &Observed) -> String {

@@ -2,7 +2,11 @@
 //! everything at once, and no code of it ever runs inside a signal handler.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
@@ -38,6 +42,31 @@ impl Stops {
         let information = self.descriptor.read_signal().ok().flatten()?;
         let signal = Signal::try_from(i32::try_from(information.ssi_signo).ok()?).ok()?;
         Some(StopSignal { signal, from_terminal: information.ssi_code == libc::SI_KERNEL })
+    }
+}
+
+impl Stops {
+    /// Does `work`, whose flag is set once a signal has come; the signal is still there for [`Stops::next`].
+    ///
+    /// # Errors
+    /// No descriptor is left for the thread that waits for signals meanwhile.
+    pub fn cancelling<T>(&self, work: impl FnOnce(&AtomicBool) -> T) -> std::io::Result<T> {
+        let cancel = AtomicBool::new(false);
+        // Its end wakes the waiting thread at once: a run's start must not wait for a poll's time to pass.
+        let (working, waiting) = UnixStream::pair()?;
+        Ok(std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let waiting = waiting;
+                let mut events =
+                    [PollFd::new(self.as_fd(), PollFlags::POLLIN), PollFd::new(waiting.as_fd(), PollFlags::POLLIN)];
+                while poll(&mut events, PollTimeout::NONE) == Err(Errno::EINTR) {}
+                let has_come = events[0].revents().is_some_and(|events| !events.is_empty());
+                cancel.store(has_come, Ordering::Relaxed);
+            });
+            let result = work(&cancel);
+            drop(working);
+            result
+        }))
     }
 }
 
