@@ -103,15 +103,37 @@ fn enclosed_end(text: &str, closing: char) -> (usize, bool) {
     (text.len(), false)
 }
 
-/// `value` as it has to stand behind `keyword=`: in braces, closing ones doubled, if it holds any character that the
-/// ODBC reference reserves, or blanks at an end; else unchanged, for drivers that take braces as part of the value.
-pub fn escaped(value: &str) -> Cow<'_, str> {
-    let reserved = value.contains(['[', ']', '{', '}', '(', ')', ',', ';', '?', '*', '=', '!', '@']);
-    if reserved || value.trim() != value || value.starts_with(['"', '\'']) {
-        Cow::Owned(format!("{{{}}}", value.replace('}', "}}")))
+/// A password as it has to stand behind `PWD=`: in braces, closing ones doubled, if it holds any character that the ODBC
+/// reference reserves, or blanks at an end; else unchanged.
+///
+/// `%` and `+` count as reserved because psqlodbc 13.02 decodes a bare password like a URL (`a+b` arrives as `a b`) and
+/// takes one in braces as it stands. Tried with psqlodbc 13.02 and MariaDB Connector/ODBC 3.1.15 on real servers; the
+/// latter fails on blanks at an end in either form.
+pub fn escaped_password(password: &str) -> Cow<'_, str> {
+    let is_reserved = password.contains([
+        '[', ']', '{', '}', '(', ')', ',', ';', '?', '*', '=', '!', '@', '%', '+',
+    ]);
+    if is_reserved || password.trim() != password || password.starts_with(['"', '\'']) {
+        in_braces(password)
     } else {
-        Cow::Borrowed(value)
+        Cow::Borrowed(password)
     }
+}
+
+/// A user name as it has to stand behind `UID=`: in braces only if it would end early or not start where it should.
+///
+/// psqlodbc 13.02 takes the braces around a user name as a part of it, so `user@server` must not get any; there, a name
+/// with a semicolon cannot be written at all.
+pub fn escaped_user(user: &str) -> Cow<'_, str> {
+    if user.contains(';') || user.starts_with(['{', '"', '\'']) || user.trim() != user {
+        in_braces(user)
+    } else {
+        Cow::Borrowed(user)
+    }
+}
+
+fn in_braces(value: &str) -> Cow<'_, str> {
+    Cow::Owned(format!("{{{}}}", value.replace('}', "}}")))
 }
 
 /// The connection string of a linked service; see [`super::Handover::connection_string`].
@@ -182,10 +204,11 @@ impl OdbcService<'_> {
             .map(|attribute| attribute.range.clone())
             .collect();
         let mut text = without(&given, &replaced);
-        for (keyword, value) in [("UID", user), ("PWD", password)] {
-            if let Some(value) = value {
-                append(&mut text, &format!("{keyword}={}", escaped(&value)));
-            }
+        if let Some(user) = user {
+            append(&mut text, &format!("UID={}", escaped_user(&user)));
+        }
+        if let Some(password) = password {
+            append(&mut text, &format!("PWD={}", escaped_password(&password)));
         }
         if let Some(credential) = credential {
             append(&mut text, credential.trim());
@@ -344,7 +367,7 @@ mod tests {
         assert!(values.len() > 37_000);
         for value in values {
             for quotes in [false, true] {
-                let text = format!("UID={};PWD={};End=1", escaped(&value), escaped(&value));
+                let text = format!("UID={};PWD={};End=1", escaped_user(&value), escaped_password(&value));
                 assert_eq!(
                     pairs(&text, quotes),
                     [pair("UID", &value), pair("PWD", &value), pair("End", "1")],
@@ -355,7 +378,19 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_value_gets_no_braces() {
-        assert_eq!(escaped("p-w_1.é#$%"), "p-w_1.é#$%");
+    fn a_plain_password_gets_no_braces() {
+        assert_eq!(escaped_password("p-w_1.é#$&"), "p-w_1.é#$&");
+    }
+
+    #[test]
+    fn psqlodbc_is_kept_from_decoding_a_password_like_a_url() {
+        assert_eq!(escaped_password("a+b"), "{a+b}");
+        assert_eq!(escaped_password("a%20b"), "{a%20b}");
+    }
+
+    #[test]
+    fn a_user_of_a_server_gets_no_braces_which_psqlodbc_would_keep() {
+        assert_eq!(escaped_user("user@server"), "user@server");
+        assert_eq!(escaped_user("DOM\\u}"), "DOM\\u}");
     }
 }

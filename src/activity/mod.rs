@@ -320,6 +320,9 @@ fn resources(file: JsonFile) -> Result<Vec<Resource>, ActivityError> {
     Ok(resources)
 }
 
+/// An object and where it stands.
+type PlacedObject<'a, 'v> = (Place<'a>, &'v Map<String, Value>);
+
 /// A value's place in a file, for errors.
 struct Place<'a> {
     file: &'a JsonFile,
@@ -338,7 +341,7 @@ impl<'a> Place<'a> {
         &self,
         parent: &'v Map<String, Value>,
         key: &str,
-    ) -> Result<Option<(Place<'a>, &'v Map<String, Value>)>, ActivityError> {
+    ) -> Result<Option<PlacedObject<'a, 'v>>, ActivityError> {
         let Some(key) = exact_key(parent, key) else {
             return Ok(None);
         };

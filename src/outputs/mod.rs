@@ -24,7 +24,6 @@ pub use error::OutputsError;
 pub use events::{ErrorEvent, Events};
 pub use summary::{ErrorReport, Status, Summary};
 
-use crate::failure::Failure;
 use crate::json_file::JsonFile;
 use crate::telemetry::Redactor;
 
@@ -139,21 +138,13 @@ pub fn settle(settlement: &Settlement<'_>) -> Result<Settled, OutputsError> {
         remove_stale(settlement.task_folder)?;
         return Err(refused);
     };
-    let failure = Failure::from(refused);
-    let mut members = summary::to_json(summary, Some(&failure), settlement.redactor);
+    let mut members = summary::to_json(summary, Some(&refused), settlement.redactor);
     let mut bytes = serialize(&with_summary(Map::new(), &members));
     if bytes.len() > MAX_BYTES && summary::leave_out_copies(&mut members) {
         bytes = serialize(&with_summary(Map::new(), &members));
     }
     write(settlement.task_folder, &bytes)?;
-    // The error went into the failure for its texts; this takes it out again.
-    Err(failure
-        .error
-        .downcast::<OutputsError>()
-        .unwrap_or_else(|error| OutputsError::NotWritten {
-            path: settlement.task_folder.join(FILE_NAME),
-            source: std::io::Error::other(error.to_string()),
-        }))
+    Err(refused)
 }
 
 /// What the script wrote into files of its own, joined.

@@ -16,10 +16,13 @@
 //!
 //! Strings are masked here, before they are cut: a secret that is cut in two would not be recognised any more.
 
+use std::error::Error;
+
 use serde_json::{Map, Value, json};
 
+use super::error::OutputsError;
 use super::events::ErrorEvent;
-use crate::failure::Failure;
+use crate::failure::{Failing, Failure};
 use crate::telemetry::Redactor;
 
 /// Longest traceback in outputs.json, in bytes of UTF-8; the middle of a longer one is left out.
@@ -110,6 +113,16 @@ impl ErrorReport {
         }
     }
 
+    fn from_outputs_error(error: &OutputsError) -> Self {
+        let causes = std::iter::successors(error.source(), |&cause| cause.source());
+        ErrorReport {
+            code: error.code().to_owned(),
+            message: causes.fold(error.to_string(), |chain, cause| format!("{chain}: {cause}")),
+            hint: error.hint(),
+            ..ErrorReport::default()
+        }
+    }
+
     fn to_json(&self, redactor: &Redactor) -> Value {
         let mut members = Map::new();
         let mut set = |key: &str, value: Option<&str>, max_bytes: usize| {
@@ -136,16 +149,20 @@ impl ErrorReport {
 
 /// The object for outputs.json. `outputs_error` is what was wrong with the outputs themselves; it becomes the error of a
 /// run that had none, and a remark beside the error of one that had failed already.
-pub(super) fn to_json(summary: &Summary, outputs_error: Option<&Failure>, redactor: &Redactor) -> Map<String, Value> {
+pub(super) fn to_json(
+    summary: &Summary,
+    outputs_error: Option<&OutputsError>,
+    redactor: &Redactor,
+) -> Map<String, Value> {
     let mut status = summary.status;
     let mut exit_code = summary.exit_code;
     let mut error = summary.error.as_ref().map(|error| error.to_json(redactor));
     let mut remark = None;
-    if let Some(failure) = outputs_error {
-        let report = ErrorReport::from_failure(failure, "finishing").to_json(redactor);
+    if let Some(refused) = outputs_error {
+        let report = ErrorReport::from_outputs_error(refused).to_json(redactor);
         if status == Status::Succeeded {
             status = Status::Failed;
-            exit_code = i32::from(failure.exit_code.number());
+            exit_code = i32::from(refused.exit_code().number());
             error = Some(report);
         } else {
             remark = Some(report);

@@ -6,7 +6,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
-use crate::failure::Failing;
+use crate::failure::{Failing, Failure};
 
 /// A task folder with a working folder of its own in it.
 struct Task {
