@@ -7,14 +7,15 @@ mod options;
 mod run;
 mod worker;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode as ProcessExitCode;
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::failure::ExitCode;
+use crate::interpreter::Payload;
 use options::RunArguments;
 
 /// The hidden command that this executable starts itself with, as keeper and worker.
@@ -62,12 +63,17 @@ pub fn main() -> ProcessExitCode {
 
 /// The command line's definition, with the version that is only known at run time (the payload may be appended).
 fn command_line() -> clap::Command {
-    let version = format!("{} ({})\npayload: {}", env!("CARGO_PKG_VERSION"), TARGET, crate::interpreter::payload::describe());
+    let version = format!("{} ({})\npayload: {}", env!("CARGO_PKG_VERSION"), TARGET, describe_payload());
     Cli::command().version(version)
 }
 
+/// A missing payload is no reason to keep the version back; running a project says what is wrong with it.
+fn describe_payload() -> String {
+    Payload::locate().and_then(|payload| payload.describe()).unwrap_or_else(|error| format!("none: {error}"))
+}
+
 /// The platform this executable was built for.
-const TARGET: &str = concat!(env!("DRAY_TARGET"));
+const TARGET: &str = env!("DRAY_TARGET");
 
 /// Everything behind PROJECT belongs to the script, byte for byte: clap never sees it.
 ///
@@ -76,7 +82,7 @@ fn split_at_project(arguments: Vec<OsString>) -> (Vec<OsString>, Vec<OsString>) 
     if arguments.get(1).is_none_or(|command| command != "run") {
         return (arguments, Vec::new());
     }
-    let definition = RunArguments::command();
+    let definition = RunArguments::augment_args(clap::Command::new("run"));
     let takes_value = |name: &str| {
         definition.get_arguments().any(|known| known.get_long() == Some(name) && known.get_action().takes_values())
     };

@@ -51,7 +51,7 @@ pub struct RunSpec {
 /// A run folder, locked.
 pub struct RunFolder {
     path: PathBuf,
-    _lock: Flock<fs_err::File>,
+    _lock: Flock<std::fs::File>,
 }
 
 impl RunFolder {
@@ -153,9 +153,9 @@ pub fn record_error(run_folder: &Path, failure: &Failure) {
     }
 }
 
-fn lock(path: &Path, how: FlockArg) -> io::Result<Flock<fs_err::File>> {
+fn lock(path: &Path, how: FlockArg) -> io::Result<Flock<std::fs::File>> {
     let file = fs_err::File::options().create(true).append(true).open(path)?;
-    Flock::lock(file, how).map_err(|(_, errno)| {
+    Flock::lock(file.into_file(), how).map_err(|(_, errno)| {
         io::Error::new(io::Error::from(errno).kind(), format!("failed to lock file `{}`: {errno}", path.display()))
     })
 }
