@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
-from typing import List, Sequence
+from collections.abc import Sequence
 
 from steps import StepFailed, Steps
 
@@ -40,10 +40,12 @@ def require(steps: Steps, packages: Sequence[str]) -> None:
         raise StepFailed(f"apt-get reported success, yet these packages are missing: {' '.join(still)}")
 
 
-def missing(packages: Sequence[str]) -> List[str]:
+def missing(packages: Sequence[str]) -> list[str]:
     """Those of `packages` that dpkg does not list as installed."""
     if shutil.which("dpkg-query") is None or shutil.which("apt-get") is None:
-        raise StepFailed(f"this machine is neither Debian nor Ubuntu; what is needed goes there by these names: {' '.join(packages)}")
+        raise StepFailed(
+            f"this machine is neither Debian nor Ubuntu; what is needed goes there by these names: {' '.join(packages)}"
+        )
     listed = subprocess.run(
         ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n", *packages],
         stdout=subprocess.PIPE,
@@ -61,15 +63,20 @@ def may_use_sudo() -> bool:
         return False
     if sys.stdin is not None and sys.stdin.isatty():
         return True
-    return subprocess.run(["sudo", "-n", "true"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode == 0
+    return (
+        subprocess.run(
+            ["sudo", "-n", "true"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False
+        ).returncode
+        == 0
+    )
 
 
-def for_compiling() -> List[str]:
+def for_compiling() -> list[str]:
     """Packages without which Rust cannot link, and the C parts of some crates cannot be compiled."""
     return [] if shutil.which("cc") else ["gcc", "libc6-dev"]
 
 
-def for_virtual_environments() -> List[str]:
+def for_virtual_environments() -> list[str]:
     """Debian's own Python lacks ensurepip, and so virtual environments, until this package is there."""
     probe = subprocess.run([sys.executable, "-c", "import ensurepip, venv"], stderr=subprocess.DEVNULL, check=False)
     return [] if probe.returncode == 0 else ["python3-venv"]
@@ -78,4 +85,6 @@ def for_virtual_environments() -> List[str]:
 def require_cargo() -> None:
     """Refuse to go on without a Rust toolchain, which is not installed for the user."""
     if shutil.which("cargo") is None:
-        raise StepFailed("`cargo` is not on PATH nor in ~/.cargo/bin; a Rust toolchain, 1.88 or newer, is needed (see https://rustup.rs)")
+        raise StepFailed(
+            "`cargo` is not on PATH nor in ~/.cargo/bin; a Rust toolchain, 1.88 or newer, is needed (see https://rustup.rs)"
+        )

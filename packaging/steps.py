@@ -1,4 +1,4 @@
-"""Runs the steps of a command (`make test`, `make lint`, `make demo`): one line a step on the terminal, the rest in logs.
+"""Runs the steps of a command (`make test`, `make lint`, `make demo`): a line each on the terminal, the rest in logs.
 
 Knows nothing of what the steps do. Standard library only, Python 3.9 and up: it runs before anything is installed.
 """
@@ -10,9 +10,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Dict, List, NoReturn, Optional, Sequence
+from typing import NoReturn, Optional
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "target"
@@ -20,6 +22,14 @@ TARGET = ROOT / "target"
 
 class StepFailed(Exception):
     """A step ended badly. The text says what failed and what the reader can do; it may have several lines."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """How a step ended, and where its streams are."""
+
+    log: Path
+    exit_code: int
 
 
 class Steps:
@@ -38,11 +48,11 @@ class Steps:
         command: Sequence[str],
         *,
         cwd: Path = ROOT,
-        env: Optional[Dict[str, str]] = None,
+        env: Optional[dict[str, str]] = None,
         own_group: bool = True,
         check: bool = True,
-    ) -> Path:
-        """Run `command` with both streams in a log file; the path of that file is returned.
+    ) -> Step:
+        """Run `command` with both streams in a log file.
 
         With `own_group` the command and its children form a process group that is killed if this process is told to
         stop; without it they may ask for a password on the terminal. With `check`, an exit code other than 0 raises
@@ -74,7 +84,7 @@ class Steps:
         print(f"{'ok' if exit_code == 0 else 'FAILED':>6}{seconds:8.1f} s", flush=True)
         if check and exit_code != 0:
             raise StepFailed(f"{title}: exit code {exit_code}; {tail(log)}")
-        return log
+        return Step(log, exit_code)
 
 
 def tail(log: Path, lines: int = 30) -> str:
@@ -105,11 +115,13 @@ def stop_on_signals() -> None:
 
 def require_python() -> None:
     """Refuse a Python below 3.9, which the rest of the machinery could not even parse well."""
-    if sys.version_info < (3, 9):
+    if sys.version_info < (3, 9):  # noqa: UP036  not everybody's python3 is that new
         version = ".".join(str(part) for part in sys.version_info[:3])
-        raise StepFailed(f"Python 3.9 or newer is needed, `{sys.executable}` is {version}; name another: make PYTHON=...")
+        raise StepFailed(
+            f"Python 3.9 or newer is needed, `{sys.executable}` is {version}; name another: make PYTHON=..."
+        )
 
 
-def unique(items: Sequence[str]) -> List[str]:
+def unique(items: Sequence[str]) -> list[str]:
     """`items` without repeats, in their order."""
     return list(dict.fromkeys(items))

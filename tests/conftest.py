@@ -12,9 +12,10 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Mapping, Optional, Protocol, Union
+from typing import Any, Callable, Optional, Protocol, Union
 
 import pytest
 
@@ -55,7 +56,7 @@ class Dray(Protocol):
         *args: Union[str, bytes, Path],
         cwd: Optional[Path] = None,
         env: Optional[Mapping[str, str]] = None,
-        input: Optional[str] = None,
+        input: Optional[str] = None,  # noqa: A002  the name that subprocess has for it
         timeout: float = 60,
     ) -> subprocess.CompletedProcess[str]: ...
 
@@ -94,8 +95,8 @@ def dray(executable: Path, clean_environment: Mapping[str, str], tmp_path: Path)
 
 @pytest.fixture
 def start(executable: Path, clean_environment: Mapping[str, str], tmp_path: Path) -> Any:
-    """`start(*args, cwd=None, env=None)` starts the executable and gives the `Popen` with text pipes; what still runs at
-    the end of the test is killed.
+    """`start(*args, cwd=None, env=None)` starts the executable and gives the `Popen` with text pipes; what still runs
+    at the end of the test is killed.
     """
     started: list[subprocess.Popen[str]] = []
 
@@ -240,7 +241,9 @@ def interpreters() -> list[Path]:
     if on_path and "shims" not in on_path and not on_path.startswith(sys.prefix):
         candidates.append(Path(on_path))
     found: dict[str, Path] = {}
-    probe = "import sys, platform; print(int(platform.python_implementation() == 'CPython' and sys.version_info >= (3, 9)))"
+    probe = (
+        "import sys, platform; print(int(platform.python_implementation() == 'CPython' and sys.version_info >= (3, 9)))"
+    )
     for candidate in candidates:
         if not candidate.is_file():
             continue

@@ -1,4 +1,4 @@
-"""`make lint`: formatting, clippy, ruff, and the types of the Python package. Standard library only, Python 3.9 and up."""
+"""`make lint`: formatting, clippy, ruff, the types of the Python package. Standard library only, Python 3.9 and up."""
 
 from __future__ import annotations
 
@@ -29,7 +29,15 @@ def main() -> int:
         return 1
     ruff = [str(python), "-m", "ruff"]
     cache = ["--cache-dir", str(TARGET / "ruff-cache")]
-    mypy = [str(python), "-m", "mypy", "--config-file", "python/pyproject.toml", "--cache-dir", str(TARGET / "mypy-cache")]
+    mypy = [
+        str(python),
+        "-m",
+        "mypy",
+        "--config-file",
+        "python/pyproject.toml",
+        "--cache-dir",
+        str(TARGET / "mypy-cache"),
+    ]
     checks = {
         "cargo fmt": ["cargo", "fmt", "--all", "--check"],
         "cargo clippy": ["cargo", "clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"],

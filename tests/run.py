@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 import xml.etree.ElementTree
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ sys.path.insert(0, str(ROOT / "packaging"))
 import debian  # noqa: E402
 import servers  # noqa: E402
 import virtual_environment  # noqa: E402
-from steps import TARGET, StepFailed, Steps, relative, require_python, stop_on_signals  # noqa: E402
+from steps import TARGET, Step, StepFailed, Steps, relative, require_python, stop_on_signals, tail  # noqa: E402
 
 PACKAGES = [
     *("postgresql", "mariadb-server"),
@@ -62,8 +61,8 @@ def main() -> int:
         debian.require(steps, [*PACKAGES, *debian.for_compiling(), *debian.for_virtual_environments()])
         python = virtual_environment.prepare(steps, TARGET / "venv", ROOT / "tests" / "requirements.txt")
         steps.run("cargo build", ["cargo", "build", "--workspace", "--locked"])
-        log = steps.run("cargo test", ["cargo", "test", "--workspace", "--locked", "--no-fail-fast"], check=False)
-        counts.add(rust_counts(log))
+        ended = steps.run("cargo test", ["cargo", "test", "--workspace", "--locked", "--no-fail-fast"], check=False)
+        counts.add(rust_counts(ended))
         with servers.running() as variables:
             counts.add(run_pytest(steps, python, variables))
     except (StepFailed, servers.ServerFailed) as error:
@@ -83,17 +82,21 @@ def run_pytest(steps: Steps, python: Path, variables: dict[str, str]) -> Counts:
     report = steps.logs / "pytest.xml"
     environment = {**os.environ, **variables, "PYTHONDONTWRITEBYTECODE": "1"}
     command = [str(python), "-m", "pytest", f"--junitxml={report}", "--durations=15", "-v", *sys.argv[1:]]
-    log = steps.run("pytest", command, cwd=ROOT / "tests", env=environment, check=False)
+    ended = steps.run("pytest", command, cwd=ROOT / "tests", env=environment, check=False)
     if not report.is_file():
-        raise StepFailed(f"pytest wrote no report; see {relative(log)}")
-    return pytest_counts(report)
+        raise StepFailed(f"pytest wrote no report; {tail(ended.log)}")
+    counts = pytest_counts(report)
+    if counts.failed == 0 and ended.exit_code != 0:
+        counts.failed = 1
+        counts.failures.append(f"pytest itself, exit code {ended.exit_code} (5: no test): see {relative(ended.log)}")
+    return counts
 
 
-def rust_counts(log: Path) -> Counts:
-    """What `cargo test` printed, summed over its test programs; a program that could not be built or ended without its
-    line counts as one failure.
+def rust_counts(ended: Step) -> Counts:
+    """What `cargo test` printed, summed over its test programs; a program that could not be built, or ended without its
+    line, counts as one failure.
     """
-    text = log.read_text("utf-8", "replace")
+    text = ended.log.read_text("utf-8", "replace")
     counts = Counts(failures=[f"{name} (cargo test)" for name in re.findall(r"^test (.+) \.\.\. FAILED$", text, re.M)])
     for passed, failed, ignored in re.findall(
         r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored;", text, re.M
@@ -101,9 +104,9 @@ def rust_counts(log: Path) -> Counts:
         counts.passed += int(passed)
         counts.failed += int(failed)
         counts.skipped += int(ignored)
-    if counts.failed == 0 and re.search(r"^error: ", text, re.M):
+    if counts.failed == 0 and ended.exit_code != 0:
         counts.failed = 1
-        counts.failures.append(f"cargo test itself: see {relative(log)}")
+        counts.failures.append(f"cargo test itself, exit code {ended.exit_code}: see {relative(ended.log)}")
     return counts
 
 

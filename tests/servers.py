@@ -8,8 +8,8 @@ die with this process however it ends. The machine's own servers are neither use
 runs that command with these variables set, for PRODUCT in POSTGRESQL and MARIADB:
 
     DRAY_TEST_<PRODUCT>                   an ODBC connection string, the driver by its registered name
-    DRAY_TEST_<PRODUCT>_HOST, _PORT, _DATABASE, _USER, _PASSWORD          the same in parts; the user may create databases
-    DRAY_TEST_<PRODUCT>_ODD_USER, _ODD_PASSWORD                           a password with signs that are easily mangled
+    DRAY_TEST_<PRODUCT>_HOST, _PORT, _DATABASE, _USER, _PASSWORD    the same in parts; this user may create databases
+    DRAY_TEST_<PRODUCT>_ODD_USER, _ODD_PASSWORD                     a password with signs that are easily mangled
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Callable
 
 PREFIX = "dray-servers-"
 START_SECONDS = 60
@@ -159,8 +160,9 @@ def mariadb(folder: Path) -> Iterator[dict[str, str]]:
 
 def variables(product: str, driver: str, port: int, password: str) -> dict[str, str]:
     """The environment variables of one server."""
+    where = f"Server=127.0.0.1;Port={port};Database=dray"
     return {
-        f"DRAY_TEST_{product}": f"Driver={{{driver}}};Server=127.0.0.1;Port={port};Database=dray;UID=dray;PWD={password}",
+        f"DRAY_TEST_{product}": f"Driver={{{driver}}};{where};UID=dray;PWD={password}",
         f"DRAY_TEST_{product}_HOST": "127.0.0.1",
         f"DRAY_TEST_{product}_PORT": str(port),
         f"DRAY_TEST_{product}_DATABASE": "dray",
@@ -191,7 +193,9 @@ def server(
         deadline = time.monotonic() + START_SECONDS
         while not answers():
             if process.poll() is not None or time.monotonic() > deadline:
-                raise ServerFailed(f"`{command[0]}` did not come up within {START_SECONDS} s; its log ends:\n{end(log)}")
+                raise ServerFailed(
+                    f"`{command[0]}` did not come up within {START_SECONDS} s; its log ends:\n{end(log)}"
+                )
             time.sleep(0.1)
         yield
     finally:
@@ -254,7 +258,7 @@ def server_user(folder: Path, name: str) -> pwd.struct_passwd:
 def private_file(path: Path, text: str, user: pwd.struct_passwd) -> Path:
     """A file that `user` alone can read."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(descriptor, "w", encoding="utf-8") as stream:
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
         stream.write(text)
     if os.geteuid() == 0:
         os.chown(path, user.pw_uid, user.pw_gid)
