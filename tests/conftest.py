@@ -11,13 +11,15 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Optional, Protocol, Union
 
 import pytest
+from databases import Databases, fresh_databases
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -229,6 +231,48 @@ def logs() -> Callable[[str], list[dict[str, Any]]]:
         return [json.loads(line) for line in stderr.splitlines() if line.startswith("{")]
 
     return parse
+
+
+@pytest.fixture
+def databases(tmp_path: Path) -> Iterator[Databases]:
+    """`databases("postgresql")` makes a fresh database; all are dropped at the end of the test."""
+    with fresh_databases(tmp_path) as maker:
+        yield maker
+
+
+class Script(Protocol):
+    """`script(code, *args)` runs a Python script as a zipped project in the task's folder."""
+
+    def __call__(
+        self,
+        code: str,
+        *args: str,
+        services: Optional[Mapping[str, Any]] = None,
+        parameters: Optional[Mapping[str, Any]] = None,
+        env: Optional[Mapping[str, str]] = None,
+        timeout: float = 120,
+    ) -> subprocess.CompletedProcess[str]: ...
+
+
+@pytest.fixture
+def script(dray: Dray, project: Callable[..., Path], task: Task) -> Script:
+    """Run `code` as main.py of a zip by `dray run project.zip main.py`, as a task of Batch. `services` maps names of
+    linked services to ODBC connection strings, `parameters` are the extended properties.
+    """
+
+    def run(
+        code: str,
+        *args: str,
+        services: Optional[Mapping[str, Any]] = None,
+        parameters: Optional[Mapping[str, Any]] = None,
+        env: Optional[Mapping[str, str]] = None,
+        timeout: float = 120,
+    ) -> subprocess.CompletedProcess[str]:
+        task.write_activity(extended_properties=parameters, linked_services=services)
+        path = project({"main.py": textwrap.dedent(code)})
+        return dray("run", path, "main.py", *args, cwd=task.folder, env={**task.env, **(env or {})}, timeout=timeout)
+
+    return run
 
 
 def interpreters() -> list[Path]:
