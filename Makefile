@@ -1,0 +1,30 @@
+# The project's commands. Each prints a few lines; whole logs go to files under target/logs/, which it names.
+SHELL := /bin/bash
+# A Rust toolchain from rustup is not on the PATH of a bare shell.
+export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
+PYTHON ?= python3
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint build clean
+
+help:
+	@echo 'make demo    build dray and run a zipped project with it: real tables of three databases, copied into one'
+	@echo 'make test    every Rust and Python test, with private database servers (PYTEST="-k copy" narrows the Python ones)'
+	@echo 'make lint    formatting, clippy, ruff, types'
+	@echo 'make build   the release executable and its native module, in target/release/'
+	@echo 'make clean   remove target/: what was built, the test environment, the data of the demo, the logs'
+
+demo:
+	@$(PYTHON) packaging/demo/run.py
+
+test:
+	@$(PYTHON) tests/run.py $(PYTEST)
+
+lint:
+	@$(PYTHON) tests/lint.py
+
+build:
+	cargo build --release --workspace --locked
+
+clean:
+	rm -rf target

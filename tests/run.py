@@ -1,0 +1,128 @@
+"""`make test`: every Rust and Python test of the repository, with private database servers; one closing line of counts.
+
+Arguments go to pytest. Standard library only, Python 3.9 and up.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import xml.etree.ElementTree
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "packaging"))
+
+import debian  # noqa: E402
+import servers  # noqa: E402
+import virtual_environment  # noqa: E402
+from steps import TARGET, Step, StepFailed, Steps, relative, require_python, stop_on_signals, tail  # noqa: E402
+
+PACKAGES = [
+    *("postgresql", "mariadb-server"),
+    *("odbc-postgresql", "odbc-mariadb", "libsqliteodbc", "tdsodbc"),
+]
+SHOWN_NAMES = 40
+
+
+@dataclass
+class Counts:
+    """How many tests ended in which way, and the names of those that failed."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    failures: list[str] = field(default_factory=list)
+
+    def add(self, other: Counts) -> None:
+        """Add the counts of another run to these."""
+        self.passed += other.passed
+        self.failed += other.failed
+        self.skipped += other.skipped
+        self.failures += other.failures
+
+    def line(self) -> str:
+        """The closing line."""
+        skipped = f", {self.skipped} skipped" if self.skipped else ""
+        return f"{self.passed} passed, {self.failed} failed{skipped}"
+
+
+def main() -> int:
+    """Run everything; 0 only if tests ran and none failed."""
+    print("make test")
+    counts = Counts()
+    steps = Steps("test")
+    try:
+        require_python()
+        stop_on_signals()
+        debian.require_cargo()
+        debian.require(steps, [*PACKAGES, *debian.for_compiling(), *debian.for_virtual_environments()])
+        python = virtual_environment.prepare(steps, TARGET / "venv", ROOT / "tests" / "requirements.txt")
+        steps.run("cargo build", ["cargo", "build", "--workspace", "--locked"])
+        ended = steps.run("cargo test", ["cargo", "test", "--workspace", "--locked", "--no-fail-fast"], check=False)
+        counts.add(rust_counts(ended))
+        with servers.running() as variables:
+            counts.add(run_pytest(steps, python, variables))
+    except (StepFailed, servers.ServerFailed) as error:
+        print(error)
+        counts.failed += 1
+    for name in counts.failures[:SHOWN_NAMES]:
+        print(f"  failed: {name}")
+    if len(counts.failures) > SHOWN_NAMES:
+        print(f"  and {len(counts.failures) - SHOWN_NAMES} more")
+    print(f"  logs: {relative(steps.logs)}/")
+    print(counts.line())
+    return 0 if counts.passed > 0 and counts.failed == 0 else 1
+
+
+def run_pytest(steps: Steps, python: Path, variables: dict[str, str]) -> Counts:
+    """The Python suites, by the interpreter of the test environment."""
+    report = steps.logs / "pytest.xml"
+    environment = {**os.environ, **variables, "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [str(python), "-m", "pytest", f"--junitxml={report}", "--durations=15", "-v", *sys.argv[1:]]
+    ended = steps.run("pytest", command, cwd=ROOT / "tests", env=environment, check=False)
+    if not report.is_file():
+        raise StepFailed(f"pytest wrote no report; {tail(ended.log)}")
+    counts = pytest_counts(report)
+    if counts.failed == 0 and ended.exit_code != 0:
+        counts.failed = 1
+        counts.failures.append(f"pytest itself, exit code {ended.exit_code} (5: no test): see {relative(ended.log)}")
+    return counts
+
+
+def rust_counts(ended: Step) -> Counts:
+    """What `cargo test` printed, summed over its test programs; a program that could not be built, or ended without its
+    line, counts as one failure.
+    """
+    text = ended.log.read_text("utf-8", "replace")
+    counts = Counts(failures=[f"{name} (cargo test)" for name in re.findall(r"^test (.+) \.\.\. FAILED$", text, re.M)])
+    for passed, failed, ignored in re.findall(
+        r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored;", text, re.M
+    ):
+        counts.passed += int(passed)
+        counts.failed += int(failed)
+        counts.skipped += int(ignored)
+    if counts.failed == 0 and ended.exit_code != 0:
+        counts.failed = 1
+        counts.failures.append(f"cargo test itself, exit code {ended.exit_code}: see {relative(ended.log)}")
+    return counts
+
+
+def pytest_counts(report: Path) -> Counts:
+    """The counts of a JUnit report as pytest writes it; an error while collecting counts as a failure."""
+    counts = Counts()
+    for case in xml.etree.ElementTree.parse(report).iter("testcase"):
+        if case.find("failure") is not None or case.find("error") is not None:
+            counts.failed += 1
+            counts.failures.append(f"{case.get('classname')}::{case.get('name')} (pytest)")
+        elif case.find("skipped") is not None:
+            counts.skipped += 1
+        else:
+            counts.passed += 1
+    return counts
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,15 @@
+"""The suites' own ground: each product really holds, and its client really hands back, the values to be copied."""
+
+import pytest
+from databases import PRODUCTS, Databases
+from exact_values import KINDS, Kind
+
+
+@pytest.mark.parametrize(
+    ("product", "kind"),
+    [pytest.param(p, k, id=f"{p}-{k.name}") for p in PRODUCTS for k in KINDS if p in k.types],
+)
+def test_a_source_holds_what_was_put_into_it(databases: Databases, product: str, kind: Kind) -> None:
+    source = databases(product)
+    expected = kind.fill(source, "t")
+    assert kind.content(source, "t") == expected
