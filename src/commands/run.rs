@@ -253,7 +253,7 @@ fn act(
     started: Instant,
     progress: &mut Progress,
 ) -> Result<WorkerEnd, Failure> {
-    tracing::info!(event = "run.started", version = env!("CARGO_PKG_VERSION"), entrypoint = %plan.entrypoint);
+    tracing::info!(event = "run.started", version = env!("CARGO_PKG_VERSION"), entrypoint = %plan.entrypoint, "run started");
     let phase = Instant::now();
     let working_folder = lay_out_project(plan, run_folder, stops)?;
     progress.took("unpack", phase);
@@ -266,12 +266,7 @@ fn act(
     telemetry::set_phase("interpreter");
     let request = interpreter::Request { project: Some(working_folder.clone()), ..plan.interpreter.clone() };
     let cache = interpreter::cache_folder(|name| std::env::var_os(name));
-    let Found { interpreter, passed_over } = interpreter::find(&request, cache.as_deref())?;
-    for candidate in &passed_over {
-        tracing::info!(event = "interpreter.passed_over", "{candidate}");
-    }
-    tracing::info!(event = "interpreter.found", python = %interpreter.version, executable = %interpreter.executable.display(),
-        loading = %interpreter.loading);
+    let Found { interpreter, .. } = interpreter::find(&request, cache.as_deref())?;
     progress.python = Some(interpreter.version.to_string());
     let payload = run_folder.payload();
     let native_module = Payload::locate()?.lay_out(&payload)?;
@@ -339,9 +334,8 @@ fn lay_out_project(plan: &Plan, run_folder: &RunFolder, stops: &Stops) -> Result
         .map_err(|error| RunFailure::Signals(nix::Error::from_raw(error.raw_os_error().unwrap_or(0))))?;
     refuse_if_stopped(stops, "the project was unpacked")?;
     let unpacked = unpacked?;
-    tracing::info!(event = "project.unpacked", members = unpacked.members, bytes = unpacked.bytes, threads);
     let linked = link_task_files(&tree, &plan.task_folder)?;
-    tracing::debug!(event = "project.linked", files = linked.join(", "));
+    tracing::debug!(event = "project.linked", files = linked.join(", "), "linked the task's files into the project");
     Ok(tree)
 }
 
@@ -401,7 +395,7 @@ fn settle(end: Result<WorkerEnd, Failure>, task_folder: &Path, progress: &Progre
             sentence = Some(with_hint(failure.sentence(), failure.hint.as_deref()));
         }
     }
-    tracing::info!(event = "run.ended", exit_code, peak_memory_bytes = progress.peak_memory_bytes.unwrap_or(0));
+    tracing::info!(event = "run.ended", exit_code, peak_memory_bytes = progress.peak_memory_bytes, "run ended");
     if let Some(sentence) = sentence {
         write_last_line(&sentence);
     }

@@ -203,8 +203,13 @@ impl Search<'_> {
             .as_ref()
             .and_then(|environment| environment.made_for.as_deref());
         let (build, loading) = judge(&facts, made_for, self.requires_python.as_ref(), self.request.loading)?;
-        tracing::debug!(
-            event = "interpreter.found", executable = %facts.executable.display(), %source, version = %facts.version, %loading
+        tracing::info!(
+            event = "interpreter.found",
+            executable = %facts.executable.display(),
+            %source,
+            version = %facts.version,
+            %loading,
+            "found the interpreter"
         );
         Ok(Interpreter {
             executable: facts.executable.clone(),

@@ -76,7 +76,7 @@ impl Archive {
             bytes,
         };
         tracing::info!(
-            event = "project_unpacked",
+            event = "project.unpacked",
             members = unpacked.members,
             bytes = unpacked.bytes,
             threads,
@@ -179,7 +179,7 @@ impl Drop for Workspace {
         if !self.published
             && let Err(error) = fs_err::remove_dir_all(&self.path)
         {
-            tracing::warn!(event = "unpacking_leftover", error = %error, "cannot remove what was unpacked so far");
+            tracing::warn!(event = "project.leftover", error = %error, "cannot remove what was unpacked so far");
         }
     }
 }
