@@ -130,7 +130,7 @@ class _Worker:
         self._set_up_sys(os.getcwd(), "-m")
         try:
             # runpy offers no public way to run a module in the real `__main__`; this is what `python -m` itself calls.
-            name, spec, code = runpy._get_module_details(self._target)  # type: ignore[attr-defined]
+            name, spec, code = runpy._get_module_details(self._target, runpy._Error)  # type: ignore[attr-defined]
         except runpy._Error as error:  # type: ignore[attr-defined]
             self._entrypoint_not_found(str(error))
         sys.argv[0] = spec.origin

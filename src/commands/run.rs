@@ -333,7 +333,7 @@ fn lay_out_project(plan: &Plan, run_folder: &RunFolder, stops: &Stops) -> Result
         .cancelling(|cancel| archive.unpack(&tree, &plan.limits, threads, cancel))
         .map_err(|error| RunFailure::Signals(nix::Error::from_raw(error.raw_os_error().unwrap_or(0))))?;
     refuse_if_stopped(stops, "the project was unpacked")?;
-    let unpacked = unpacked?;
+    unpacked?;
     let linked = link_task_files(&tree, &plan.task_folder)?;
     tracing::debug!(event = "project.linked", files = linked.join(", "), "linked the task's files into the project");
     Ok(tree)
