@@ -6,8 +6,10 @@ use std::os::fd::RawFd;
 use std::path::Path;
 use std::process::ExitCode as ProcessExitCode;
 
+use crate::activity::BatchIdentity;
 use crate::failure::{ExitCode, Failure};
 use crate::interpreter::run_python;
+use crate::telemetry;
 use crate::worker::{RunSpec, keep, read_spec, record_error};
 
 /// The rest of the start is Python: `python/dray/_worker.py`. UTF-8 mode and faulthandler are given as options, so that
@@ -25,6 +27,14 @@ pub fn work(run_folder: &Path, socket: RawFd) -> ProcessExitCode {
     };
     // On a terminal the script may want to read from it (a debugger), which only its foreground group may.
     let own_group = !std::io::stdin().is_terminal();
+    let settings = telemetry::Settings {
+        format: spec.log_format.parse().unwrap_or_default(),
+        level: spec.log_level.parse().unwrap_or_default(),
+        batch: BatchIdentity::from_env(|name| std::env::var_os(name)),
+        // What is logged here is how Python is loaded, before there is any secret to tell.
+        secrets: Vec::new(),
+    };
+    let _ = telemetry::init(settings);
     keep(socket, own_group, || run_entrypoint(&spec, run_folder))
 }
 
