@@ -81,6 +81,40 @@ fn deflate64_and_lzma_of_7_zip_come_out() {
 }
 
 #[test]
+fn what_pythons_zipfile_writes_comes_out() {
+    let script = r#"
+import sys, zipfile
+class Unseekable:
+    def __init__(self, file): self.file = file
+    def write(self, data): return self.file.write(data)
+    def flush(self): self.file.flush()
+text = "".join(f"row {n} of table\n" for n in range(100000))
+for method in ("STORED", "DEFLATED", "BZIP2", "LZMA"):
+    for seekable in (True, False):
+        with open(f"{method}-{seekable}.zip", "wb") as file:
+            with zipfile.ZipFile(file if seekable else Unseekable(file), "w", getattr(zipfile, "ZIP_" + method)) as z:
+                z.writestr("übung/text.txt", text)
+                with z.open("wide.txt", "w", force_zip64=True) as member:
+                    member.write(b"wide")
+"#;
+    let folder = tempfile::tempdir().unwrap();
+    let python = std::process::Command::new("python3")
+        .args(["-c", script])
+        .current_dir(folder.path())
+        .status();
+    assert!(python.expect("`python3` is needed").success());
+    let text: String = (0..100_000).map(|number| format!("row {number} of table\n")).collect();
+    for method in ["STORED", "DEFLATED", "BZIP2", "LZMA"] {
+        for seekable in ["True", "False"] {
+            let place = Place::new(&fs_err::read(folder.path().join(format!("{method}-{seekable}.zip"))).unwrap());
+            place.unpack().unwrap();
+            assert!(place.text("übung/text.txt") == text, "{method} {seekable}");
+            assert_eq!(place.text("wide.txt"), "wide", "{method} {seekable}");
+        }
+    }
+}
+
+#[test]
 fn zip64_records_are_read() {
     let layout = Layout {
         zip64: true,

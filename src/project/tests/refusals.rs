@@ -426,3 +426,35 @@ fn what_is_not_there_is_said_so() {
         "project.not_a_project"
     );
 }
+
+#[test]
+fn no_changed_byte_makes_it_panic_or_leaves_anything_behind() {
+    for zip64 in [false, true] {
+        let entries = [
+            file("main.py", "print(1)\n").deflated(),
+            folder("pkg/"),
+            file("pkg/a", "a").extra_field(0x5455, &[1, 1, 2, 3, 4]),
+            symlink("l", "pkg/a"),
+        ];
+        let zip = zip_with(
+            &entries,
+            &Layout {
+                zip64,
+                ..Layout::default()
+            },
+        );
+        let mut refused = 0;
+        for at in 0..zip.bytes.len() {
+            for value in [0xff, zip.bytes[at] ^ 1] {
+                let mut bytes = zip.bytes.clone();
+                bytes[at] = value;
+                let place = Place::new(&bytes);
+                if place.unpack().is_err() {
+                    refused += 1;
+                    assert!(place.leftovers().is_empty(), "byte {at} is {value}");
+                }
+            }
+        }
+        assert!(refused > zip.bytes.len() / 2, "{refused} of {} bytes", zip.bytes.len());
+    }
+}
