@@ -415,6 +415,8 @@ pub enum ProjectError {
     },
 }
 
+const DISK_FULL_HINT: &str = "free some space, use a larger node, or name another folder with `--workdir`";
+
 fn candidates_phrase(candidates: &[String]) -> String {
     if candidates.is_empty() {
         return "it has no other Python file at its top level either".to_owned();
@@ -471,8 +473,11 @@ impl Failing for ProjectError {
     fn hint(&self) -> Option<String> {
         match self {
             ProjectError::Archive { source, .. } => source.hint(),
-            ProjectError::DiskFull { .. } => {
-                Some("free some space, use a larger node, or name another folder with `--workdir`".to_owned())
+            ProjectError::DiskFull { .. } => Some(DISK_FULL_HINT.to_owned()),
+            ProjectError::Write { source, .. }
+                if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =>
+            {
+                Some(DISK_FULL_HINT.to_owned())
             }
             ProjectError::ManifestKeyUnknown {
                 nearest: Some(nearest), ..

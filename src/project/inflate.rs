@@ -302,3 +302,41 @@ impl Read for Section<'_> {
         self.fill(buffer)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_byte_beyond_the_declared_size_is_passed_on() {
+        use std::io::Write;
+        let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(&vec![0; 10_000_000]).unwrap();
+        let bomb = encoder.finish().unwrap();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&bomb).unwrap();
+        let extent = Extent {
+            method: Method::Deflate,
+            data_offset: 0,
+            compressed_bytes: bomb.len() as u64,
+            size_bytes: 300_000,
+            crc32: 0,
+        };
+        let mut passed_bytes = 0;
+        let result = Inflater::new().unpack(&file, &extent, |piece| {
+            passed_bytes += piece.len();
+            Ok(())
+        });
+        // It also stops there: the fault names one piece more, not the ten million bytes that follow.
+        assert!(
+            matches!(
+                result,
+                Err(Fault::Size {
+                    at_least_bytes: 300_001..600_000
+                })
+            ),
+            "{result:?}"
+        );
+        assert!(passed_bytes <= 300_000, "{passed_bytes}");
+    }
+}

@@ -98,21 +98,21 @@ impl Archive {
             source: error.into(),
         })?;
         let block_bytes = disk.f_frsize.max(1);
-        let blocks: u64 = self
+        let folders = self.folders().len() as u64;
+        let needed_blocks = self
             .members
             .iter()
             .map(|member| member.extent.size_bytes.div_ceil(block_bytes))
-            .sum();
-        let folders = self.folders().len() as u64;
+            .fold(folders, u64::saturating_add);
         let full = |needed, free, unit| ProjectError::DiskFull {
             folder: folder.to_owned(),
             needed,
             free,
             unit,
         };
-        let needed_blocks = blocks + folders;
         if needed_blocks > disk.f_bavail {
-            return Err(full(needed_blocks * block_bytes, disk.f_bavail * block_bytes, "bytes"));
+            let bytes = |blocks: u64| blocks.saturating_mul(block_bytes);
+            return Err(full(bytes(needed_blocks), bytes(disk.f_bavail), "bytes"));
         }
         // File systems without a fixed number of inodes (btrfs) say 0 for all.
         let needed_inodes = self.members.len() as u64 + folders;
