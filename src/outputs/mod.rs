@@ -296,18 +296,14 @@ fn write(task_folder: &Path, bytes: &[u8]) -> Result<Settled, OutputsError> {
             .write(true)
             .create_new(true)
             .open(&temporary)?;
+        // Not synced: ADF reads it on this node, and what a node loses with its power is lost with all else on it.
         file.write_all(bytes)?;
-        file.sync_all()?;
         fs_err::rename(&temporary, &path)
     };
     if let Err(source) = attempt() {
         // What is left of it is of no use, and there is nothing more to be done if it stays.
         let _ = fs_err::remove_file(&temporary);
         return Err(OutputsError::NotWritten { path, source });
-    }
-    // The rename itself reaches the disk; mounted file systems that cannot sync a folder do it on their own.
-    if let Ok(folder) = fs_err::File::open(task_folder) {
-        let _ = folder.sync_all();
     }
     tracing::debug!(
         event = "outputs.written",
