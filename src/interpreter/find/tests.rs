@@ -145,14 +145,10 @@ fn a_broken_active_virtual_environment_is_an_error() {
         ..Request::from_environment().unwrap()
     };
     let error = find(&request, None).unwrap_err();
-    assert!(matches!(
-        error,
-        InterpreterError::Named {
-            origin: Source::VirtualEnv,
-            refusal: Refusal::Missing,
-            ..
-        }
-    ));
+    let InterpreterError::Named { origin, refusal, .. } = error else {
+        panic!("{error}")
+    };
+    assert_eq!((origin, *refusal), (Source::VirtualEnv, Refusal::Missing));
 }
 
 #[test]
