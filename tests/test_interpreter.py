@@ -299,6 +299,26 @@ def test_a_launcher_is_asked_each_time(node, tmp_path):
         assert node.under(launcher).stdout.strip() == python
 
 
+@pytest.mark.parametrize("other", ["another build", "torn"])
+def test_a_library_that_cannot_be_used_after_all_makes_the_interpreter_host_the_package(node, tmp_path, other):
+    node.script("import os, dray._native; print(os.readlink('/proc/self/exe'))")
+    assert node.under(USABLE[0]).stdout.strip() == os.path.realpath(DRAY)
+    torn = tmp_path / "libpython.so"
+    torn.write_bytes(b"not a library")
+    # What was remembered becomes wrong, as after an upgrade while a task starts.
+    (entry,) = (node.cache / "dray").iterdir()
+    kept = json.loads(entry.read_text())
+    if other == "another build":
+        kept["facts"]["version_text"] = "3.11.0 (of another build)"
+    else:
+        kept["facts"]["build"]["library"] = str(torn)
+    entry.write_text(json.dumps(kept))
+    assert node.under(USABLE[0]).stdout.strip() == os.path.realpath(USABLE[0])
+    done = node.dray("--python", USABLE[0], node.project, "main.py", DRAY_LOADING="library")
+    assert done.returncode == 113
+    assert "cannot load libpython" in done.stderr or "not of one build" in done.stderr
+
+
 def test_an_unknown_loading_is_a_usage_error(node):
     node.script("print('ran')")
     done = node.dray(node.project, "main.py", DRAY_LOADING="static")
