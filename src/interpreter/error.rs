@@ -32,7 +32,7 @@ pub enum InterpreterError {
         /// The path, as far as it could be made out.
         candidate: PathBuf,
         /// Why not.
-        refusal: Refusal,
+        refusal: Box<Refusal>,
     },
     /// No candidate does.
     #[error("no usable Python found for this project{}", listed(.passed_over))]

@@ -121,7 +121,7 @@ pub fn find(request: &Request, cache: Option<&Path>) -> Result<Found, Interprete
                 return Err(InterpreterError::Named {
                     origin: source,
                     candidate: path,
-                    refusal,
+                    refusal: Box::new(refusal),
                 });
             }
             Err(reason) => {

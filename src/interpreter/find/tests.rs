@@ -1,7 +1,7 @@
 //! Against the Pythons of this machine: the first `python3` on PATH is taken as known to do.
 
 use super::*;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::process::Command;
 
 /// The real interpreter behind `python3` on PATH.
@@ -13,10 +13,18 @@ fn real_python() -> PathBuf {
     PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
 }
 
+/// An executable file, written by a process of its own (see the tests of `probe`).
 fn script(path: &Path, text: &str) {
-    fs_err::create_dir_all(path.parent().unwrap()).unwrap();
-    fs_err::write(path, text).unwrap();
-    fs_err::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let draft = path.with_extension("draft");
+    fs_err::write(&draft, text).unwrap();
+    assert!(
+        Command::new("install")
+            .arg("-m755")
+            .args([&draft, path])
+            .status()
+            .unwrap()
+            .success()
+    );
 }
 
 fn environment(folder: &Path) -> PathBuf {
@@ -145,14 +153,10 @@ fn a_broken_active_virtual_environment_is_an_error() {
         ..Request::from_environment().unwrap()
     };
     let error = find(&request, None).unwrap_err();
-    assert!(matches!(
-        error,
-        InterpreterError::Named {
-            origin: Source::VirtualEnv,
-            refusal: Refusal::Missing,
-            ..
-        }
-    ));
+    let InterpreterError::Named { origin, refusal, .. } = error else {
+        panic!("{error}")
+    };
+    assert_eq!((origin, *refusal), (Source::VirtualEnv, Refusal::Missing));
 }
 
 #[test]
