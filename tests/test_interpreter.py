@@ -155,7 +155,7 @@ def virtual_environment(tmp_path_factory):
 
 
 @pytest.fixture(params=["direct", "venv"])
-def python(request, virtual_environment):
+def chosen(request, virtual_environment):
     """One usable Python: itself, or the interpreter of a virtual environment of it."""
     base = request.getfixturevalue("base")
     return base if request.param == "direct" else str(virtual_environment(base))
@@ -167,11 +167,11 @@ def test_this_machine_has_a_python_to_test_with():
 
 @pytest.mark.parametrize("loading", ["library", "hosted"])
 @pytest.mark.parametrize("base", USABLE)
-def test_a_script_sees_the_surroundings_that_its_interpreter_would_give_it(node, base, python, loading):
+def test_a_script_sees_the_surroundings_that_its_interpreter_would_give_it(node, base, chosen, loading):
     node.script(SURROUNDINGS)
-    expected = run(python, "main.py", "a b", "--c=é", cwd=node.project, PYTHONUTF8="1")
+    expected = run(chosen, "main.py", "a b", "--c=é", cwd=node.project, PYTHONUTF8="1")
     assert expected.returncode == 0, expected.stderr
-    done = node.under(python, "a b", "--c=é", DRAY_LOADING=loading)
+    done = node.under(chosen, "a b", "--c=é", DRAY_LOADING=loading)
     assert json.loads(done.stdout) == json.loads(expected.stdout)
 
 
@@ -185,10 +185,10 @@ def test_the_process_is_dray_with_a_library_and_the_interpreter_without(node, ba
 
 @pytest.mark.parametrize("loading", ["library", "hosted"])
 @pytest.mark.parametrize("base", USABLE)
-def test_child_interpreters_of_every_kind_import_dray(node, base, python, loading):
+def test_child_interpreters_of_every_kind_import_dray(node, base, chosen, loading):
     node.script(CHILDREN)
-    seen = json.loads(node.under(python, DRAY_LOADING=loading).stdout)
-    assert seen == {how: [python, "_native.abi3.so"] for how in ("spawn", "fork", "forkserver", "subprocess")}
+    seen = json.loads(node.under(chosen, DRAY_LOADING=loading).stdout)
+    assert seen == {how: [chosen, "_native.abi3.so"] for how in ("spawn", "fork", "forkserver", "subprocess")}
 
 
 @pytest.mark.parametrize("base", USABLE)
