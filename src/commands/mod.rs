@@ -124,7 +124,11 @@ fn explain_usage(error: &clap::Error) -> ProcessExitCode {
         return ProcessExitCode::SUCCESS;
     }
     let text = error.render().to_string();
-    let paragraph: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
+    let paragraph: Vec<&str> = text
+        .lines()
+        .take_while(|line| !line.is_empty())
+        .map(str::trim)
+        .collect();
     let sentence = paragraph.join(" ").trim_start_matches("error: ").to_owned();
     let _ = error.print();
     if error.kind() != clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
