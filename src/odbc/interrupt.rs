@@ -24,6 +24,7 @@ pub struct Interrupt {
 struct Shared {
     raised: AtomicBool,
     running: Mutex<Vec<Running>>,
+    parent: Option<Interrupt>,
 }
 
 struct Running(HStmt);
@@ -38,9 +39,14 @@ impl Interrupt {
         Self::default()
     }
 
+    /// Not raised itself, and raised whenever this one is: for a part of the work that can be stopped alone.
+    pub fn child(&self) -> Self {
+        Interrupt { shared: Arc::new(Shared { parent: Some(self.clone()), ..Shared::default() }) }
+    }
+
     /// Whether the work is to stop.
     pub fn is_raised(&self) -> bool {
-        self.shared.raised.load(Ordering::Acquire)
+        self.shared.raised.load(Ordering::Acquire) || self.shared.parent.as_ref().is_some_and(Interrupt::is_raised)
     }
 
     /// Tells the work to stop, and cancels what runs.
@@ -58,16 +64,20 @@ impl Interrupt {
 
     /// Makes a driver's call that may take long; other threads can cancel it.
     pub(super) fn watch<T>(&self, statement: HStmt, call: impl FnOnce() -> T) -> Result<T, Error> {
-        {
-            let mut running = self.shared.running.lock().unwrap_or_else(PoisonError::into_inner);
-            if self.is_raised() {
-                return Err(Error::Cancelled);
-            }
-            running.push(Running(statement));
-        }
-        let result = call();
-        let mut running = self.shared.running.lock().unwrap_or_else(PoisonError::into_inner);
-        running.retain(|other| other.0 != statement);
-        Ok(result)
+        self.enter(statement);
+        // Looked at after it can be cancelled: one or the other always happens.
+        let result = if self.is_raised() { Err(Error::Cancelled) } else { Ok(call()) };
+        self.leave(statement);
+        result
+    }
+
+    fn enter(&self, statement: HStmt) {
+        self.shared.running.lock().unwrap_or_else(PoisonError::into_inner).push(Running(statement));
+        self.shared.parent.iter().for_each(|parent| parent.enter(statement));
+    }
+
+    fn leave(&self, statement: HStmt) {
+        self.shared.running.lock().unwrap_or_else(PoisonError::into_inner).retain(|other| other.0 != statement);
+        self.shared.parent.iter().for_each(|parent| parent.leave(statement));
     }
 }
