@@ -3,12 +3,19 @@
 //! It turns Python values into requests of the engine and back, releases the GIL around every call that may block, and
 //! carries the entry point that the worker calls after it has loaded libpython.
 
+mod blocking;
+mod copy;
+mod failures;
+
 use pyo3::prelude::*;
 
 /// `dray._native`.
 #[pymodule]
 mod _native {
     use super::*;
+
+    #[pymodule_export]
+    use super::copy::copy_tables;
 
     #[pymodule_init]
     fn init(_module: &Bound<'_, PyModule>) -> PyResult<()> {
