@@ -235,6 +235,11 @@ pub trait Dialect: Send + Sync {
         ""
     }
 
+    /// Most rows of a parameter array that the product's driver handles.
+    fn parameter_rows_max(&self) -> usize {
+        2_000
+    }
+
     /// The CREATE TABLE statement for columns whose `declared` types are this product's.
     fn create_table(&self, relation: &Relation, columns: &[Column]) -> String {
         generic::create_table(self.quote_relation(relation), columns, |name| self.quote(name), "")

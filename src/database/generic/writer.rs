@@ -11,9 +11,6 @@ pub(crate) struct OdbcWrite;
 /// Bytes of one parameter array; MariaDB's driver makes a copy of the same size.
 const ARRAY_BYTES: usize = 4 << 20;
 
-/// Rows of one parameter array.
-const ARRAY_ROWS_MAX: usize = 2_000;
-
 impl WriteLane for OdbcWrite {
     fn name(&self) -> &'static str {
         "odbc"
@@ -40,6 +37,7 @@ struct Load {
     statement: Statement,
     forms: Vec<Form>,
     array: ParameterArray,
+    rows_max: usize,
 }
 
 impl Writer for OdbcWriter {
@@ -72,7 +70,7 @@ impl Writer for OdbcWriter {
         let forms: Vec<Form> = parts.iter().map(|part| part.form).collect();
         let kinds: Vec<ParameterKind> = forms.iter().copied().map(parameter_kind).collect();
         let array = ParameterArray::new(self.session.encoding(), &kinds);
-        self.load = Some(Load { statement, forms, array });
+        self.load = Some(Load { statement, forms, array, rows_max: self.dialect.parameter_rows_max() });
         Ok(())
     }
 
@@ -84,7 +82,7 @@ impl Writer for OdbcWriter {
         for row in 0..batch.rows() {
             bind_parameters(&mut load.array, &load.forms, batch, row)?;
             // A row is added and then looked at: the array is at most one row beyond its size.
-            if load.array.rows() >= ARRAY_ROWS_MAX || load.array.laid_out_bytes() >= ARRAY_BYTES {
+            if load.array.rows() >= load.rows_max || load.array.laid_out_bytes() >= ARRAY_BYTES {
                 load.run(first)?;
                 first = row + 1;
             }

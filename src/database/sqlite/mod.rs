@@ -100,6 +100,11 @@ impl Dialect for Sqlite {
         WriteAs { expression: expression.to_owned(), form }
     }
 
+    fn parameter_rows_max(&self) -> usize {
+        // Of an array of bytes sqliteodbc 0.9998 takes the lengths of the row before. It runs the rows one by one anyway.
+        1
+    }
+
     fn declare(&self, column: &Column) -> Result<(String, LogicalType), String> {
         let integer = LogicalType::Integer { bits: 64, signed: true };
         Ok(match column.logical {
