@@ -26,7 +26,7 @@ pub use self::{
     error::{Class, Error, WriteError},
     generic::{bind_parameters, parameter_kind},
 };
-use crate::odbc::{ConnectOptions, ConnectionString, Diagnostic, DriverSearch, Interrupt, ResultColumn, Session};
+use crate::odbc::{ConnectOptions, ConnectionString, Diagnostic, DriverSearch, GetDataRules, Interrupt, ResultColumn, Session};
 
 /// Every product, the most particular first; the last one takes what no other does.
 static DIALECTS: [&dyn Dialect; 5] =
@@ -169,6 +169,16 @@ pub trait Dialect: Send + Sync {
     /// Attributes for the connection string where it does not have them itself.
     fn connection_options(&self, _purpose: Purpose) -> &'static [(&'static str, &'static str)] {
         &[]
+    }
+
+    /// Where the driver lets a cell be read again with `SQLGetData`: what it says itself, unless that is not true.
+    fn get_data_rules(&self, said: GetDataRules) -> GetDataRules {
+        said
+    }
+
+    /// Whether text cells and parameters go as UTF-8 even where the driver's functions are wide.
+    fn narrow_cells(&self) -> bool {
+        false
     }
 
     /// Statements that set up a new session.
@@ -372,6 +382,9 @@ impl Connection {
         let dbms_name = session.info_text(InfoType::DbmsName)?;
         let dialect = DIALECTS.iter().find(|dialect| dialect.is_product(&dbms_name)).copied();
         let dialect = dialect.unwrap_or(&generic::Generic);
+        if dialect.narrow_cells() {
+            session.use_narrow_cells();
+        }
         for sql in dialect.session_setup(purpose) {
             session.execute(sql)?;
         }

@@ -132,7 +132,7 @@ impl Cursor {
         rules: GetDataRules,
         budget_bytes: usize,
     ) -> Result<Cursor, Error> {
-        let encoding = statement.link.encoding;
+        let encoding = statement.link.cell_encoding();
         let unbounded = specs.iter().position(|spec| is_unbounded(spec));
         let first_unbound = match unbounded {
             Some(position) if !rules.bound_columns => position,
@@ -173,7 +173,7 @@ impl Cursor {
 
     /// Gives the driver the addresses of all buffers, after they were made as long as their strides say.
     fn bind(&mut self) -> Result<(), Error> {
-        let encoding = self.statement.link.encoding;
+        let encoding = self.statement.link.cell_encoding();
         for (position, column) in self.columns.iter_mut().enumerate() {
             if !column.bound {
                 continue;
@@ -236,7 +236,7 @@ impl Cursor {
 
     /// Reads every cell that did not fit, and every column that is not bound. Returns how many cells did not fit.
     fn read_long_cells(&mut self, rows: usize) -> Result<usize, Error> {
-        let unit = self.statement.link.encoding.unit_bytes();
+        let unit = self.statement.link.cell_encoding().unit_bytes();
         let mut cut = 0;
         for row in 0..rows {
             let mut positioned = self.block_rows == 1;
@@ -252,6 +252,7 @@ impl Cursor {
                     }
                     cut += 1;
                 }
+                let announced = if column.bound { column.indicators[row] } else { NO_TOTAL };
                 if !positioned {
                     self.set_position(row, position)?;
                     positioned = true;
@@ -259,6 +260,11 @@ impl Cursor {
                 let value = self.get_data(position)?;
                 let column = &mut self.columns[position];
                 match value {
+                    // MariaDB's driver was seen to hand over another row's value.
+                    Some(bytes) if announced >= 0 && announced as usize != bytes.len() => {
+                        let reason = format!("{announced} bytes were announced, {} came", bytes.len());
+                        return Err(Error::Truncated { column: position + 1, reason });
+                    }
                     Some(bytes) => {
                         column.seen_bytes = column.seen_bytes.max(bytes.len());
                         self.long.insert((position, row), bytes);
@@ -287,7 +293,7 @@ impl Cursor {
 
     /// The whole value of a column of the current row, in pieces.
     fn get_data(&mut self, position: usize) -> Result<Option<Vec<u8>>, Error> {
-        let encoding = self.statement.link.encoding;
+        let encoding = self.statement.link.cell_encoding();
         let kind = self.columns[position].kind;
         let terminator = if kind == CellKind::Text { encoding.unit_bytes() } else { 0 };
         let mut whole: Vec<u8> = Vec::new();
@@ -334,7 +340,7 @@ impl Cursor {
         if self.long.is_empty() {
             return Ok(());
         }
-        let unit = self.statement.link.encoding.unit_bytes();
+        let unit = self.statement.link.cell_encoding().unit_bytes();
         let mut left = self.budget_bytes.saturating_sub(
             self.block_rows * self.columns.iter().map(|column| column.stride + size_of::<Len>()).sum::<usize>(),
         );
@@ -379,7 +385,7 @@ impl Cursor {
     pub fn text(&self, position: usize, row: usize, out: &mut String) -> Result<bool, Error> {
         match self.cell(position, row) {
             Cell::Raw(bytes) => {
-                self.statement.link.encoding.decode_into(bytes, out, position + 1)?;
+                self.statement.link.cell_encoding().decode_into(bytes, out, position + 1)?;
                 Ok(true)
             }
             _ => Ok(false),

@@ -3,7 +3,8 @@
 //! The linked unixODBC converts between the two byte by byte (it is built without iconv), so a narrow call to a driver
 //! that has wide entry points turns `é` into `Ã©`, and a wide call to one without drops the high byte. Neither is an
 //! error to anyone. So: wide where the driver exports `SQLDriverConnectW` (psqlodbcw, MariaDB, FreeTDS, Microsoft's),
-//! narrow UTF-8 elsewhere (sqliteodbc as Debian builds it).
+//! narrow UTF-8 elsewhere (sqliteodbc as Debian builds it). Text cells and parameters take the same form, unless the
+//! product's dialect says otherwise.
 
 use super::Error;
 

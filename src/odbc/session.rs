@@ -4,7 +4,11 @@
 
 use std::{
     ptr,
-    sync::{Arc, Mutex, OnceLock, PoisonError, mpsc},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread,
     time::Duration,
 };
@@ -52,6 +56,8 @@ pub struct Session {
 pub(super) struct Link {
     handle: HDbc,
     pub(super) encoding: Encoding,
+    /// Whether cells and parameters are narrow though the calls are wide.
+    narrow_cells: AtomicBool,
     interrupt: Mutex<Interrupt>,
     connected: bool,
 }
@@ -158,7 +164,8 @@ impl Session {
             return Err(Error::Internal("the ODBC driver manager gives no connection handle".to_owned()));
         }
         let interrupt = Mutex::new(interrupt);
-        let mut link = Link { handle: handle.as_hdbc(), encoding, interrupt, connected: false };
+        let narrow_cells = AtomicBool::new(encoding == Encoding::Narrow);
+        let mut link = Link { handle: handle.as_hdbc(), encoding, narrow_cells, interrupt, connected: false };
         let timeout = options.login_timeout_s as usize as Pointer;
         // SAFETY: an integer attribute. Not every driver knows it, so the answer does not matter.
         let _ = unsafe { SQLSetConnectAttr(link.handle, ConnectionAttribute::LOGIN_TIMEOUT, timeout, 0) };
@@ -231,9 +238,22 @@ impl Session {
         self.link.check("SQLEndTran", result)
     }
 
-    /// The form in which the driver is spoken to.
+    /// The form of the driver's functions: of SQL text, names and diagnostics.
     pub fn encoding(&self) -> Encoding {
         self.link.encoding
+    }
+
+    /// The form of text cells and text parameters; that of the functions unless [`Self::use_narrow_cells`] was called.
+    pub fn cell_encoding(&self) -> Encoding {
+        self.link.cell_encoding()
+    }
+
+    /// From now on text cells and text parameters are UTF-8, whatever the form of the functions.
+    ///
+    /// For drivers that hand text through as it is where the connection's charset is UTF-8, and whose own conversion to
+    /// UTF-16 is not to be trusted.
+    pub fn use_narrow_cells(&self) {
+        self.link.narrow_cells.store(true, Ordering::Relaxed);
     }
 
     /// From now on the session's calls are stopped by this interrupt alone; used to clean up after another was raised.
@@ -298,6 +318,13 @@ impl Link {
 
     pub(super) fn interrupt(&self) -> Interrupt {
         self.interrupt.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn cell_encoding(&self) -> Encoding {
+        match self.narrow_cells.load(Ordering::Relaxed) {
+            true => Encoding::Narrow,
+            false => self.encoding,
+        }
     }
 
     fn diagnostics(&self) -> Vec<diagnostics::Diagnostic> {

@@ -81,7 +81,7 @@ impl Session {
         } else {
             statement.prepare(sql)?;
             let kinds = vec![ParameterKind::Text; parameters.len()];
-            let mut array = ParameterArray::new(self.link.encoding, &kinds);
+            let mut array = ParameterArray::new(self.cell_encoding(), &kinds);
             parameters.iter().enumerate().for_each(|(column, text)| array.push_text(column, text));
             array.execute(&mut statement).map_err(|failed| failed.error)?;
         }

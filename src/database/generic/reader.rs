@@ -44,8 +44,8 @@ impl ReadLane for OdbcRead {
         };
         let mut statement = session.statement()?;
         statement.execute_direct(&sql)?;
-        let cursor = Cursor::open(statement, &specs, session.get_data_rules(), BLOCK_BYTES)?;
-        let encoding = session.encoding();
+        let cursor = Cursor::open(statement, &specs, dialect.get_data_rules(session.get_data_rules()), BLOCK_BYTES)?;
+        let encoding = session.cell_encoding();
         Ok(Box::new(OdbcReader {
             cursor,
             _session: session,

@@ -69,7 +69,7 @@ impl Writer for OdbcWriter {
         statement.prepare(&sql)?;
         let forms: Vec<Form> = parts.iter().map(|part| part.form).collect();
         let kinds: Vec<ParameterKind> = forms.iter().copied().map(parameter_kind).collect();
-        let array = ParameterArray::new(self.session.encoding(), &kinds);
+        let array = ParameterArray::new(self.session.cell_encoding(), &kinds);
         self.load = Some(Load { statement, forms, array, rows_max: self.dialect.parameter_rows_max() });
         Ok(())
     }
