@@ -12,6 +12,7 @@ pub mod copy;
 pub mod database;
 pub mod failure;
 pub mod interpreter;
+pub mod json_file;
 pub mod odbc;
 pub mod outputs;
 pub mod project;

@@ -1,1 +1,67 @@
-"""dray: the activity, its connections, its outputs, and an exact table copy."""
+"""dray: what a script that `dray run` started knows of its activity, and an exact table copy.
+
+`dray.activity`, `dray.params`, `dray.linked_services`, `dray.datasets`, `dray.batch` are what ADF handed over (empty
+outside ADF); `dray.outputs` is what goes back; `dray.copy_table`, `dray.copy_tables` and `dray.connect` reach
+databases. Each is loaded on first use, so that `import dray` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._errors import ActivityError, Error, OutputsError, ParametersError, UnresolvedSecretError
+    from ._handover import Activity, Batch, ByName, Dataset, LinkedService, Parameters
+    from ._outputs import Outputs
+    from ._secret import KeyVaultSecret, Secret
+
+    activity: Activity
+    params: Parameters
+    linked_services: ByName[LinkedService]
+    datasets: ByName[Dataset]
+    batch: Batch
+    outputs: Outputs
+
+_NAMES = {
+    "ActivityError": "_errors",
+    "Error": "_errors",
+    "OutputsError": "_errors",
+    "ParametersError": "_errors",
+    "UnresolvedSecretError": "_errors",
+    "Activity": "_handover",
+    "Batch": "_handover",
+    "Dataset": "_handover",
+    "LinkedService": "_handover",
+    "Parameters": "_handover",
+    "Outputs": "_outputs",
+    "outputs": "_outputs",
+    "KeyVaultSecret": "_secret",
+    "Secret": "_secret",
+}
+_CALLED = {
+    "activity": "activity",
+    "params": "parameters",
+    "linked_services": "linked_services",
+    "datasets": "datasets",
+    "batch": "batch",
+}
+
+__all__ = [*_NAMES, *_CALLED, "__version__"]  # noqa: PLE0604
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name in _NAMES:
+        value = getattr(import_module(f".{_NAMES[name]}", __name__), name)
+    elif name in _CALLED:
+        value = getattr(import_module("._handover", __name__), _CALLED[name])()
+    else:
+        raise AttributeError(f"module 'dray' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

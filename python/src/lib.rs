@@ -3,15 +3,16 @@
 //! It turns Python values into requests of the engine and back, releases the GIL around every call that may block, and
 //! carries the entry point that the worker calls after it has loaded libpython.
 
-use pyo3::prelude::*;
+mod run;
+mod worker_main;
+
+use pyo3::pymodule;
 
 /// `dray._native`.
 #[pymodule]
 mod _native {
-    use super::*;
-
-    #[pymodule_init]
-    fn init(_module: &Bound<'_, PyModule>) -> PyResult<()> {
-        Ok(())
-    }
+    #[pymodule_export]
+    use crate::run::{
+        HandoverError, add_secret, begin_worker, connection_string, handover_json, log, redact, set_phase,
+    };
 }

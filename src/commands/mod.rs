@@ -1,6 +1,157 @@
 //! One file a command; each reads top to bottom as the story of that command.
+//!
+//! This module owns the command line: what is parsed here are plain values, checked and resolved by the commands.
 
-/// Runs the command line and returns the exit code.
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+mod dry_run;
+mod options;
+mod run;
+mod worker;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode as ProcessExitCode;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::failure::ExitCode;
+use crate::interpreter::Payload;
+use options::RunArguments;
+
+/// The hidden command that this executable starts itself with, as keeper and worker.
+pub const WORKER: &str = "__worker";
+
+/// Runs a zipped Python project as the single command of an Azure Data Factory custom activity.
+#[derive(Parser)]
+#[command(name = "dray", disable_help_subcommand = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a project: a zip, or a folder in place
+    Run(RunArguments),
+    /// Print the completion script of a shell
+    Completions {
+        /// The shell to complete for
+        shell: clap_complete::Shell,
+    },
+    #[command(name = WORKER, hide = true)]
+    Worker {
+        run_folder: PathBuf,
+        socket: i32,
+    },
+}
+
+/// Runs the command line of this process and gives its exit code.
+pub fn main() -> ProcessExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let (own, rest) = split_at_project(arguments);
+    let parsed = command_line().try_get_matches_from(own).and_then(|matches| Cli::from_arg_matches(&matches));
+    match parsed.map(|cli| cli.command) {
+        Ok(Command::Run(arguments)) => ProcessExitCode::from(run::run(&arguments, &rest)),
+        Ok(Command::Completions { shell }) => {
+            clap_complete::generate(shell, &mut command_line(), "dray", &mut std::io::stdout());
+            ProcessExitCode::SUCCESS
+        }
+        Ok(Command::Worker { run_folder, socket }) => worker::work(&run_folder, socket),
+        Err(error) => explain_usage(&error),
+    }
+}
+
+/// The command line's definition, with the version that is only known at run time (the payload may be appended).
+fn command_line() -> clap::Command {
+    let version = format!("{} ({})\npayload: {}", env!("CARGO_PKG_VERSION"), TARGET, describe_payload());
+    Cli::command().version(version)
+}
+
+/// A missing payload is no reason to keep the version back; running a project says what is wrong with it.
+fn describe_payload() -> String {
+    Payload::locate().and_then(|payload| payload.describe()).unwrap_or_else(|error| format!("none: {error}"))
+}
+
+/// The platform this executable was built for.
+const TARGET: &str = env!("DRAY_TARGET");
+
+/// Everything behind PROJECT belongs to the script, byte for byte: clap never sees it.
+///
+/// The definition of `run` says which options take a value, so that `--timeout 5m` is not taken for PROJECT.
+fn split_at_project(arguments: Vec<OsString>) -> (Vec<OsString>, Vec<OsString>) {
+    if arguments.get(1).is_none_or(|command| command != "run") {
+        return (arguments, Vec::new());
+    }
+    let definition = RunArguments::augment_args(clap::Command::new("run"));
+    let takes_value = |name: &str| {
+        definition.get_arguments().any(|known| known.get_long() == Some(name) && known.get_action().takes_values())
+    };
+    let mut index = 2;
+    while let Some(argument) = arguments.get(index) {
+        let argument = argument.to_string_lossy();
+        if argument == "--" {
+            index += 1;
+            break;
+        }
+        match argument.strip_prefix("--") {
+            Some(name) if takes_value(name) => index += 2,
+            Some(_) => index += 1,
+            None if argument.len() > 1 && argument.starts_with('-') => index += 1,
+            None => break,
+        }
+    }
+    let mut own = arguments;
+    let rest = if index < own.len() { own.split_off(index + 1) } else { Vec::new() };
+    (own, rest)
+}
+
+/// Help and version are no failure; a wrong command line is, and ends with one sentence as every failure does.
+fn explain_usage(error: &clap::Error) -> ProcessExitCode {
+    if !error.use_stderr() {
+        let _ = error.print();
+        return ProcessExitCode::SUCCESS;
+    }
+    let text = error.render().to_string();
+    let sentence = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+    let _ = error.print();
+    if error.kind() != clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let _ = writeln!(std::io::stderr(), "error: {sentence}");
+    }
+    ProcessExitCode::from(ExitCode::Usage.number())
+}
+
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split(line: &[&str]) -> (Vec<OsString>, Vec<OsString>) {
+        split_at_project(line.iter().map(OsString::from).collect())
+    }
+
+    #[test]
+    fn what_follows_the_project_is_left_alone_even_if_it_looks_like_an_option_of_ours() {
+        let (own, rest) = split(&["dray", "run", "--timeout", "5m", "p.zip", "main.py", "--timeout", "1", "--", "-x"]);
+        assert_eq!(own, ["dray", "run", "--timeout", "5m", "p.zip"]);
+        assert_eq!(rest, ["main.py", "--timeout", "1", "--", "-x"]);
+    }
+
+    #[test]
+    fn an_option_with_an_equals_sign_does_not_swallow_the_project() {
+        let (own, rest) = split(&["dray", "run", "--timeout=5m", "--dry-run", "p.zip", "--help"]);
+        assert_eq!(own, ["dray", "run", "--timeout=5m", "--dry-run", "p.zip"]);
+        assert_eq!(rest, ["--help"]);
+    }
+
+    #[test]
+    fn two_dashes_before_the_project_end_our_options() {
+        let (own, rest) = split(&["dray", "run", "--", "-odd.zip", "a"]);
+        assert_eq!(own, ["dray", "run", "--", "-odd.zip"]);
+        assert_eq!(rest, ["a"]);
+    }
+
+    #[test]
+    fn the_definition_of_the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
 }

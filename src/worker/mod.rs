@@ -1,1 +1,24 @@
-//! Starts the worker, watches it, explains its end.
+//! Starts the worker, watches it, and explains its end.
+//!
+//! Three processes stand behind one `dray run`. The **supervisor** is the one that was started: it decides, and writes
+//! outputs.json. The **keeper** is its only child: it is the worker's parent and the subreaper of all that the worker
+//! starts, so that it can find and kill every one of them, also when the supervisor itself is killed and can do nothing
+//! any more. The **worker** is the keeper's child and runs Python. Supervisor and keeper talk over one socket; its end
+//! is how each of them learns of the other's death.
+//!
+//! Nothing here knows what the worker runs: this module sees a process, its exit status, its memory, and a run folder.
+
+mod descendants;
+mod explain;
+mod keeper;
+mod memory;
+mod run_folder;
+mod signals;
+mod watch;
+
+pub use explain::{Observed, WorkerEnd, explain};
+pub use keeper::keep;
+pub use memory::{MemoryLimit, OomKills, memory_limit};
+pub use run_folder::{RunFolder, RunSpec, read_spec, record_error};
+pub use signals::{StopSignal, Stops};
+pub use watch::{Ended, Launch, Status, Stop, WorkerError, watch};

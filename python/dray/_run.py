@@ -1,0 +1,50 @@
+"""The run that this process belongs to, if `dray run` started it or one of its parents.
+
+Owns the run folder as Python sees it: where it is, and the events that go from here to the supervisor. An event is one
+JSON object on a line of its own, appended with a single write, so that the worker and its children can all write and a
+crash loses at most the line that it interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Optional
+
+FOLDER: Optional[str] = os.environ.get("DRAY_RUN") or None
+"""The run folder, None outside a run. Children inherit it through the environment."""
+
+
+def task_folder() -> str:
+    """The folder that activity.json, its companions and outputs.json belong to."""
+    return os.environ.get("DRAY_TASK_FOLDER") or os.environ.get("AZ_BATCH_TASK_WORKING_DIR") or os.getcwd()
+
+
+def record(event: dict[str, Any]) -> None:
+    """Appends `event` to the run's events; does nothing outside a run.
+
+    Values must be such as `json` can write.
+
+    Raises:
+        OSError: the run folder cannot be written, most likely because the disk is full.
+    """
+    if FOLDER is None:
+        return
+    import json
+
+    line = json.dumps(event, ensure_ascii=True, allow_nan=False, separators=(",", ":")) + "\n"
+    append(line.encode())
+
+
+def append(line: bytes) -> None:
+    """Appends one finished line to the run's events; does nothing outside a run or when the run has ended."""
+    if FOLDER is None:
+        return
+    try:
+        # No O_CREAT: a process that outlives the run must not bring its folder back.
+        descriptor = os.open(os.path.join(FOLDER, "events.jsonl"), os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        os.write(descriptor, line)
+    finally:
+        os.close(descriptor)

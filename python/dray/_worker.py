@@ -1,0 +1,237 @@
+"""The worker's side of `dray run`: runs the entrypoint in the real `__main__`, and tells the supervisor how it ended.
+
+Started as `python -c "from dray._worker import run; run()"`, by the executable through libpython or by an interpreter
+that has none. What `python main.py` or `python -m module` would have set up is set up here: `__file__`, `__spec__`,
+`sys.argv`, `sys.path[0]`. (`runpy.run_path` would run the script in a module that is gone afterwards, and break
+classes that are pickled late; hence this.)
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, NoReturn
+
+from . import _native, _run
+
+_MAIN_PROCESS = os.getpid()
+
+
+def run() -> None:
+    """Runs this run's entrypoint. Raises SystemExit where plain `python` would end with a code other than 0."""
+    main = sys.modules["__main__"]
+    vars(main).pop("run", None)
+    folder = _run.FOLDER
+    if folder is None:
+        raise SystemExit("dray._worker is started by `dray run` alone")
+    kind, target, function, log_level = _native.begin_worker(folder)
+    arguments = _read_arguments(folder)
+    _prepare_process(folder, log_level)
+    worker = _Worker(main, target, arguments)
+    if kind == "file":
+        worker.execute(worker.run_file)
+    elif kind == "module":
+        worker.execute(worker.run_module)
+    else:
+        worker.execute(lambda: worker.run_function(function))
+
+
+def _read_arguments(folder: str) -> list[str]:
+    with open(os.path.join(folder, "argv"), "rb") as file:
+        content = file.read()
+    # Each is ended by a NUL, so that an empty argument is told from none.
+    return [os.fsdecode(argument) for argument in content.split(b"\0")[:-1]]
+
+
+def _prepare_process(folder: str, log_level: int) -> None:
+    import faulthandler
+
+    from . import _logging, _signals
+
+    # ADF shows stdout from a file, which Python would fill block by block.
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(line_buffering=True)
+    # Into a file, from which the supervisor takes it into the log and outputs.json.
+    faulthandler.enable(open(os.path.join(folder, "fault.txt"), "wb", buffering=0))  # noqa: SIM115
+    _signals.install()
+    _logging.install(log_level)
+    # Registered first, so that it runs last: outputs that an exit handler of the script sets still count.
+    import atexit
+
+    atexit.register(_settle_outputs)
+
+
+def _settle_outputs() -> None:
+    """Tells outputs that were changed in place; a value that is no longer JSON is an error even here."""
+    if "dray._outputs" not in sys.modules or os.getpid() != _MAIN_PROCESS:
+        return
+    from ._outputs import outputs
+
+    try:
+        outputs._settle()
+    except Exception as error:
+        from . import _failure
+
+        _run.record(_failure.describe(error, "finishing"))
+
+
+class _Worker:
+    def __init__(self, main: ModuleType, target: str, arguments: list[str]) -> None:
+        self._main = main
+        self._target = target
+        self._arguments = arguments
+        self._phase = "importing"
+
+    def execute(self, entrypoint: Callable[[], None]) -> None:
+        """Runs `entrypoint` and turns what it lets pass into events and an exit code."""
+        try:
+            entrypoint()
+            if "dray._outputs" in sys.modules:
+                from ._outputs import outputs
+
+                outputs._settle()
+        except SystemExit as error:
+            if os.getpid() == _MAIN_PROCESS and not isinstance(error, _EntrypointNotFound):
+                self._record_exit(error)
+            # Python itself deals with every kind of it: None, numbers, text.
+            raise
+        except BaseException as error:
+            if os.getpid() != _MAIN_PROCESS:
+                # A child that the script forked and that came back up here: for it this is plain Python.
+                raise
+            self._fail(error)
+        self._enter("finishing")
+
+    def run_file(self) -> None:
+        """As `python TARGET`."""
+        path = os.path.abspath(self._target)
+        self._set_up_sys(os.path.dirname(os.path.realpath(path)), self._target)
+        # What CPython's pymain_run_file sets.
+        from importlib.machinery import SourceFileLoader
+
+        namespace = vars(self._main)
+        namespace.update(__file__=path, __cached__=None, __loader__=SourceFileLoader("__main__", path))
+        namespace.update(__spec__=None, __package__=None, __doc__=None)
+        if sys.version_info < (3, 14):
+            namespace.setdefault("__annotations__", {})
+        with open(path, "rb") as file:
+            source = file.read()
+        code = compile(source, path, "exec", dont_inherit=True)
+        self._enter("running")
+        exec(code, namespace)
+
+    def run_module(self) -> None:
+        """As `python -m TARGET`."""
+        import runpy
+
+        self._set_up_sys(os.getcwd(), "-m")
+        try:
+            # runpy offers no public way to run a module in the real `__main__`; this is what `python -m` itself calls.
+            name, spec, code = runpy._get_module_details(self._target, runpy._Error)  # type: ignore[attr-defined]
+        except runpy._Error as error:  # type: ignore[attr-defined]
+            self._entrypoint_not_found(str(error))
+        sys.argv[0] = spec.origin
+        self._enter("running")
+        runpy._run_code(code, vars(self._main), None, "__main__", spec)  # type: ignore[attr-defined]
+
+    def run_function(self, function_name: str) -> None:
+        """Imports TARGET and calls its function with the activity's parameters."""
+        from . import _handover, _parameters
+
+        self._set_up_sys(os.getcwd(), f"{self._target}:{function_name}")
+        function = self._import_function(function_name)
+        keywords = _parameters.keyword_arguments(function, _handover.exact_parameters(), self._arguments)
+        self._enter("running")
+        result = function(**keywords)
+        if hasattr(result, "__await__"):
+            import asyncio
+
+            result = asyncio.run(_wait_for(result))
+        self._take_result(result)
+
+    def _import_function(self, function_name: str) -> Any:
+        import importlib
+
+        try:
+            found: Any = importlib.import_module(self._target)
+        except ModuleNotFoundError as error:
+            # The module that was asked for, or a package above it; anything else is a package that it imports.
+            if error.name and f"{self._target}.".startswith(f"{error.name}."):
+                self._entrypoint_not_found(f"no module named `{error.name}`")
+            raise
+        where = f"module `{self._target}`"
+        for part in function_name.split("."):
+            try:
+                found = getattr(found, part)
+            except AttributeError:
+                self._entrypoint_not_found(f"{where} has no attribute `{part}`")
+            where = f"`{part}` of {where}"
+        if not callable(found):
+            self._entrypoint_not_found(f"{where} is a {type(found).__name__}, not a function")
+        return found
+
+    def _take_result(self, result: Any) -> None:
+        from collections.abc import Mapping
+
+        if isinstance(result, Mapping):
+            from ._outputs import outputs
+
+            outputs.update(result)
+        elif result is not None:
+            _native.log(
+                30, "dray", f"the entrypoint returned a {type(result).__name__}, which is no mapping: ignored",
+                "entrypoint.result_ignored", None, None,
+            )  # fmt: skip
+
+    def _set_up_sys(self, first_path: str, argv0: str) -> None:
+        sys.argv[:] = [argv0, *self._arguments]
+        if hasattr(sys, "orig_argv"):
+            sys.orig_argv[:] = [sys.executable, argv0, *self._arguments]
+        # `-c` put an empty entry there, unless PYTHONSAFEPATH or -P asked for none.
+        if not getattr(sys.flags, "safe_path", False) and sys.path[:1] == [""]:
+            sys.path[0] = first_path
+
+    def _enter(self, phase: str) -> None:
+        self._phase = phase
+        if os.getpid() == _MAIN_PROCESS:
+            _native.set_phase(phase)
+            _run.append(f'{{"event":"phase","phase":"{phase}"}}\n'.encode())
+
+    def _record_exit(self, error: SystemExit) -> None:
+        from . import _failure
+
+        if error.code is None:
+            code = 0
+        else:
+            code = error.code & 0xFF if isinstance(error.code, int) else 1
+        message = _failure.message(error) if isinstance(error.code, str) else None
+        _run.record({"event": "exit", "code": code, "message": message, "location": _failure.location(error)})
+
+    def _fail(self, error: BaseException) -> NoReturn:
+        from . import _failure
+
+        failed = _failure.describe(error, self._phase)
+        _run.record(failed)
+        _native.log(40, "dray", f"{failed['type']}: {failed['message']}", failed["code"], None, failed["traceback"])
+        if sys.excepthook is not sys.__excepthook__:
+            sys.excepthook(type(error), error, _failure.trimmed(error.__traceback__))
+        raise SystemExit(failed["exit_code"])
+
+    def _entrypoint_not_found(self, why: str) -> NoReturn:
+        _run.record({
+            "event": "error", "kind": "entrypoint_not_found", "code": "entrypoint.not_found", "type": None,
+            "message": f"entrypoint `{self._target}` not found: {why}", "traceback": None, "location": None,
+            "exit_code": 111,
+        })  # fmt: skip
+        raise _EntrypointNotFound(111)
+
+
+class _EntrypointNotFound(SystemExit):
+    """Ends the worker after the error was recorded."""
+
+
+async def _wait_for(awaitable: Any) -> Any:
+    return await awaitable

@@ -1,0 +1,120 @@
+//! Functions of the worker's side of a run: its start, the log, and what ADF handed over.
+
+use std::path::PathBuf;
+
+use dray::activity::{BatchIdentity, Handover};
+use dray::failure::Failing;
+use dray::project::Entrypoint;
+use dray::telemetry::{self, LogLevel};
+use dray::worker::read_spec;
+use pyo3::create_exception;
+use pyo3::exceptions::{PyException, PyOSError, PyValueError};
+use pyo3::prelude::*;
+use serde_json::{Map, Value};
+
+create_exception!(
+    _native,
+    HandoverError,
+    PyException,
+    "What ADF handed over cannot be read, or lacks what was asked for; arguments: stable code, message."
+);
+
+/// Starts logging in the worker and says what to run: `(kind, target, function, level)`, where kind is `file`, `module`
+/// or `function`, function is None but for the last, and level is that of Python's root logger (a number).
+///
+/// Raises OSError if the run folder cannot be read.
+#[pyfunction]
+pub fn begin_worker(run_folder: PathBuf) -> PyResult<(&'static str, String, Option<String>, i64)> {
+    let spec = read_spec(&run_folder).map_err(|error| PyOSError::new_err(error.to_string()))?;
+    // The supervisor has read the same files and would have ended the run on an error.
+    let secrets = Handover::load(&spec.task_folder).map(|handover| handover.secrets()).unwrap_or_default();
+    let settings = telemetry::Settings {
+        format: spec.log_format.parse().unwrap_or_default(),
+        level: spec.log_level.parse().unwrap_or_default(),
+        batch: BatchIdentity::from_env(|name| std::env::var_os(name)),
+        secrets,
+    };
+    // A second start in one process is refused by telemetry, and harmless.
+    let _ = telemetry::init(settings);
+    // `off` has no number of its own in Python; nothing is above CRITICAL.
+    let level = telemetry::python_level().map_or(100, LogLevel::to_python);
+    Ok(match spec.entrypoint {
+        Entrypoint::File { path } => ("file", path, None, level),
+        Entrypoint::Module { name } => ("module", name, None, level),
+        Entrypoint::Function { module, function } => ("function", module, Some(function), level),
+    })
+}
+
+/// Names the phase that every log record carries from now on.
+#[pyfunction]
+pub fn set_phase(phase: String) {
+    telemetry::set_phase(phase);
+}
+
+/// Writes one record to the log of the run; drops it outside a run.
+///
+/// `level` is a number of Python's `logging`, `fields` a JSON object as text or None.
+#[pyfunction]
+pub fn log(
+    py: Python<'_>,
+    level: i64,
+    logger: &str,
+    message: &str,
+    event: &str,
+    fields: Option<&str>,
+    exception: Option<&str>,
+) -> PyResult<()> {
+    let mut fields: Map<String, Value> = match fields {
+        Some(text) => serde_json::from_str(text).map_err(|error| PyValueError::new_err(error.to_string()))?,
+        None => Map::new(),
+    };
+    if !event.is_empty() {
+        fields.entry("event").or_insert_with(|| Value::from(event));
+    }
+    // Whoever reads stderr may be slow.
+    py.detach(|| telemetry::emit(LogLevel::from_python(level), logger, message, fields, exception));
+    Ok(())
+}
+
+/// Masks every secret that dray knows in `text`.
+#[pyfunction]
+pub fn redact(text: &str) -> String {
+    telemetry::redactor().redact(text).into_owned()
+}
+
+/// Makes `secret` known, so that it is masked in all that dray writes in this process.
+#[pyfunction]
+pub fn add_secret(secret: &str) {
+    telemetry::redactor().add(secret);
+}
+
+/// activity.json, linkedServices.json and datasets.json of `task_folder` as one JSON document, secrets marked
+/// (`Handover::to_json_for_python`).
+///
+/// Raises HandoverError if one of them is malformed.
+#[pyfunction]
+pub fn handover_json(task_folder: PathBuf) -> PyResult<String> {
+    let handover = load(task_folder)?;
+    Ok(handover.to_json_for_python().to_string())
+}
+
+/// The ODBC connection string of a linked service, credentials included.
+///
+/// Raises HandoverError if there is none of that name, or it cannot be turned into a connection.
+#[pyfunction]
+pub fn connection_string(task_folder: PathBuf, linked_service: &str) -> PyResult<String> {
+    load(task_folder)?.connection_string(linked_service).map_err(handover_error)
+}
+
+fn load(task_folder: PathBuf) -> PyResult<Handover> {
+    Handover::load(&task_folder).map_err(handover_error)
+}
+
+fn handover_error(error: dray::activity::ActivityError) -> PyErr {
+    let code = error.code();
+    let message = match error.hint() {
+        Some(hint) => format!("{:#}; {hint}", dray::failure::Failure::from(error).error),
+        None => format!("{:#}", dray::failure::Failure::from(error).error),
+    };
+    HandoverError::new_err((code, message))
+}

@@ -1,0 +1,444 @@
+//! `dray run`: the supervisor's story, from the command line to the exit code.
+//!
+//! Everything that can be decided is decided before anything is done: [`plan`] reads and writes nothing but log lines,
+//! and a dry run prints its result. Whatever happens after the task folder is known ends in [`settle`], which settles
+//! outputs.json and says in one last line what failed.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::dry_run;
+use super::options::{LogOptions, Options, RunArguments};
+use crate::activity::{BatchIdentity, Handover, as_arguments};
+use crate::failure::{ExitCode, Failing, Failure};
+use crate::interpreter::{self, Found, Payload};
+use crate::outputs::{self, ErrorReport, Events, Fingerprint, Settlement, Status, Summary};
+use crate::project::{EntryArgument, Entrypoint, Limits, Project, link_task_files};
+use crate::telemetry;
+use crate::worker::{
+    Launch, Observed, OomKills, RunFolder, RunSpec, StopSignal, Stops, WorkerEnd, explain, memory_limit, watch,
+};
+
+/// A failure of the supervisor's own work that no other module has a name for.
+#[derive(Debug, thiserror::Error)]
+pub enum RunFailure {
+    /// The folder of `--workdir`, or the one that Batch names, cannot be used.
+    #[error("cannot use the task's working directory `{}`", path.display())]
+    TaskFolder {
+        /// The folder.
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    /// The run folder cannot be made or written.
+    #[error("cannot prepare the run in `{}`", path.display())]
+    RunFolder {
+        /// The task folder, or the run folder in it.
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    /// The kernel gave no descriptor for signals.
+    #[error("cannot wait for signals")]
+    Signals(#[source] nix::Error),
+    /// ENTRY is not UTF-8, which no name in a project is.
+    #[error("the entrypoint `{0}` is not UTF-8")]
+    EntryNotUtf8(String),
+    /// `-m` with nothing behind it.
+    #[error("`-m` needs the name of a module")]
+    ModuleMissing,
+    /// A signal came before the script was started.
+    #[error("stopped by {} while {}", .0.signal, .1)]
+    Stopped(StopSignal, String),
+}
+
+impl Failing for RunFailure {
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            RunFailure::EntryNotUtf8(_) | RunFailure::ModuleMissing => ExitCode::Usage,
+            _ => ExitCode::Internal,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            RunFailure::TaskFolder { .. } => "run.task_folder",
+            RunFailure::RunFolder { .. } => "run.folder",
+            RunFailure::Signals(_) => "run.signals",
+            RunFailure::EntryNotUtf8(_) | RunFailure::ModuleMissing => "usage.entrypoint",
+            RunFailure::Stopped(..) => "run.stopped",
+        }
+    }
+}
+
+/// All that was decided before the run; what a dry run prints.
+pub struct Plan {
+    /// Where the JSON files are read and outputs.json is written; absolute.
+    pub task_folder: PathBuf,
+    /// What ADF handed over.
+    pub handover: Handover,
+    /// The zip or folder.
+    pub project: Project,
+    /// How large a zip may be.
+    pub limits: Limits,
+    /// What to run.
+    pub entrypoint: Entrypoint,
+    /// `sys.argv[1:]`.
+    pub arguments: Vec<OsString>,
+    /// What the search for an interpreter starts from; the project's tree is added once it is there.
+    pub interpreter: interpreter::Request,
+    /// Time limit of the run.
+    pub timeout: Option<Duration>,
+    /// Time that the script has after it was told to stop.
+    pub grace: Duration,
+    /// Whether outputs.json goes without the `dray` object.
+    pub no_summary: bool,
+    log: LogOptions,
+}
+
+/// What the run has come to so far: the material of outputs.json, whatever ends the run.
+#[derive(Default)]
+struct Progress {
+    entrypoint: Option<String>,
+    python: Option<String>,
+    durations_ms: Vec<(&'static str, u64)>,
+    peak_memory_bytes: Option<u64>,
+    working_folder: Option<PathBuf>,
+    outputs_before: Option<Fingerprint>,
+    events: Events,
+    no_summary: bool,
+}
+
+impl Progress {
+    fn took(&mut self, phase: &'static str, since: Instant) {
+        self.durations_ms.push((phase, u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)));
+    }
+}
+
+/// Runs the project, or prints the plan, and gives the exit code.
+pub fn run(arguments: &RunArguments, rest: &[OsString]) -> u8 {
+    let started = Instant::now();
+    let environment = |name: &str| std::env::var_os(name);
+    let task_folder = match task_folder(&Options::new(&environment, None), arguments) {
+        Ok(folder) => folder,
+        Err(failure) => return say_last_line(&Failure::from(failure)),
+    };
+    let options = Options::new(&environment, None);
+    if options.switch("dry-run", arguments.dry_run).unwrap_or(arguments.dry_run) {
+        return match plan(arguments, rest, &task_folder).and_then(|plan| dry_run::print(&plan)) {
+            Ok(()) => 0,
+            Err(failure) => say_last_line(&failure),
+        };
+    }
+    let mut progress = Progress { no_summary: options.switch("no-summary", arguments.no_summary).unwrap_or(false), ..Progress::default() };
+    let end = attempt(arguments, rest, &task_folder, started, &mut progress);
+    progress.took("total", started);
+    settle(end, &task_folder, &progress)
+}
+
+/// Decides, then acts. An error is the supervisor's own; what the script did is a [`WorkerEnd`].
+fn attempt(
+    arguments: &RunArguments,
+    rest: &[OsString],
+    task_folder: &Path,
+    started: Instant,
+    progress: &mut Progress,
+) -> Result<WorkerEnd, Failure> {
+    let stops = Stops::collect().map_err(RunFailure::Signals)?;
+    outputs::remove_stale(task_folder)?;
+    let plan = plan(arguments, rest, task_folder)?;
+    progress.no_summary = plan.no_summary;
+    progress.entrypoint = Some(plan.entrypoint.to_string());
+
+    let run_folder = RunFolder::create(task_folder)
+        .map_err(|source| RunFailure::RunFolder { path: task_folder.to_owned(), source })?;
+    let end = act(&plan, &run_folder, &stops, started, progress);
+    run_folder.clear();
+    end
+}
+
+fn task_folder(options: &Options, arguments: &RunArguments) -> Result<PathBuf, RunFailure> {
+    let given = options.task_folder(arguments.workdir.as_ref()).unwrap_or_else(|| PathBuf::from("."));
+    let failed = |source| RunFailure::TaskFolder { path: given.clone(), source };
+    // Absolute, since the script's working directory is another; and there, since everything is written below it.
+    let folder = fs_err::canonicalize(&given).map_err(failed)?;
+    if !folder.is_dir() {
+        return Err(failed(std::io::ErrorKind::NotADirectory.into()));
+    }
+    Ok(folder)
+}
+
+/// Reads what there is and decides. Writes nothing but log lines.
+fn plan(arguments: &RunArguments, rest: &[OsString], task_folder: &Path) -> Result<Plan, Failure> {
+    let environment = |name: &str| std::env::var_os(name);
+    // Errors wait until the log is set up: its settings may stand in the project, and the secrets to mask in the handover.
+    let handover = Handover::load(task_folder);
+    let project = Project::open(&arguments.project);
+    let manifest = project.as_ref().ok().map(Project::manifest).and_then(Result::ok);
+    let log = Options::new(&environment, manifest.as_ref()).log(arguments);
+    let secrets = handover.as_ref().map(Handover::secrets).unwrap_or_default();
+    start_log(log.as_ref().ok(), secrets)?;
+
+    let (log, handover, project) = (log?, handover?, project?);
+    let manifest = project.manifest()?;
+    let options = Options::new(&environment, Some(&manifest));
+    let (entry, script_arguments) = entry_of(rest)?;
+    let entrypoint = Entrypoint::choose(entry.as_ref(), &manifest, &project)?;
+    let mut all_arguments = Vec::new();
+    if options.switch("args-from-activity", arguments.args_from_activity)? {
+        all_arguments.extend(as_arguments(&handover.extended_properties())?);
+    }
+    all_arguments.extend_from_slice(script_arguments);
+    let (flag, environment_python) = options.python(arguments.python.as_ref());
+    let interpreter = interpreter::Request {
+        flag,
+        environment: environment_python,
+        requires_python: manifest.requires_python.clone(),
+        ..interpreter::Request::from_environment()?
+    };
+    Ok(Plan {
+        task_folder: task_folder.to_owned(),
+        timeout: options.timeout(arguments.timeout.as_ref())?,
+        grace: options.grace(arguments.grace.as_ref())?,
+        no_summary: options.switch("no-summary", arguments.no_summary)?,
+        limits: options.limits(arguments)?,
+        arguments: all_arguments,
+        handover,
+        project,
+        entrypoint,
+        interpreter,
+        log,
+    })
+}
+
+/// A wrong option must not leave its own complaint unwritten, so the default stands in for one.
+fn start_log(log: Option<&LogOptions>, secrets: Vec<String>) -> Result<(), Failure> {
+    let default = LogOptions::default();
+    let log = log.unwrap_or(&default);
+    telemetry::init(telemetry::Settings {
+        format: log.format.parse().unwrap_or_default(),
+        level: log.level.parse().unwrap_or_default(),
+        batch: BatchIdentity::from_env(|name| std::env::var_os(name)),
+        secrets,
+    })?;
+    Ok(())
+}
+
+/// ENTRY and ARGS of what follows PROJECT. An argument that begins with `-` (but `-m`) cannot be ENTRY, which is then
+/// left out.
+fn entry_of(rest: &[OsString]) -> Result<(Option<EntryArgument>, &[OsString]), RunFailure> {
+    let name = |entry: &OsString| match entry.to_str() {
+        Some(text) => Ok(text.to_owned()),
+        None => Err(RunFailure::EntryNotUtf8(entry.to_string_lossy().into_owned())),
+    };
+    match rest {
+        [dash_m, rest @ ..] if dash_m == "-m" => match rest {
+            [module, rest @ ..] => Ok((Some(EntryArgument::Module(name(module)?)), rest)),
+            [] => Err(RunFailure::ModuleMissing),
+        },
+        [first, ..] if first.as_bytes().starts_with(b"-") => Ok((None, rest)),
+        [first, rest @ ..] => Ok((Some(EntryArgument::Name(name(first)?)), rest)),
+        [] => Ok((None, rest)),
+    }
+}
+
+/// Carries the plan out: the tree, the interpreter, the payload, the worker, and what it came to.
+fn act(
+    plan: &Plan,
+    run_folder: &RunFolder,
+    stops: &Stops,
+    started: Instant,
+    progress: &mut Progress,
+) -> Result<WorkerEnd, Failure> {
+    tracing::info!(event = "run.started", version = env!("CARGO_PKG_VERSION"), entrypoint = %plan.entrypoint, "run started");
+    let phase = Instant::now();
+    let working_folder = lay_out_project(plan, run_folder, stops)?;
+    progress.took("unpack", phase);
+    progress.working_folder = Some(working_folder.clone());
+    // A folder that is run in place may hold the outputs.json of a run before.
+    progress.outputs_before =
+        matches!(plan.project, Project::Folder(_)).then(|| Fingerprint::of(&working_folder)).flatten();
+
+    let phase = Instant::now();
+    telemetry::set_phase("interpreter");
+    let request = interpreter::Request { project: Some(working_folder.clone()), ..plan.interpreter.clone() };
+    let cache = interpreter::cache_folder(|name| std::env::var_os(name));
+    let Found { interpreter, .. } = interpreter::find(&request, cache.as_deref())?;
+    progress.python = Some(interpreter.version.to_string());
+    let payload = run_folder.payload();
+    let native_module = Payload::locate()?.lay_out(&payload)?;
+    progress.took("interpreter", phase);
+
+    let spec = RunSpec {
+        task_folder: plan.task_folder.clone(),
+        working_folder: working_folder.clone(),
+        payload: payload.clone(),
+        native_module,
+        interpreter,
+        entrypoint: plan.entrypoint.clone(),
+        log_level: plan.log.level.clone(),
+        log_format: plan.log.format.clone(),
+    };
+    run_folder
+        .write_spec(&spec, &plan.arguments)
+        .map_err(|source| RunFailure::RunFolder { path: run_folder.path().to_owned(), source })?;
+    refuse_if_stopped(stops, "the run was prepared")?;
+
+    let phase = Instant::now();
+    telemetry::set_phase("running");
+    let oom_kills_before = OomKills::now();
+    let launch = Launch {
+        run_folder: run_folder.path(),
+        working_folder: &working_folder,
+        environment: &environment_of_worker(plan, run_folder, &payload),
+        deadline: plan.timeout.map(|limit| started + limit),
+        grace: plan.grace,
+    };
+    let ended = watch(&launch, stops)?;
+    progress.took("script", phase);
+    progress.peak_memory_bytes = (ended.peak_memory_bytes > 0).then_some(ended.peak_memory_bytes);
+    telemetry::set_phase("settling");
+    progress.events = Events::read(&run_folder.events())?;
+    Ok(explain(
+        &ended,
+        &Observed {
+            entrypoint: &plan.entrypoint.to_string(),
+            events: &progress.events,
+            fault: run_folder.fault(),
+            oom_killed: OomKills::now().since(oom_kills_before),
+            memory_limit: memory_limit(),
+            time_limit: plan.timeout,
+            grace: plan.grace,
+        },
+    ))
+}
+
+/// The script's working directory: a zip is unpacked, a folder is taken as it is.
+fn lay_out_project(plan: &Plan, run_folder: &RunFolder, stops: &Stops) -> Result<PathBuf, Failure> {
+    let archive = match &plan.project {
+        Project::Folder(folder) => {
+            let root = fs_err::canonicalize(folder.root())
+                .map_err(|source| RunFailure::TaskFolder { path: folder.root().to_owned(), source })?;
+            return Ok(root);
+        }
+        Project::Zip(archive) => archive,
+    };
+    telemetry::set_phase("unpacking");
+    let tree = run_folder.project();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let unpacked = stops
+        .cancelling(|cancel| archive.unpack(&tree, &plan.limits, threads, cancel))
+        .map_err(|error| RunFailure::Signals(nix::Error::from_raw(error.raw_os_error().unwrap_or(0))))?;
+    refuse_if_stopped(stops, "the project was unpacked")?;
+    unpacked?;
+    let linked = link_task_files(&tree, &plan.task_folder)?;
+    tracing::debug!(event = "project.linked", files = linked.join(", "), "linked the task's files into the project");
+    Ok(tree)
+}
+
+fn refuse_if_stopped(stops: &Stops, during: &str) -> Result<(), RunFailure> {
+    match stops.next() {
+        Some(stop) => Err(RunFailure::Stopped(stop, during.to_owned())),
+        None => Ok(()),
+    }
+}
+
+/// The payload comes first on PYTHONPATH, so that no installed package of the same name is taken for it.
+fn environment_of_worker(plan: &Plan, run_folder: &RunFolder, payload: &Path) -> [(&'static str, OsString); 3] {
+    let mut python_path = payload.as_os_str().to_owned();
+    if let Some(before) = std::env::var_os("PYTHONPATH").filter(|before| !before.is_empty()) {
+        python_path.push(":");
+        python_path.push(before);
+    }
+    [
+        ("PYTHONPATH", python_path),
+        ("DRAY_RUN", run_folder.path().into()),
+        ("DRAY_TASK_FOLDER", plan.task_folder.clone().into()),
+    ]
+}
+
+/// Writes outputs.json, says what failed, and gives the exit code.
+fn settle(end: Result<WorkerEnd, Failure>, task_folder: &Path, progress: &Progress) -> u8 {
+    let (exit_code, error) = match end {
+        Ok(end) => (end.exit_code, end.error),
+        Err(failure) => (exit_code_of(&failure), Some(ErrorReport::from_failure(&failure, &telemetry::phase()))),
+    };
+    let summary = Summary {
+        status: if exit_code == 0 { Status::Succeeded } else { Status::Failed },
+        exit_code: i32::from(exit_code),
+        entrypoint: progress.entrypoint.clone(),
+        python: progress.python.clone(),
+        durations_ms: progress.durations_ms.clone(),
+        peak_memory_bytes: progress.peak_memory_bytes,
+        error: error.clone(),
+        copies: progress.events.copies.clone(),
+    };
+    let settled = outputs::settle(&Settlement {
+        task_folder,
+        // Before the project was laid out there is no other folder that a script could have written to.
+        working_folder: progress.working_folder.as_deref().unwrap_or(task_folder),
+        before: progress.outputs_before,
+        values: &progress.events.outputs,
+        summary: (!progress.no_summary).then_some(&summary),
+        redactor: telemetry::redactor(),
+    });
+    let mut exit_code = exit_code;
+    let mut sentence = error.map(|error| sentence(&error, progress.entrypoint.as_deref()));
+    if let Err(refused) = settled {
+        let failure = Failure::from(refused);
+        tracing::error!(event = failure.code, "{}", failure.sentence());
+        if exit_code == 0 {
+            exit_code = failure.exit_code.number();
+            sentence = Some(with_hint(failure.sentence(), failure.hint.as_deref()));
+        }
+    }
+    tracing::info!(event = "run.ended", exit_code, peak_memory_bytes = progress.peak_memory_bytes, "run ended");
+    if let Some(sentence) = sentence {
+        write_last_line(&sentence);
+    }
+    exit_code
+}
+
+/// A signal that came before the script was started ends the run as it would have ended the script.
+fn exit_code_of(failure: &Failure) -> u8 {
+    match failure.error.downcast_ref::<RunFailure>() {
+        Some(RunFailure::Stopped(stop, _)) => u8::try_from(128 + stop.signal as i32).unwrap_or(u8::MAX),
+        _ => failure.exit_code.number(),
+    }
+}
+
+/// What failed and where. Python's exceptions need the entrypoint and the place; dray's own errors say it all.
+fn sentence(error: &ErrorReport, entrypoint: Option<&str>) -> String {
+    let message = error.message.lines().next().unwrap_or_default();
+    let mut text = match (&error.type_name, entrypoint) {
+        (Some(kind), Some(entrypoint)) if message.is_empty() => format!("{entrypoint} failed: {kind}"),
+        (Some(kind), Some(entrypoint)) => format!("{entrypoint} failed: {kind}: {message}"),
+        _ => error.message.replace('\n', "; "),
+    };
+    if let Some(location) = &error.location {
+        text = format!("{text} ({location})");
+    }
+    with_hint(text, error.hint.as_deref())
+}
+
+fn with_hint(sentence: String, hint: Option<&str>) -> String {
+    match hint {
+        Some(hint) => format!("{sentence}; hint: {hint}"),
+        None => sentence,
+    }
+}
+
+fn say_last_line(failure: &Failure) -> u8 {
+    write_last_line(&with_hint(failure.sentence(), failure.hint.as_deref()));
+    failure.exit_code.number()
+}
+
+/// The last line of stderr, in one write, for the person who opens stderr.txt and looks at its end.
+fn write_last_line(sentence: &str) {
+    let line = format!("error: {}\n", telemetry::redactor().redact(sentence).replace('\n', "; "));
+    // Nobody is left to be told.
+    let _ = std::io::stderr().write_all(line.as_bytes());
+}

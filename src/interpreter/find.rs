@@ -1,0 +1,244 @@
+//! Chooses the Python of a run.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use pep440_rs::VersionSpecifiers;
+use serde::Serialize;
+
+use super::cache::Cache;
+use super::candidates::{Candidate, environment_of, in_project, on_path};
+use super::facts::Facts;
+use super::probe::probe;
+use super::suitability::judge;
+use super::{Interpreter, InterpreterError, LoadingChoice, Refusal, Source, path_text};
+
+/// What decides about the Python of a run. Empty values count as absent, as in a shell's `PYTHON= command`.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// `--python`: a file, a name to look up on PATH, or the folder of a virtual environment or installation.
+    pub flag: Option<PathBuf>,
+    /// `DRAY_PYTHON`, with the same values.
+    pub environment: Option<PathBuf>,
+    /// The project's tree on disk: searched for a virtual environment, and the current folder of the probe.
+    pub project: Option<PathBuf>,
+    /// `VIRTUAL_ENV`: the folder of the active virtual environment.
+    pub virtual_env: Option<PathBuf>,
+    /// `PATH`.
+    pub path: Option<OsString>,
+    /// `requires-python` of the project's pyproject.toml.
+    pub requires_python: Option<String>,
+    /// `DRAY_LOADING`.
+    pub loading: LoadingChoice,
+}
+
+impl Request {
+    /// Takes DRAY_PYTHON, VIRTUAL_ENV, PATH and DRAY_LOADING from the environment of this process.
+    ///
+    /// Fails with [`InterpreterError::LoadingChoice`] if DRAY_LOADING has an unknown value.
+    pub fn from_environment() -> Result<Request, InterpreterError> {
+        let loading = std::env::var_os("DRAY_LOADING").unwrap_or_default();
+        Ok(Request {
+            environment: std::env::var_os("DRAY_PYTHON").map(PathBuf::from),
+            virtual_env: std::env::var_os("VIRTUAL_ENV").map(PathBuf::from),
+            path: std::env::var_os("PATH"),
+            loading: loading.to_string_lossy().parse()?,
+            ..Request::default()
+        })
+    }
+}
+
+/// The Python of a run, and all that was tried before it.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The one to run.
+    pub interpreter: Interpreter,
+    /// In the order in which they were considered.
+    pub passed_over: Vec<PassedOver>,
+}
+
+/// A candidate that does not do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PassedOver {
+    /// The file, or the folder that should have had one.
+    #[serde(with = "path_text")]
+    pub candidate: PathBuf,
+    /// Why it was considered.
+    pub source: Source,
+    /// Why it does not do; a sentence about it.
+    #[serde(serialize_with = "as_sentence")]
+    pub reason: Refusal,
+}
+
+fn as_sentence<S: serde::Serializer>(reason: &Refusal, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(reason)
+}
+
+impl fmt::Display for PassedOver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` ({}): {}", self.candidate.display(), self.source, self.reason)
+    }
+}
+
+/// Chooses the Python of a run: the first that does, in the order `--python`, DRAY_PYTHON, a virtual environment at the
+/// top of the project, VIRTUAL_ENV, `python3` and then `python` on PATH, and `python3.N` on PATH, newest first.
+///
+/// A Python is asked what it is by running it, at most 30 s, unless `cache` (see [`super::cache_folder`]) remembers its
+/// answer. Nothing after the first that does is looked at.
+///
+/// One that a person named (`--python`, DRAY_PYTHON) and that does not do is an error; no other is tried. So is a broken
+/// VIRTUAL_ENV when its turn comes: its packages are wanted. One that works but is of the wrong kind or version is passed
+/// over. A broken environment in the project is passed over with a warning: zips made from a developer's folder carry
+/// environments of other machines.
+pub fn find(request: &Request, cache: Option<&Path>) -> Result<Found, InterpreterError> {
+    let requires_python = match &request.requires_python {
+        Some(text) => Some(
+            VersionSpecifiers::from_str(text).map_err(|error| InterpreterError::RequiresPython {
+                text: text.clone(),
+                cause: error.to_string().lines().next().unwrap_or_default().to_owned(),
+            })?,
+        ),
+        None => None,
+    };
+    let search = Search {
+        request,
+        requires_python,
+        cache: cache.and_then(Cache::open),
+    };
+    let mut passed_over = Vec::new();
+    for candidate in candidates(request) {
+        let Candidate { path, source, state } = candidate;
+        match state.and_then(|()| search.consider(&path, &source)) {
+            Ok(interpreter) => {
+                return Ok(Found {
+                    interpreter,
+                    passed_over,
+                });
+            }
+            Err(refusal) if is_final(&source, &refusal) => {
+                return Err(InterpreterError::Named {
+                    origin: source,
+                    candidate: path,
+                    refusal: Box::new(refusal),
+                });
+            }
+            Err(reason) => {
+                let refused = PassedOver {
+                    candidate: path,
+                    source,
+                    reason,
+                };
+                report(&refused);
+                passed_over.push(refused);
+            }
+        }
+    }
+    Err(InterpreterError::NoneFound { passed_over })
+}
+
+fn candidates(request: &Request) -> impl Iterator<Item = Candidate> {
+    let search_path = request.path.clone();
+    let named = |name: &Option<PathBuf>, source: Source| {
+        given(name).map(|name| Candidate::named(name, source, request.path.as_deref()))
+    };
+    let flag = named(&request.flag, Source::Flag);
+    // The flag outranks the variable, and either ends the search.
+    let environment = if flag.is_none() {
+        named(&request.environment, Source::Environment)
+    } else {
+        None
+    };
+    let in_project = std::iter::once_with(|| given(&request.project).map(in_project).unwrap_or_default()).flatten();
+    let active = std::iter::once_with(|| given(&request.virtual_env).map(Candidate::active_environment)).flatten();
+    let on_path = std::iter::once_with(move || on_path(search_path.as_deref())).flatten();
+    flag.into_iter()
+        .chain(environment)
+        .chain(in_project)
+        .chain(active)
+        .chain(on_path)
+}
+
+fn given(path: &Option<PathBuf>) -> Option<&Path> {
+    path.as_deref().filter(|path| !path.as_os_str().is_empty())
+}
+
+fn is_final(source: &Source, refusal: &Refusal) -> bool {
+    match source {
+        Source::Flag | Source::Environment => true,
+        Source::VirtualEnv => refusal.is_broken(),
+        Source::Project(_) | Source::SearchPath(_) => false,
+    }
+}
+
+fn report(refused: &PassedOver) {
+    let (candidate, source, reason) = (refused.candidate.display(), &refused.source, &refused.reason);
+    if matches!(source, Source::Project(_)) {
+        tracing::warn!(event = "interpreter.passed_over", %candidate, %source, %reason);
+    } else {
+        tracing::debug!(event = "interpreter.passed_over", %candidate, %source, %reason);
+    }
+}
+
+struct Search<'a> {
+    request: &'a Request,
+    requires_python: Option<VersionSpecifiers>,
+    cache: Option<Cache>,
+}
+
+impl Search<'_> {
+    fn consider(&self, candidate: &Path, source: &Source) -> Result<Interpreter, Refusal> {
+        let environment = environment_of(candidate);
+        let facts = self.facts(candidate).map_err(|refusal| match &environment {
+            // A copied, not linked, interpreter starts and then does not find its standard library.
+            Some(environment) if environment.home.as_ref().is_some_and(|home| !Path::new(home).is_dir()) => {
+                Refusal::BaseGone {
+                    home: environment.home.clone().unwrap_or_default(),
+                }
+            }
+            _ => refusal,
+        })?;
+        let made_for = environment
+            .as_ref()
+            .and_then(|environment| environment.made_for.as_deref());
+        let (build, loading) = judge(&facts, made_for, self.requires_python.as_ref(), self.request.loading)?;
+        tracing::info!(
+            event = "interpreter.found",
+            executable = %facts.executable.display(),
+            %source,
+            version = %facts.version,
+            %loading,
+            "found the interpreter"
+        );
+        Ok(Interpreter {
+            executable: facts.executable.clone(),
+            candidate: candidate.to_owned(),
+            source: source.clone(),
+            version: facts.version.clone(),
+            version_text: facts.version_text.clone(),
+            prefix: build.prefix.clone(),
+            base_prefix: build.base_prefix.clone(),
+            loading,
+        })
+    }
+
+    fn facts(&self, candidate: &Path) -> Result<Facts, Refusal> {
+        if let Some(facts) = self.cache.as_ref().and_then(|cache| cache.recall(candidate)) {
+            return Ok(facts);
+        }
+        let seen = Cache::before(candidate);
+        let started = std::time::Instant::now();
+        let facts = probe(candidate, given(&self.request.project))?;
+        tracing::debug!(
+            event = "interpreter.probed", candidate = %candidate.display(), duration_ms = started.elapsed().as_millis()
+        );
+        if let Some(cache) = &self.cache {
+            cache.keep(seen, &facts);
+        }
+        Ok(facts)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,155 @@
+//! Gets Python into the worker's process: the only place that opens a libpython.
+//!
+//! The executable links no libpython. It is opened with all its symbols global, because extension modules do not link
+//! it either and find Python's symbols in the process (CPython bpo-21536). The native module stays local: it carries a
+//! driver manager whose symbols must not answer for another one's.
+//!
+//! Foreign interfaces used: `dlopen` of libc, `Py_GetVersion` (may be called before initialization, "Python
+//! Initialization" in the C API reference), and `dray_worker_main` of `python/src/worker_main.rs`.
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::ptr;
+
+use super::{Interpreter, InterpreterError, Loading};
+
+/// The entry of the native module: `Py_BytesMain` of the libpython that is loaded.
+const ENTRY: &CStr = c"dray_worker_main";
+
+type GetVersion = unsafe extern "C" fn() -> *const c_char;
+type WorkerMain = unsafe extern "C" fn(argc: c_int, argv: *mut *mut c_char) -> c_int;
+
+/// Runs the interpreter's main function in this process, with `argv` as its command line; `argv[0]` is replaced by the
+/// interpreter's own path, so that its virtual environment, `sys.executable` and `site` behave as under it.
+///
+/// Returns what `python` would exit with. The interpreter has been finalized then, and the process has no other use
+/// than to end. Python ends the process itself in some cases (an unhandled KeyboardInterrupt: by SIGINT, as `python`
+/// does).
+///
+/// Where the interpreter has no libpython of its own build, this process becomes the interpreter instead, with the same
+/// command line, and the call returns on failure only. The same is done, with a warning, where the library cannot be
+/// opened or is of another build after all, unless `DRAY_LOADING=library` was set.
+///
+/// Must be called from the main thread, and before any other thread is started: Python takes the calling thread for its
+/// main thread.
+pub fn run_python(interpreter: &Interpreter, native_module: &Path, argv: &[CString]) -> Result<i32, InterpreterError> {
+    let executable = c_path(&interpreter.executable);
+    let argv: Vec<CString> = std::iter::once(executable)
+        .chain(argv.iter().skip(1).cloned())
+        .collect();
+    match &interpreter.loading {
+        Loading::Hosted { .. } => Err(host(interpreter, &argv)),
+        Loading::Library { library, required } => match load(interpreter, library, native_module) {
+            Ok(entry) => Ok(enter(entry, argv)),
+            Err(error) if *required => Err(error),
+            Err(error) => {
+                tracing::warn!(event = "interpreter.hosted", reason = %error);
+                Err(host(interpreter, &argv))
+            }
+        },
+    }
+}
+
+/// Opens libpython and the native module, and returns the latter's entry.
+fn load(interpreter: &Interpreter, library: &Path, native_module: &Path) -> Result<WorkerMain, InterpreterError> {
+    let failed = |what: &'static str, path: &Path, cause: String| InterpreterError::Load {
+        what,
+        path: path.to_owned(),
+        cause,
+    };
+    let python =
+        open(library, libc::RTLD_NOW | libc::RTLD_GLOBAL).map_err(|cause| failed("libpython", library, cause))?;
+    let get_version = symbol(python, c"Py_GetVersion").map_err(|cause| failed("libpython", library, cause))?;
+    // SAFETY: the symbol is `const char *Py_GetVersion(void)` in every version of the C API.
+    let get_version = unsafe { std::mem::transmute::<*mut c_void, GetVersion>(get_version) };
+    // SAFETY: it may be called before initialization, and returns a static string.
+    let found = unsafe { CStr::from_ptr(get_version()) }.to_string_lossy();
+    if found != interpreter.version_text {
+        return Err(InterpreterError::OtherBuild {
+            library: library.to_owned(),
+            found: one_line(&found),
+            executable: interpreter.executable.clone(),
+            needed: one_line(&interpreter.version_text),
+        });
+    }
+    let module = open(native_module, libc::RTLD_NOW | libc::RTLD_LOCAL)
+        .map_err(|cause| failed("the native module", native_module, cause))?;
+    let entry = symbol(module, ENTRY).map_err(|cause| failed("the native module", native_module, cause))?;
+    // SAFETY: the native module of the payload defines the symbol with this signature (`python/src/worker_main.rs`).
+    Ok(unsafe { std::mem::transmute::<*mut c_void, WorkerMain>(entry) })
+}
+
+fn enter(entry: WorkerMain, argv: Vec<CString>) -> i32 {
+    let argc = c_int::try_from(argv.len()).unwrap_or(c_int::MAX); // the kernel limits it far below
+    // The strings stay for the life of the process, as those of a real command line do.
+    let mut pointers: Vec<*mut c_char> = argv.into_iter().map(CString::into_raw).collect();
+    pointers.push(ptr::null_mut());
+    let pointers = pointers.leak();
+    // SAFETY: `argc` strings that end with NUL, and a null pointer after them, all valid until the process ends; libpython
+    // is loaded and was not initialized before.
+    unsafe { entry(argc, pointers.as_mut_ptr()) }
+}
+
+/// Becomes the interpreter. Returns only if that fails.
+fn host(interpreter: &Interpreter, argv: &[CString]) -> InterpreterError {
+    let executable = c_path(&interpreter.executable);
+    let mut pointers: Vec<*const c_char> = argv.iter().map(|argument| argument.as_ptr()).collect();
+    pointers.push(ptr::null());
+    // SAFETY: both are valid strings that end with NUL, and the list ends with a null pointer.
+    unsafe { libc::execv(executable.as_ptr(), pointers.as_ptr()) };
+    InterpreterError::Start {
+        executable: interpreter.executable.clone(),
+        source: io::Error::last_os_error(),
+    }
+}
+
+fn open(path: &Path, flags: c_int) -> Result<*mut c_void, String> {
+    let path = c_path(path);
+    // SAFETY: `path` is a string that ends with NUL. The constructors that run are those of a libpython or of our own
+    // native module.
+    let handle = unsafe { libc::dlopen(path.as_ptr(), flags) };
+    if handle.is_null() {
+        Err(last_error())
+    } else {
+        Ok(handle)
+    }
+}
+
+fn symbol(library: *mut c_void, name: &CStr) -> Result<*mut c_void, String> {
+    // SAFETY: `library` came from dlopen and is never closed; `name` ends with NUL.
+    let symbol = unsafe { libc::dlsym(library, name.as_ptr()) };
+    if symbol.is_null() {
+        Err(last_error())
+    } else {
+        Ok(symbol)
+    }
+}
+
+fn last_error() -> String {
+    // SAFETY: dlerror returns null or a string that is valid until the thread's next call of the dynamic loader.
+    let message = unsafe { libc::dlerror() };
+    if message.is_null() {
+        return "the dynamic loader gives no reason".to_owned();
+    }
+    // SAFETY: as above, not null.
+    unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned()
+}
+
+/// A path that came from the system has no NUL in it.
+fn c_path(path: &Path) -> CString {
+    let bytes: Vec<u8> = path
+        .as_os_str()
+        .as_bytes()
+        .iter()
+        .copied()
+        .filter(|byte| *byte != 0)
+        .collect();
+    CString::new(bytes).unwrap_or_default()
+}
+
+fn one_line(version: &str) -> String {
+    version.split_whitespace().collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,214 @@
+//! The run folder: what one run keeps on disk, and what its processes hand to each other through it.
+//!
+//! `<task folder>/.dray/<time>-<pid>/` holds `project/` (the unpacked tree, the script's working directory), `payload/`
+//! (the Python package), `run.json` and `argv` (what the worker is to do), `events.jsonl` (what it says of itself) and
+//! `fault.txt` (the interpreter's last words in a crash). A lock held for as long as the supervisor lives tells the
+//! folder of a running task from a leftover: leftovers go when the next run starts, and are never mixed in.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
+
+use crate::failure::Failure;
+use crate::interpreter::path_text;
+
+/// Name of the folder, in the task folder, that all run folders stand in.
+pub const PARENT: &str = ".dray";
+
+const LOCK: &str = "lock";
+const EVENTS: &str = "events.jsonl";
+
+/// What the worker is to do; `run.json`, read by the worker and by every Python that imports `dray` below it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct RunSpec {
+    /// Where activity.json and its companions are, and where outputs.json goes.
+    #[serde(with = "path_text")]
+    pub task_folder: PathBuf,
+    /// The script's working directory and the root of its project.
+    #[serde(with = "path_text")]
+    pub working_folder: PathBuf,
+    /// The folder on `sys.path` that holds the package `dray`.
+    #[serde(with = "path_text")]
+    pub payload: PathBuf,
+    /// The native module in it, which the worker loads before Python imports it.
+    #[serde(with = "path_text")]
+    pub native_module: PathBuf,
+    /// The interpreter to run, as `interpreter` chose it.
+    pub interpreter: crate::interpreter::Interpreter,
+    /// What to run.
+    pub entrypoint: crate::project::Entrypoint,
+    /// `--log-level` as it holds for this run.
+    pub log_level: String,
+    /// `--log-format` as it holds for this run.
+    pub log_format: String,
+}
+
+/// A run folder, locked.
+pub struct RunFolder {
+    path: PathBuf,
+    _lock: Flock<std::fs::File>,
+}
+
+impl RunFolder {
+    /// Makes a new one in `task_folder` and removes those that earlier runs left there.
+    ///
+    /// # Errors
+    /// The task folder cannot be written.
+    pub fn create(task_folder: &Path) -> io::Result<RunFolder> {
+        let parent = task_folder.join(PARENT);
+        if !parent.is_dir() {
+            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&parent).map_err(|error| {
+                io::Error::new(error.kind(), format!("failed to create folder `{}`: {error}", parent.display()))
+            })?;
+        }
+        // Two runs may start in one folder: a folder that is made but not yet locked must not look like a leftover.
+        let _all = lock(&parent.join(LOCK), FlockArg::LockExclusive)?;
+        remove_leftovers(&parent);
+        let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
+        let path = parent.join(format!("{now}-{}", std::process::id()));
+        fs_err::create_dir(&path)?;
+        let lock = lock(&path.join(LOCK), FlockArg::LockExclusiveNonblock)?;
+        Ok(RunFolder { path, _lock: lock })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where a zip is unpacked to.
+    pub fn project(&self) -> PathBuf {
+        self.path.join("project")
+    }
+
+    /// Where the payload is laid out.
+    pub fn payload(&self) -> PathBuf {
+        self.path.join("payload")
+    }
+
+    /// What the worker appends its events to.
+    pub fn events(&self) -> PathBuf {
+        self.path.join(EVENTS)
+    }
+
+    /// What Python's faulthandler wrote, if the worker crashed.
+    pub fn fault(&self) -> Option<String> {
+        let text = fs_err::read(self.path.join("fault.txt")).ok()?;
+        let text = String::from_utf8_lossy(&text).trim_end().to_owned();
+        (!text.is_empty()).then_some(text)
+    }
+
+    /// Writes what the worker reads: the spec, and the script's arguments byte for byte, each ended by a NUL.
+    ///
+    /// # Errors
+    /// The run folder cannot be written.
+    pub fn write_spec(&self, spec: &RunSpec, arguments: &[OsString]) -> io::Result<()> {
+        fs_err::write(self.path.join("run.json"), serde_json::to_vec(spec)?)?;
+        let mut argv = Vec::new();
+        for argument in arguments {
+            argv.extend_from_slice(argument.as_bytes());
+            argv.push(0);
+        }
+        fs_err::write(self.path.join("argv"), argv)?;
+        fs_err::write(self.events(), b"")
+    }
+
+    /// Removes everything but the unpacked project, in which the script may have left files that somebody looks for.
+    pub fn clear(&self) {
+        let Ok(entries) = fs_err::read_dir(&self.path) else { return };
+        for entry in entries.flatten().filter(|entry| entry.file_name() != "project" && entry.file_name() != LOCK) {
+            remove(&entry.path());
+        }
+        if !self.project().is_dir() {
+            remove(&self.path);
+        }
+    }
+}
+
+/// Reads `run.json` of a run folder.
+///
+/// # Errors
+/// The file is missing or not what [`RunFolder::write_spec`] wrote.
+pub fn read_spec(run_folder: &Path) -> io::Result<RunSpec> {
+    let text = fs_err::read(run_folder.join("run.json"))?;
+    Ok(serde_json::from_slice(&text)?)
+}
+
+/// Leaves an error for the supervisor, as the Python side of the worker does: an event in `events.jsonl`.
+pub fn record_error(run_folder: &Path, failure: &Failure) {
+    let event = serde_json::json!({
+        "event": "error", "code": failure.code, "message": failure.sentence(), "exit_code": failure.exit_code.number(),
+    });
+    let written = fs_err::File::options()
+        .append(true)
+        .open(run_folder.join(EVENTS))
+        .and_then(|mut events| events.write_all(format!("{event}\n").as_bytes()));
+    if let Err(error) = written {
+        tracing::error!(event = "worker.event_lost", "{error}");
+    }
+}
+
+fn lock(path: &Path, how: FlockArg) -> io::Result<Flock<std::fs::File>> {
+    let file = fs_err::File::options().create(true).append(true).open(path)?;
+    Flock::lock(file.into_file(), how).map_err(|(_, errno)| {
+        io::Error::new(io::Error::from(errno).kind(), format!("failed to lock file `{}`: {errno}", path.display()))
+    })
+}
+
+fn remove_leftovers(parent: &Path) {
+    let Ok(entries) = fs_err::read_dir(parent) else { return };
+    for folder in entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()) {
+        if lock(&folder.join(LOCK), FlockArg::LockExclusiveNonblock).is_ok() {
+            remove(&folder);
+        }
+    }
+}
+
+/// A leftover that cannot be removed (another user's file in it) does no harm: nothing is ever read from it.
+fn remove(path: &Path) {
+    let result = if path.is_dir() { fs_err::remove_dir_all(path) } else { fs_err::remove_file(path) };
+    if let Err(error) = result {
+        tracing::warn!(event = "run_folder.not_removed", "{error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leftover_of_an_earlier_run_is_removed_and_a_running_one_is_not() {
+        let task = tempfile::tempdir().unwrap();
+        let running = task.path().join(PARENT).join("running");
+        let leftover = task.path().join(PARENT).join("leftover");
+        for folder in [&running, &leftover] {
+            fs_err::create_dir_all(folder.join("project")).unwrap();
+            fs_err::write(folder.join(LOCK), "").unwrap();
+        }
+        let _held = lock(&running.join(LOCK), FlockArg::LockExclusiveNonblock).unwrap();
+
+        let own = RunFolder::create(task.path()).unwrap();
+
+        assert!(running.exists());
+        assert!(!leftover.exists());
+        assert!(own.path().is_dir());
+    }
+
+    #[test]
+    fn clearing_keeps_the_unpacked_project_alone() {
+        let task = tempfile::tempdir().unwrap();
+        let own = RunFolder::create(task.path()).unwrap();
+        fs_err::create_dir_all(own.project()).unwrap();
+        fs_err::write(own.events(), "{}").unwrap();
+
+        own.clear();
+
+        assert!(own.project().is_dir());
+        assert!(!own.events().exists());
+    }
+}

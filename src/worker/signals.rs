@@ -1,0 +1,77 @@
+//! SIGTERM and SIGINT, read from a file descriptor instead of handled: the supervisor has one thread that waits for
+//! everything at once, and no code of it ever runs inside a signal handler.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+/// A signal that asked the run to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StopSignal {
+    /// SIGTERM or SIGINT.
+    pub signal: Signal,
+    /// Sent by the terminal (Ctrl-C) and thus to the worker as well, which stands in the same process group then.
+    pub from_terminal: bool,
+}
+
+/// SIGTERM and SIGINT of this process, from its creation on.
+pub struct Stops {
+    descriptor: SignalFd,
+}
+
+impl Stops {
+    /// Blocks both signals in this thread, and in all that are started from now on, and collects them.
+    ///
+    /// # Errors
+    /// Those of signalfd(2): no descriptor or memory left.
+    pub fn collect() -> nix::Result<Stops> {
+        let mut signals = SigSet::empty();
+        signals.add(Signal::SIGTERM);
+        signals.add(Signal::SIGINT);
+        signals.thread_block()?;
+        Ok(Stops { descriptor: SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)? })
+    }
+
+    /// The next signal that has come, without waiting.
+    pub fn next(&self) -> Option<StopSignal> {
+        let information = self.descriptor.read_signal().ok().flatten()?;
+        let signal = Signal::try_from(i32::try_from(information.ssi_signo).ok()?).ok()?;
+        Some(StopSignal { signal, from_terminal: information.ssi_code == libc::SI_KERNEL })
+    }
+}
+
+impl Stops {
+    /// Does `work`, whose flag is set once a signal has come; the signal is still there for [`Stops::next`].
+    ///
+    /// # Errors
+    /// No descriptor is left for the thread that waits for signals meanwhile.
+    pub fn cancelling<T>(&self, work: impl FnOnce(&AtomicBool) -> T) -> std::io::Result<T> {
+        let cancel = AtomicBool::new(false);
+        // Its end wakes the waiting thread at once: a run's start must not wait for a poll's time to pass.
+        let (working, waiting) = UnixStream::pair()?;
+        Ok(std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let waiting = waiting;
+                let mut events =
+                    [PollFd::new(self.as_fd(), PollFlags::POLLIN), PollFd::new(waiting.as_fd(), PollFlags::POLLIN)];
+                while poll(&mut events, PollTimeout::NONE) == Err(Errno::EINTR) {}
+                let has_come = events[0].revents().is_some_and(|events| !events.is_empty());
+                cancel.store(has_come, Ordering::Relaxed);
+            });
+            let result = work(&cancel);
+            drop(working);
+            result
+        }))
+    }
+}
+
+impl AsFd for Stops {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}

@@ -1,0 +1,201 @@
+//! The supervisor's wait: starts keeper and worker, and hands on signals and the time limit until the worker ends.
+
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader, Write};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
+
+use super::descendants;
+use super::keeper::{KILL_ALL, Report};
+use super::signals::Stops;
+use crate::failure::{ExitCode, Failing};
+
+/// What to start.
+pub struct Launch<'a> {
+    /// The run folder, with `run.json` in it.
+    pub run_folder: &'a Path,
+    /// The worker's working directory.
+    pub working_folder: &'a Path,
+    /// Variables to set beside those of this process.
+    pub environment: &'a [(&'static str, OsString)],
+    /// When the time limit is reached, if there is one.
+    pub deadline: Option<Instant>,
+    /// How long the worker may go on after it was told to stop.
+    pub grace: Duration,
+}
+
+/// How the worker's process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// With an exit code.
+    Exited(i32),
+    /// By a signal.
+    Signalled(i32),
+    /// Unknown: the keeper was killed from outside, and the worker with it.
+    KeeperKilled,
+}
+
+/// Why the worker was told to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// The supervisor received this signal.
+    Signal(Signal),
+    /// The time limit was reached.
+    TimeLimit,
+}
+
+/// What is known after the worker's end.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended {
+    /// How the process ended.
+    pub status: Status,
+    /// Why it was told to stop, if it was.
+    pub stop: Option<Stop>,
+    /// Whether it outlived the grace time and was killed.
+    pub killed_after_grace: bool,
+    /// Peak resident set of the largest process of the run.
+    pub peak_memory_bytes: u64,
+}
+
+/// The worker could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The keeper's process did not start.
+    #[error("cannot start the worker process")]
+    Start(#[source] std::io::Error),
+    /// The keeper runs, but the worker below it does not.
+    #[error("{0}")]
+    Keeper(String),
+}
+
+impl Failing for WorkerError {
+    fn exit_code(&self) -> ExitCode {
+        ExitCode::Internal
+    }
+
+    fn code(&self) -> &'static str {
+        "worker.not_started"
+    }
+}
+
+/// Starts the worker and waits for its end, and for the end of all that it started.
+///
+/// The first signal of `stops` is handed to the worker, later ones are ignored; the time limit counts as SIGTERM. When
+/// the grace time after that is over, the worker and every descendant are killed.
+///
+/// # Errors
+/// Only if the worker could not be started; whatever it does after that is an [`Ended`].
+pub fn watch(launch: &Launch, stops: &Stops) -> Result<Ended, WorkerError> {
+    // Should the keeper itself be killed, its children come here, and are not lost.
+    nix::sys::prctl::set_child_subreaper(true).map_err(|errno| WorkerError::Start(errno.into()))?;
+    let (socket, mut keeper) = start(launch).map_err(WorkerError::Start)?;
+    let mut watched = Watch { socket: BufReader::new(socket), stop: None, kill_at: None, killed_after_grace: false };
+    let ended = watched.run(launch, stops);
+    // The socket is open until here: its end would tell the keeper to kill at once what may still drain.
+    let _ = keeper.wait();
+    drop(watched);
+    descendants::kill_all();
+    ended
+}
+
+fn start(launch: &Launch) -> std::io::Result<(UnixStream, Child)> {
+    let (own, keepers) = UnixStream::pair()?;
+    fcntl(keepers.as_fd(), FcntlArg::F_SETFD(FdFlag::empty()))?;
+    // Not by path: the file may have been replaced or removed since this process started.
+    let child = Command::new("/proc/self/exe")
+        .arg(crate::commands::WORKER)
+        .arg(launch.run_folder)
+        .arg(keepers.as_raw_fd().to_string())
+        .current_dir(launch.working_folder)
+        .envs(launch.environment.iter().map(|(name, value)| (name, value)))
+        .spawn()?;
+    Ok((own, child))
+}
+
+struct Watch {
+    socket: BufReader<UnixStream>,
+    stop: Option<Stop>,
+    kill_at: Option<Instant>,
+    killed_after_grace: bool,
+}
+
+impl Watch {
+    fn run(&mut self, launch: &Launch, stops: &Stops) -> Result<Ended, WorkerError> {
+        loop {
+            let wake_at = if self.stop.is_none() { launch.deadline } else { self.kill_at };
+            if wait(self.socket.get_ref(), stops, wake_at) {
+                return self.end();
+            }
+            while let Some(received) = stops.next() {
+                if self.stop.is_none() {
+                    tracing::warn!(event = "run.stopping", signal = %received.signal, "told to stop");
+                    self.begin_stop(Stop::Signal(received.signal), launch.grace);
+                    if !received.from_terminal {
+                        self.order(received.signal as u8);
+                    }
+                }
+            }
+            let now = Instant::now();
+            if self.stop.is_none() && launch.deadline.is_some_and(|deadline| now >= deadline) {
+                tracing::warn!(event = "run.time_limit", "time limit reached, stopping the script");
+                self.begin_stop(Stop::TimeLimit, launch.grace);
+                self.order(Signal::SIGTERM as u8);
+            }
+            if self.kill_at.is_some_and(|kill_at| now >= kill_at) {
+                tracing::warn!(event = "run.killing", "grace time is over, killing the worker and all it started");
+                self.kill_at = None;
+                self.killed_after_grace = true;
+                self.order(KILL_ALL);
+            }
+        }
+    }
+
+    fn begin_stop(&mut self, stop: Stop, grace: Duration) {
+        self.stop = Some(stop);
+        self.kill_at = Some(Instant::now() + grace);
+    }
+
+    /// A keeper that is gone is noticed by the end of the socket, not here.
+    fn order(&mut self, byte: u8) {
+        let _ = self.socket.get_mut().write_all(&[byte]);
+    }
+
+    /// Reads the keeper's report.
+    fn end(&mut self) -> Result<Ended, WorkerError> {
+        let mut line = String::new();
+        let _ = self.socket.read_line(&mut line);
+        let (status, peak_memory_bytes) = match serde_json::from_str(&line) {
+            Ok(Report::NotStarted { reason }) => return Err(WorkerError::Keeper(reason)),
+            Ok(Report::Ended { wait_status, peak_memory_bytes }) => (decode(wait_status), peak_memory_bytes),
+            Err(_) => (Status::KeeperKilled, 0),
+        };
+        Ok(Ended { status, stop: self.stop, killed_after_grace: self.killed_after_grace, peak_memory_bytes })
+    }
+}
+
+fn decode(wait_status: i32) -> Status {
+    if libc::WIFSIGNALED(wait_status) {
+        Status::Signalled(libc::WTERMSIG(wait_status))
+    } else {
+        Status::Exited(libc::WEXITSTATUS(wait_status))
+    }
+}
+
+/// Waits for the keeper, a signal, or the time; true if the keeper has something to say (or is gone).
+fn wait(keeper: &UnixStream, stops: &Stops, until: Option<Instant>) -> bool {
+    let timeout = until.map_or(PollTimeout::NONE, |until| {
+        // Rounded up, or the last millisecond would be spent spinning.
+        let left = until.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+        PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+    });
+    let mut events = [PollFd::new(keeper.as_fd(), PollFlags::POLLIN), PollFd::new(stops.as_fd(), PollFlags::POLLIN)];
+    let _ = poll(&mut events, timeout);
+    events[0].revents().is_some_and(|events| !events.is_empty())
+}
