@@ -152,7 +152,7 @@ def test_other_threads_run_while_a_copy_does(databases: Databases, script: Scrip
                 ticks.append(time.monotonic())
                 time.sleep(0.02)
 
-        thread = threading.Thread(target=tick)
+        thread = threading.Thread(target=tick, daemon=True)
         thread.start()
         began = time.monotonic()
         dray.copy_table("Source", "Target", "t")
