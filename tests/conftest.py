@@ -5,6 +5,7 @@ The suites drive the executable, never the Python package by import: what they s
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -125,7 +126,8 @@ def start(executable: Path, clean_environment: Mapping[str, str], tmp_path: Path
     for process in started:
         if process.poll() is None:
             process.kill()
-        process.communicate()
+        with contextlib.suppress(subprocess.TimeoutExpired):  # a descendant that was left behind holds the pipes
+            process.communicate(timeout=5)
 
 
 @pytest.fixture

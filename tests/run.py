@@ -24,7 +24,7 @@ PACKAGES = [
     *("postgresql", "mariadb-server"),
     *("odbc-postgresql", "odbc-mariadb", "libsqliteodbc", "tdsodbc"),
 ]
-SHOWN_NAMES = 40
+SHOWN_NAMES = 20
 
 
 @dataclass

@@ -210,8 +210,9 @@ def test_a_table_made_from_its_like_has_the_same_types_nulls_and_key_in_postgres
     source.execute(
         """CREATE TABLE t (
             region varchar(10) NOT NULL, number integer NOT NULL, small smallint, big bigint NOT NULL,
-            money numeric(12,3), free numeric, single real, double double precision, plain text, named varchar(77) NOT NULL, data bytea,
-            day date, clock time, moment timestamp NOT NULL, instant timestamptz, truth boolean NOT NULL, mark uuid,
+            money numeric(12,3), free numeric, single real, double double precision,
+            plain text, named varchar(77) NOT NULL, data bytea, day date, clock time, moment timestamp NOT NULL,
+            instant timestamptz, truth boolean NOT NULL, mark uuid,
             PRIMARY KEY (region, number))"""
     )
     done = script(copy("append"), services=services(source, target))

@@ -76,12 +76,14 @@ def test_text_and_names_beyond_ascii_arrive_under_any_locale(
 ) -> None:
     source, target = databases(source_product), databases(target_product)
     table, texts = "Größe 表 №1", kind("varchar")
+    # MariaDB keeps identifiers in three bytes a character.
+    last = "☃" if "mariadb" in (source_product, target_product) else "🎉"
     columns = {
         "naïve café": "INTEGER NOT NULL PRIMARY KEY",
         "das \"a\" `b` 'c'": texts.types[source_product],
         "select": texts.types[source_product],
         "价格 €": texts.types[source_product],
-        "🎉": texts.types[source_product],
+        last: texts.types[source_product],
     }
     rows = [(number, text, text[::-1], None, "é") for number, text in enumerate(texts.values)]
     source.fill(table, columns, rows)

@@ -1,0 +1,214 @@
+"""Which tables and rows a copy takes, and where they go: wildcards, exclude, into, where, query."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import Script
+from databases import PRODUCTS, Database, Databases
+
+
+def run(script: Script, copies: str, source: Database, target: Database, **options: str) -> list[str]:
+    """Run one `copy_tables` and give the sorted lines `source -> target: rows` of its report."""
+    mode = options.get("mode", "append")
+    code = f"""
+        import dray
+        report = dray.copy_tables([{copies}], target="Target", mode={mode!r})
+        for table in report.tables:
+            print(f"{{table.source}} -> {{table.target}}: {{table.rows}}")
+    """
+    done = script(code, services={"Source": source.odbc, "Target": target.odbc})
+    assert done.returncode == 0, done.stderr
+    return sorted(done.stdout.splitlines())
+
+
+def fill(source: Database, *names: str) -> None:
+    """Small tables of these names, `schema.table` or `table`, each with a row that says which one it is."""
+    for name in names:
+        quoted = ".".join(source.quote(part) for part in name.split("."))
+        source.execute(f"CREATE TABLE {quoted} (id INTEGER, origin VARCHAR(50))")
+        source.execute(f"INSERT INTO {quoted} VALUES (1, '{name}')")
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_a_star_stands_for_every_table_and_exclude_takes_some_out(
+    databases: Databases, script: Script, product: str
+) -> None:
+    source, target = databases(product), databases("sqlite")
+    fill(source, "orders", "order_lines", "tmp_1", "tmp_2", "Kunden")
+    lines = run(script, 'dray.Copy("Source", "*", exclude=["tmp_*"])', source, target)
+    assert len(lines) == 3
+    assert target.tables() == {"orders", "order_lines", "Kunden"}
+    assert target.query("SELECT origin FROM order_lines") == [("order_lines",)]
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_a_question_mark_stands_for_one_character(databases: Databases, script: Script, product: str) -> None:
+    source, target = databases(product), databases("sqlite")
+    fill(source, "part_1", "part_2", "part_10", "party")
+    run(script, 'dray.Copy("Source", "part_?")', source, target)
+    assert target.tables() == {"part_1", "part_2"}
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_an_underscore_or_percent_sign_stands_for_itself(databases: Databases, script: Script, product: str) -> None:
+    """ODBC's catalog functions take both as wildcards of their own."""
+    source, target = databases(product), databases("sqlite")
+    fill(source, "a_b", "axb")
+    source.execute(f"CREATE TABLE {source.quote('a%b')} (id INTEGER)")
+    run(script, 'dray.Copy("Source", "a_b")', source, target)
+    assert target.tables() == {"a_b"}
+    assert target.query("SELECT origin FROM a_b") == [("a_b",)]
+    run(script, 'dray.Copy("Source", "a%b")', source, target)
+    assert target.tables() == {"a_b", "a%b"}
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_names_that_differ_in_a_wildcards_place_keep_their_columns_apart(
+    databases: Databases, script: Script, product: str
+) -> None:
+    """`t_1` as a pattern of SQLColumns also matches `tx1`: its columns must not get into the plan."""
+    source, target = databases(product), databases("sqlite")
+    source.fill("t_1", {"id": "INTEGER", "mine": "INTEGER"}, [(1, 2)])
+    source.fill("tx1", {"id": "INTEGER", "other": "INTEGER"}, [(3, 4)])
+    run(script, 'dray.Copy("Source", "t_1")', source, target)
+    assert [row[1] for row in target.query("PRAGMA table_info('t_1')")] == ["id", "mine"]
+    assert target.query("SELECT * FROM t_1") == [(1, 2)]
+
+
+def test_a_schema_and_a_star_stand_for_the_tables_of_that_schema(databases: Databases, script: Script) -> None:
+    source, target = databases("postgresql"), databases("sqlite")
+    for schema in ("sales", "hr"):
+        source.execute(f"CREATE SCHEMA {schema}")
+    fill(source, "sales.orders", "sales.lines", "sales.tmp_x", "hr.employee", "elsewhere")
+    lines = run(script, 'dray.Copy("Source", "sales.*", exclude=["sales.tmp_*"])', source, target)
+    assert len(lines) == 2
+    assert target.tables() == {"orders", "lines"}
+
+
+def test_several_sources_go_into_one_target(databases: Databases, script: Script) -> None:
+    target = databases("postgresql")
+    sources = {product: databases(product) for product in PRODUCTS}
+    for product, source in sources.items():
+        source.fill("origin", {"id": "INTEGER", "name": "VARCHAR(20)"}, [(1, product)])
+    code = """
+        import dray
+        copies = [dray.Copy(name, "origin", into=f"from_{name}") for name in ("sqlite", "postgresql", "mariadb")]
+        print(dray.copy_tables(copies, target="Target").rows)
+    """
+    odbc = {product: source.odbc for product, source in sources.items()}
+    done = script(code, services={**odbc, "Target": target.odbc})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "3\n"
+    for product in PRODUCTS:
+        assert target.query(f"SELECT name FROM from_{product}") == [(product,)]
+
+
+def test_into_names_schema_and_table(databases: Databases, script: Script) -> None:
+    source, target = databases("sqlite"), databases("postgresql")
+    target.execute("CREATE SCHEMA staging")
+    fill(source, "employee")
+    run(script, 'dray.Copy("Source", "employee", into="staging.Employee")', source, target)
+    assert target.query('SELECT origin FROM staging."Employee"') == [("employee",)]
+
+
+def test_into_may_be_a_pattern_of_schema_and_table(databases: Databases, script: Script) -> None:
+    source, target = databases("postgresql"), databases("sqlite")
+    source.execute("CREATE SCHEMA sales")
+    source.execute("CREATE SCHEMA hr")
+    fill(source, "sales.people", "hr.people")
+    run(script, 'dray.Copy("Source", ["sales.*", "hr.*"], into="{schema}_{table}_2026")', source, target)
+    assert target.tables() == {"sales_people_2026", "hr_people_2026"}
+    assert target.query("SELECT origin FROM hr_people_2026") == [("hr.people",)]
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_where_takes_the_rows_that_meet_it(databases: Databases, script: Script, product: str) -> None:
+    source, target = databases(product), databases("sqlite")
+    rows = [(1, "grün"), (2, "rot"), (3, "grün"), (4, None)]
+    source.fill("t", {"id": "INTEGER", "colour": "VARCHAR(20)"}, rows)
+    lines = run(script, "dray.Copy('Source', 't', where=\"colour = 'grün' AND id > 1\")", source, target)
+    assert [line.rpartition(": ")[2] for line in lines] == ["1"]
+    assert target.query("SELECT id, colour FROM t") == [(3, "grün")]
+
+
+@pytest.mark.parametrize("condition", ["id = 1 OR 1 = 1", "id = 2 -- a comment"])
+def test_where_is_one_condition_whatever_is_in_it(databases: Databases, script: Script, condition: str) -> None:
+    source, target = databases("sqlite"), databases("sqlite")
+    source.fill("t", {"id": "INTEGER"}, [(1,), (2,), (3,)])
+    run(script, f"dray.Copy('Source', 't', where={condition!r})", source, target)
+    assert target.query("SELECT id FROM t ORDER BY id") == source.query(f"SELECT id FROM t WHERE {condition}\n")
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_a_query_is_a_source_too(databases: Databases, script: Script, product: str) -> None:
+    source, target = databases(product), databases("postgresql")
+    source.fill("t", {"id": "INTEGER", "amount": "INTEGER"}, [(1, 10), (1, 5), (2, 7)])
+    code = """
+        import dray
+        query = "SELECT id, SUM(amount) AS total, 'é' AS sign FROM t GROUP BY id"
+        print(dray.copy_table("Source", "Target", None, query=query, into="totals").rows)
+    """
+    done = script(code, services={"Source": source.odbc, "Target": target.odbc})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "2\n"
+    found = target.query("SELECT id, total::bigint, sign::text FROM totals ORDER BY id")
+    assert found == [(1, 15, "é"), (2, 7, "é")]
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_a_table_that_is_not_there_is_an_error_that_names_it(
+    databases: Databases, script: Script, product: str
+) -> None:
+    source, target = databases(product), databases("sqlite")
+    fill(source, "customers")
+    code = """
+        import dray
+        dray.copy_table("Source", "Target", "custommers")
+    """
+    done = script(code, services={"Source": source.odbc, "Target": target.odbc})
+    assert done.returncode == 1
+    assert "custommers" in done.stderr.splitlines()[-1]
+    assert target.tables() == set()
+
+
+def test_two_tables_into_one_are_refused_before_anything_is_copied(databases: Databases, script: Script) -> None:
+    source, target = databases("postgresql"), databases("sqlite")
+    source.execute("CREATE SCHEMA sales")
+    source.execute("CREATE SCHEMA hr")
+    fill(source, "sales.people", "hr.people")
+    code = """
+        import dray
+        dray.copy_tables([dray.Copy("Source", ["sales.*", "hr.*"])], target="Target", mode="replace")
+    """
+    done = script(code, services={"Source": source.odbc, "Target": target.odbc})
+    assert done.returncode == 1
+    assert "people" in done.stderr.splitlines()[-1]
+    assert target.tables() == set()
+
+
+def test_a_service_that_adf_did_not_hand_over_is_an_error_that_lists_those_it_did(
+    databases: Databases, script: Script
+) -> None:
+    source = databases("sqlite")
+    code = """
+        import dray
+        dray.copy_table("Source", "Warehose", "t")
+    """
+    done = script(code, services={"Source": source.odbc, "Warehouse": source.odbc})
+    assert done.returncode != 0
+    last = done.stderr.splitlines()[-1]
+    assert "Warehose" in last
+    assert "Warehouse" in last
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_connection_strings_serve_in_place_of_names(databases: Databases, script: Script, product: str) -> None:
+    source, target = databases(product), databases("sqlite")
+    fill(source, "t")
+    code = """
+        import dray, sys
+        print(dray.copy_table(dray.params.source, dray.params.target, "t").rows)
+    """
+    done = script(code, parameters={"source": source.odbc, "target": target.odbc})
+    assert done.returncode == 0, done.stderr
+    assert target.query("SELECT origin FROM t") == [("t",)]
