@@ -46,13 +46,13 @@ enum Command {
 pub fn main() -> ProcessExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let (own, rest) = split_at_project(arguments);
-    let parsed = command_line()
+    let parsed = command_line(&own)
         .try_get_matches_from(own)
         .and_then(|matches| Cli::from_arg_matches(&matches));
     match parsed.map(|cli| cli.command) {
         Ok(Command::Run(arguments)) => ProcessExitCode::from(run::run(&arguments, &rest)),
         Ok(Command::Completions { shell }) => {
-            clap_complete::generate(shell, &mut command_line(), "dray", &mut std::io::stdout());
+            clap_complete::generate(shell, &mut command_line(&[]), "dray", &mut std::io::stdout());
             ProcessExitCode::SUCCESS
         }
         Ok(Command::Worker { run_folder, socket }) => worker::work(&run_folder, socket),
@@ -60,15 +60,13 @@ pub fn main() -> ProcessExitCode {
     }
 }
 
-/// The command line's definition, with the version that is only known at run time (the payload may be appended).
-fn command_line() -> clap::Command {
-    let version = format!(
-        "{} ({})\npayload: {}",
-        env!("CARGO_PKG_VERSION"),
-        TARGET,
-        describe_payload()
-    );
-    Cli::command().version(version)
+/// The command line's definition. What the payload holds is only looked up when it is asked for: a run must not pay.
+fn command_line(arguments: &[OsString]) -> clap::Command {
+    let asked = arguments
+        .get(1)
+        .is_some_and(|argument| argument == "--version" || argument == "-V");
+    let payload = if asked { describe_payload() } else { String::new() };
+    Cli::command().version(format!("{} ({TARGET})\npayload: {payload}", env!("CARGO_PKG_VERSION")))
 }
 
 /// A missing payload is no reason to keep the version back; running a project says what is wrong with it.

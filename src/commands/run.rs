@@ -14,7 +14,7 @@ use super::dry_run;
 use super::options::{LogOptions, Options, RunArguments};
 use crate::activity::{BatchIdentity, Handover, as_arguments};
 use crate::failure::{ExitCode, Failing, Failure};
-use crate::interpreter::{self, Found, Payload};
+use crate::interpreter::{self, Bytecode, Found, Payload};
 use crate::outputs::{self, ErrorReport, Events, Fingerprint, Settlement, Status, Summary};
 use crate::project::{EntryArgument, Entrypoint, Limits, Project, link_task_files};
 use crate::telemetry;
@@ -288,6 +288,7 @@ fn act(
     progress.python = Some(interpreter.version.to_string());
     let payload = run_folder.payload();
     let native_module = Payload::locate()?.lay_out(&payload)?;
+    let bytecode = Bytecode::restore(&payload.join("dray"), interpreter.version.minor, cache.as_deref());
     progress.took("interpreter", phase);
 
     let spec = RunSpec {
@@ -319,6 +320,7 @@ fn act(
         grace: plan.grace,
     };
     let ended = watch(&launch, stops)?;
+    bytecode.keep();
     progress.took("script", phase);
     progress.peak_memory_bytes = (ended.peak_memory_bytes > 0).then_some(ended.peak_memory_bytes);
     telemetry::set_phase("settling");

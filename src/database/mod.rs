@@ -26,16 +26,26 @@ pub use self::{
     error::{Class, Error, WriteError},
     generic::{bind_parameters, parameter_kind},
 };
-use crate::odbc::{ConnectOptions, ConnectionString, Diagnostic, DriverSearch, GetDataRules, Interrupt, ResultColumn, Session};
+use crate::odbc::{
+    ConnectOptions, ConnectionString, Diagnostic, DriverSearch, GetDataRules, Interrupt, ResultColumn, Session,
+};
 
 /// Every product, the most particular first; the last one takes what no other does.
-static DIALECTS: [&dyn Dialect; 5] =
-    [&postgres::Postgres, &mysql::MARIADB, &mysql::MYSQL, &sqlite::Sqlite, &generic::Generic];
+static DIALECTS: [&dyn Dialect; 5] = [
+    &postgres::Postgres,
+    &mysql::MARIADB,
+    &mysql::MYSQL,
+    &sqlite::Sqlite,
+    &generic::Generic,
+];
 
 /// The dialect of this name, for tests of what is decided without a connection.
 #[cfg(test)]
 pub(crate) fn dialect(name: &str) -> &'static dyn Dialect {
-    *DIALECTS.iter().find(|dialect| dialect.name() == name).expect("a dialect of this name")
+    *DIALECTS
+        .iter()
+        .find(|dialect| dialect.name() == name)
+        .expect("a dialect of this name")
 }
 
 /// What a connection is for; drivers and servers are set up after it.
@@ -212,7 +222,11 @@ pub trait Dialect: Send + Sync {
     fn query_columns(&self, session: &Session, sql: &str) -> Result<Vec<Column>, Error> {
         let mut statement = session.statement()?;
         statement.execute_direct(&format!("SELECT * FROM ({sql}) AS dray_query WHERE 1 = 0"))?;
-        Ok(statement.result_columns()?.into_iter().map(|column| self.result_column(column)).collect())
+        Ok(statement
+            .result_columns()?
+            .into_iter()
+            .map(|column| self.result_column(column))
+            .collect())
     }
 
     /// A result's column in common words, from what the driver says of it.
@@ -377,7 +391,10 @@ impl Connection {
                 resolved.set_default(key, value);
             }
         }
-        let options = ConnectOptions { autocommit: true, ..ConnectOptions::default() };
+        let options = ConnectOptions {
+            autocommit: true,
+            ..ConnectOptions::default()
+        };
         let session = Session::connect(search, &resolved, &options, interrupt)?;
         let dbms_name = session.info_text(InfoType::DbmsName)?;
         let dialect = DIALECTS.iter().find(|dialect| dialect.is_product(&dbms_name)).copied();
@@ -389,7 +406,17 @@ impl Connection {
             session.execute(sql)?;
         }
         session.set_autocommit(autocommit)?;
-        tracing::debug!(event = "database.connected", product = dialect.name(), dbms_name, ?purpose, "connected");
-        Ok(Connection { session, dialect, string: string.clone() })
+        tracing::debug!(
+            event = "database.connected",
+            product = dialect.name(),
+            dbms_name,
+            ?purpose,
+            "connected"
+        );
+        Ok(Connection {
+            session,
+            dialect,
+            string: string.clone(),
+        })
     }
 }

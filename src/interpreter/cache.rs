@@ -181,19 +181,21 @@ impl Cache {
             depends_on.push(Dependency::of(build.base_executable.clone()));
             depends_on.extend(build.looked_at.iter().cloned().map(Dependency::of));
         }
-        if let Err(error) = self.write(
-            &name,
-            &Entry {
-                key,
-                depends_on,
-                facts: facts.clone(),
-            },
-        ) {
+        let entry = Entry {
+            key,
+            depends_on,
+            facts: facts.clone(),
+        };
+        let written = serde_json::to_vec(&entry)
+            .map_err(io::Error::from)
+            .and_then(|text| self.write(&name, &text));
+        if let Err(error) = written {
             tracing::debug!(event = "interpreter.cache_not_written", entry = name, error = %error);
         }
     }
 
-    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+    /// The content of an entry that nobody else can have written.
+    pub(super) fn read(&self, name: &str) -> io::Result<Vec<u8>> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let file = openat(&self.folder, name, flags, Mode::empty())?;
         check_own(&file)?;
@@ -204,18 +206,30 @@ impl Cache {
         Ok(text)
     }
 
-    fn write(&self, name: &str, entry: &Entry) -> io::Result<()> {
-        let text = serde_json::to_vec(entry)?;
+    /// Writes an entry, whole or not at all.
+    pub(super) fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
         let unfinished = format!("{name}.{}", std::process::id());
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = openat(&self.folder, &unfinished, flags, Mode::RUSR | Mode::WUSR)?;
         let written = std::fs::File::from(file)
-            .write_all(&text)
+            .write_all(content)
             .and_then(|()| Ok(renameat(&self.folder, &unfinished, &self.folder, name)?));
         if written.is_err() {
             self.remove(&unfinished);
         }
         written
+    }
+
+    /// Removes all entries whose name is chosen; entries of other users are left alone by the system.
+    pub(super) fn remove_where(&self, is_chosen: impl Fn(&str) -> bool) {
+        let Ok(entries) = rustix::fs::Dir::read_from(&self.folder) else {
+            return;
+        };
+        for entry in entries.flatten() {
+            if let Some(name) = entry.file_name().to_str().ok().filter(|name| is_chosen(name)) {
+                self.remove(name);
+            }
+        }
     }
 
     fn remove(&self, name: &str) {

@@ -12,6 +12,7 @@
 //! them and returns facts, a pure function judges the facts, the cache keeps them. Rejected: to derive the facts from
 //! file names and ELF headers without a run, which is wrong for every launcher script and for `sitecustomize`.
 
+mod bytecode;
 mod cache;
 mod candidates;
 mod error;
@@ -29,6 +30,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use bytecode::Bytecode;
 pub use cache::cache_folder;
 pub use candidates::Source;
 pub use error::{InterpreterError, PayloadError};

@@ -121,7 +121,8 @@ impl Payload {
                     if let Some(folder) = target.parent() {
                         fs_err::create_dir_all(folder)?;
                     }
-                    fs_err::copy(from.join(&file), target)?;
+                    fs_err::copy(from.join(&file), &target)?;
+                    keep_time(&fs_err::metadata(from.join(&file))?, &target)?;
                 }
                 fs_err::copy(built, &native_module)?;
             }
@@ -219,9 +220,19 @@ fn extract(file: &fs_err::File, destination: &Path) -> Result<(), PayloadError> 
         if let Some(folder) = target.parent() {
             fs_err::create_dir_all(folder)?;
         }
-        io::copy(&mut member, &mut fs_err::File::create(target)?)?;
+        io::copy(&mut member, &mut fs_err::File::create(&target)?)?;
+        keep_time(&file.metadata()?, &target)?;
     }
     Ok(())
+}
+
+/// Gives a source the time of where it came from: Python judges by it whether a compiled file fits (`bytecode.rs`).
+fn keep_time(from: &std::fs::Metadata, target: &Path) -> io::Result<()> {
+    fs_err::File::options()
+        .write(true)
+        .open(target)?
+        .file()
+        .set_modified(from.modified()?)
 }
 
 fn in_folder(folder: &Path) -> Result<Place, PayloadError> {

@@ -68,7 +68,10 @@ impl ParameterArray {
             indicators: Vec::new(),
             longest: 0,
         };
-        ParameterArray { encoding, columns: kinds.iter().map(column).collect() }
+        ParameterArray {
+            encoding,
+            columns: kinds.iter().map(column).collect(),
+        }
     }
 
     /// Forgets the rows and keeps the memory.
@@ -130,7 +133,10 @@ impl ParameterArray {
 
     /// Bytes that the rows take when they are laid out for the driver: the longest value of a column times the rows.
     pub fn laid_out_bytes(&self) -> usize {
-        self.columns.iter().map(|column| column.longest.max(8) * column.indicators.len()).sum()
+        self.columns
+            .iter()
+            .map(|column| column.longest.max(8) * column.indicators.len())
+            .sum()
     }
 
     /// Runs the prepared statement once for each row.
@@ -197,14 +203,21 @@ impl ParameterArray {
         let failed = status.iter().position(|status| *status == PARAM_ERROR);
         if failed.is_some() {
             let diagnostics = statement.diagnostics();
-            let error = Error::Call { function: "SQLExecute", diagnostics };
+            let error = Error::Call {
+                function: "SQLExecute",
+                diagnostics,
+            };
             return Err(ExecuteError { error, row: failed });
         }
         let row = (rows == 1).then_some(0);
-        statement.check_executed("SQLExecute", result).map_err(|error| ExecuteError { error, row })?;
+        statement
+            .check_executed("SQLExecute", result)
+            .map_err(|error| ExecuteError { error, row })?;
         // MariaDB's driver counts a bulk execution as one parameter set or as all of them.
         if rows > 1 && !matches!(*processed, 0 | 1) && *processed != rows {
-            let error = Error::Internal(format!("the driver took {processed} of {rows} rows of a parameter array"));
+            let error = Error::Internal(format!(
+                "the driver took {processed} of {rows} rows of a parameter array"
+            ));
             return Err(error.into());
         }
         Ok(())
@@ -214,7 +227,10 @@ impl ParameterArray {
         // SAFETY: a live statement; integers and null pointers.
         unsafe {
             let _ = SQLFreeStmt(statement.handle(), FreeStmtOption::ResetParams);
-            for attribute in [StatementAttribute::ParamsProcessedPtr, StatementAttribute::ParamStatusPtr] {
+            for attribute in [
+                StatementAttribute::ParamsProcessedPtr,
+                StatementAttribute::ParamStatusPtr,
+            ] {
                 let _ = SQLSetStmtAttr(statement.handle(), attribute, ptr::null_mut(), 0);
             }
             let _ = SQLSetStmtAttr(statement.handle(), StatementAttribute::ParamsetSize, 1 as Pointer, 0);
@@ -269,7 +285,11 @@ impl Column {
             }
             ParameterKind::Bytes => {
                 let long = self.longest > 8_000;
-                let sql_type = if long { SqlDataType::EXT_LONG_VAR_BINARY } else { SqlDataType::EXT_VAR_BINARY };
+                let sql_type = if long {
+                    SqlDataType::EXT_LONG_VAR_BINARY
+                } else {
+                    SqlDataType::EXT_VAR_BINARY
+                };
                 (CDataType::Binary, sql_type, self.longest.max(1), 0)
             }
             ParameterKind::Text => {

@@ -14,9 +14,9 @@ use std::{
 };
 
 use odbc_sys::{
-    AttrOdbcVersion, CompletionType, ConnectionAttribute, DriverConnectOption, EnvironmentAttribute, HDbc, HEnv, Handle,
-    HandleType, InfoType, Pointer, SQLAllocHandle, SQLDisconnect, SQLDriverConnect, SQLDriverConnectW, SQLEndTran,
-    SQLFreeHandle, SQLGetInfo, SQLGetInfoW, SQLSetConnectAttr, SQLSetEnvAttr, SqlReturn,
+    AttrOdbcVersion, CompletionType, ConnectionAttribute, DriverConnectOption, EnvironmentAttribute, HDbc, HEnv,
+    Handle, HandleType, InfoType, Pointer, SQLAllocHandle, SQLDisconnect, SQLDriverConnect, SQLDriverConnectW,
+    SQLEndTran, SQLFreeHandle, SQLGetInfo, SQLGetInfoW, SQLSetConnectAttr, SQLSetEnvAttr, SqlReturn,
 };
 
 use super::{ConnectionString, DriverSearch, Encoding, Error, Interrupt, diagnostics, encoding, library, locale};
@@ -32,7 +32,10 @@ pub struct ConnectOptions {
 
 impl Default for ConnectOptions {
     fn default() -> Self {
-        ConnectOptions { login_timeout_s: 30, autocommit: false }
+        ConnectOptions {
+            login_timeout_s: 30,
+            autocommit: false,
+        }
     }
 }
 
@@ -106,7 +109,9 @@ fn environment() -> Result<HEnv, Error> {
     });
     match environment {
         Some(environment) => Ok(environment.0),
-        None => Err(Error::Internal("the ODBC driver manager gives no environment".to_owned())),
+        None => Err(Error::Internal(
+            "the ODBC driver manager gives no environment".to_owned(),
+        )),
     }
 }
 
@@ -161,11 +166,19 @@ impl Session {
         let mut handle = Handle::null();
         // SAFETY: a live environment.
         if unsafe { SQLAllocHandle(HandleType::Dbc, environment.as_handle(), &mut handle) } != SqlReturn::SUCCESS {
-            return Err(Error::Internal("the ODBC driver manager gives no connection handle".to_owned()));
+            return Err(Error::Internal(
+                "the ODBC driver manager gives no connection handle".to_owned(),
+            ));
         }
         let interrupt = Mutex::new(interrupt);
         let narrow_cells = AtomicBool::new(encoding == Encoding::Narrow);
-        let mut link = Link { handle: handle.as_hdbc(), encoding, narrow_cells, interrupt, connected: false };
+        let mut link = Link {
+            handle: handle.as_hdbc(),
+            encoding,
+            narrow_cells,
+            interrupt,
+            connected: false,
+        };
         let timeout = options.login_timeout_s as usize as Pointer;
         // SAFETY: an integer attribute. Not every driver knows it, so the answer does not matter.
         let _ = unsafe { SQLSetConnectAttr(link.handle, ConnectionAttribute::LOGIN_TIMEOUT, timeout, 0) };
@@ -206,7 +219,9 @@ impl Session {
             }
         };
         if !matches!(result, SqlReturn::SUCCESS | SqlReturn::SUCCESS_WITH_INFO) {
-            return Err(Error::Connect { diagnostics: link.diagnostics() });
+            return Err(Error::Connect {
+                diagnostics: link.diagnostics(),
+            });
         }
         link.connected = true;
         let session = Session { link: Arc::new(link) };
@@ -270,7 +285,13 @@ impl Session {
                 let mut units = [0_u16; 1024];
                 // SAFETY: the buffer is as long as its length, which this function takes in bytes, says.
                 let result = unsafe {
-                    SQLGetInfoW(self.link.handle, info, units.as_mut_ptr().cast(), (units.len() * 2) as i16, &mut length)
+                    SQLGetInfoW(
+                        self.link.handle,
+                        info,
+                        units.as_mut_ptr().cast(),
+                        (units.len() * 2) as i16,
+                        &mut length,
+                    )
                 };
                 self.link.check("SQLGetInfo", result)?;
                 let end = units.iter().position(|unit| *unit == 0).unwrap_or(units.len());
@@ -280,7 +301,13 @@ impl Session {
                 let mut bytes = [0_u8; 1024];
                 // SAFETY: the buffer is as long as its length says.
                 let result = unsafe {
-                    SQLGetInfo(self.link.handle, info, bytes.as_mut_ptr().cast(), bytes.len() as i16, &mut length)
+                    SQLGetInfo(
+                        self.link.handle,
+                        info,
+                        bytes.as_mut_ptr().cast(),
+                        bytes.len() as i16,
+                        &mut length,
+                    )
                 };
                 self.link.check("SQLGetInfo", result)?;
                 let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
@@ -295,7 +322,11 @@ impl Session {
         let mut value = 0_u32;
         // SAFETY: numbers of this function take 16 or 32 bits; the rest of a shorter one stays 0.
         let result = unsafe { SQLGetInfo(self.link.handle, info, (&raw mut value).cast(), 4, ptr::null_mut()) };
-        if matches!(result, SqlReturn::SUCCESS | SqlReturn::SUCCESS_WITH_INFO) { value } else { 0 }
+        if matches!(result, SqlReturn::SUCCESS | SqlReturn::SUCCESS_WITH_INFO) {
+            value
+        } else {
+            0
+        }
     }
 
     /// Where this driver lets a cell be read with `SQLGetData`.
@@ -334,7 +365,10 @@ impl Link {
     fn check(&self, function: &'static str, result: SqlReturn) -> Result<(), Error> {
         match result {
             SqlReturn::SUCCESS | SqlReturn::SUCCESS_WITH_INFO => Ok(()),
-            _ => Err(Error::Call { function, diagnostics: self.diagnostics() }),
+            _ => Err(Error::Call {
+                function,
+                diagnostics: self.diagnostics(),
+            }),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! When a member was last modified. Owns the three encodings that zips have; knows nothing of files.
 
+use std::sync::OnceLock;
+
 use super::container::{Record, extra_fields};
 
 /// Seconds and nanoseconds since 1970-01-01 UTC.
@@ -67,11 +69,27 @@ fn from_dos(dos_time: u32) -> Option<Timestamp> {
     let year = 1980 + (dos_time >> 25) as i16;
     let (second, minute, hour, day, month) = (bits(0, 5) * 2, bits(5, 6), bits(11, 5), bits(16, 5), bits(21, 4));
     let date_time = jiff::civil::DateTime::new(year, month, day, hour, minute, second, 0).ok()?;
-    let timestamp = date_time.to_zoned(jiff::tz::TimeZone::system()).ok()?.timestamp();
+    let timestamp = date_time.to_zoned(local_time_zone()).ok()?.timestamp();
     Some(Timestamp {
         seconds: timestamp.as_second(),
         nanoseconds: 0,
     })
+}
+
+/// The machine's time zone. jiff would look for the name of /etc/localtime's zone among all that are installed, which
+/// takes longer than to unpack a small project; the rules alone are enough here.
+fn local_time_zone() -> jiff::tz::TimeZone {
+    static ZONE: OnceLock<jiff::tz::TimeZone> = OnceLock::new();
+    ZONE.get_or_init(|| {
+        if std::env::var_os("TZ").is_some() {
+            return jiff::tz::TimeZone::system();
+        }
+        fs_err::read("/etc/localtime")
+            .ok()
+            .and_then(|rules| jiff::tz::TimeZone::tzif("local", &rules).ok())
+            .unwrap_or(jiff::tz::TimeZone::UTC)
+    })
+    .clone()
 }
 
 #[cfg(test)]

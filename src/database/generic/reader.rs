@@ -30,21 +30,36 @@ impl ReadLane for OdbcRead {
         for column in columns {
             let read_as = dialect.read_as(column);
             let kind = cell_kind(column.logical, read_as.transfer);
-            specs.push(CellSpec { kind, bound: read_as.bound });
+            specs.push(CellSpec {
+                kind,
+                bound: read_as.bound,
+            });
             expressions.push(read_as.expression);
-            plans.push(ColumnPlan { name: column.name.clone(), logical: column.logical, transfer: read_as.transfer });
+            plans.push(ColumnPlan {
+                name: column.name.clone(),
+                logical: column.logical,
+                transfer: read_as.transfer,
+            });
         }
         let list = expressions.join(", ");
         let sql = match source {
             Source::Table { relation, condition } => {
-                let condition = condition.as_ref().map(|text| format!(" WHERE {text}")).unwrap_or_default();
+                let condition = condition
+                    .as_ref()
+                    .map(|text| format!(" WHERE {text}"))
+                    .unwrap_or_default();
                 format!("SELECT {list} FROM {}{condition}", dialect.quote_relation(relation))
             }
             Source::Query(query) => format!("SELECT {list} FROM ({query}) AS dray_query"),
         };
         let mut statement = session.statement()?;
         statement.execute_direct(&sql)?;
-        let cursor = Cursor::open(statement, &specs, dialect.get_data_rules(session.get_data_rules()), BLOCK_BYTES)?;
+        let cursor = Cursor::open(
+            statement,
+            &specs,
+            dialect.get_data_rules(session.get_data_rules()),
+            BLOCK_BYTES,
+        )?;
         let encoding = session.cell_encoding();
         Ok(Box::new(OdbcReader {
             cursor,
@@ -159,7 +174,10 @@ fn native_timestamp(value: odbc_sys::Timestamp) -> Option<Timestamp> {
         nanosecond: value.fraction,
     };
     let valid = time.hour < 24 && time.minute < 60 && time.second < 60 && time.nanosecond < 1_000_000_000;
-    valid.then_some(Timestamp { date: Date::new(value.year, value.month, value.day)?, time })
+    valid.then_some(Timestamp {
+        date: Date::new(value.year, value.month, value.day)?,
+        time,
+    })
 }
 
 /// A value of the column's layout from its text form.
@@ -169,16 +187,21 @@ fn text_value(text: &str, logical: LogicalType) -> Result<Value<'_>, &'static st
         Layout::I64 => match text {
             "t" | "true" => Ok(Value::I64(1)),
             "f" | "false" => Ok(Value::I64(0)),
-            _ => text.parse().map(Value::I64).map_err(|_| "the value is no 64-bit whole number"),
+            _ => text
+                .parse()
+                .map(Value::I64)
+                .map_err(|_| "the value is no 64-bit whole number"),
         },
-        Layout::F64 => parse_float(text).map(Value::F64).ok_or("the value is no floating-point number"),
+        Layout::F64 => parse_float(text)
+            .map(Value::F64)
+            .ok_or("the value is no floating-point number"),
         Layout::Decimal => match Digits::parse(text) {
             Some(_) => Ok(Value::Decimal(text)),
             None => Err("the value is no decimal number (NaN and the infinities are none)"),
         },
-        Layout::Date => {
-            Date::parse(text).map(Value::Date).ok_or("the value is no date of the years 1 to 9999 (such as a zero date)")
-        }
+        Layout::Date => Date::parse(text)
+            .map(Value::Date)
+            .ok_or("the value is no date of the years 1 to 9999 (such as a zero date)"),
         Layout::Time => Time::parse(text)
             .map(Value::Time)
             .ok_or("the value is no time such as `12:34:56`"),
@@ -230,14 +253,18 @@ fn dynamic_value(text: &str, logical: LogicalType, push: &mut dyn FnMut(Value<'_
         ('i', Layout::F64) => {
             let integer: i64 = body.parse().map_err(|_| "the database sent a malformed integer")?;
             if integer.unsigned_abs() > 1 << 53 {
-                return Err("the value is an integer of more than 53 bits, and the column's type is floating".to_owned());
+                return Err(
+                    "the value is an integer of more than 53 bits, and the column's type is floating".to_owned(),
+                );
             }
             push(Value::F64(integer as f64));
         }
         ('r', Layout::F64) => push(text_value(body, logical)?),
         ('r', Layout::Decimal) => {
             let digits = parse_float(body).and_then(decimal::from_f64);
-            push(Value::Decimal(&digits.ok_or("the value is infinite, and the column's type is decimal")?));
+            push(Value::Decimal(
+                &digits.ok_or("the value is infinite, and the column's type is decimal")?,
+            ));
         }
         ('t', Layout::Decimal | Layout::Date | Layout::Time | Layout::Timestamp | Layout::Instant) => {
             push(text_value(body, logical)?);
@@ -257,7 +284,9 @@ fn dynamic_value(text: &str, logical: LogicalType, push: &mut dyn FnMut(Value<'_
 fn unhex(text: &str) -> Option<Vec<u8>> {
     let digit = |byte: u8| (byte as char).to_digit(16).map(|digit| digit as u8);
     let pairs = text.as_bytes().chunks(2);
-    pairs.map(|pair| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?)).collect()
+    pairs
+        .map(|pair| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?))
+        .collect()
 }
 
 #[cfg(test)]
@@ -276,11 +305,28 @@ mod tests {
 
     #[test]
     fn a_value_of_its_columns_class_is_taken_exactly() {
-        assert_eq!(dynamic("i-9223372036854775808", INTEGER).unwrap().value(0), Value::I64(i64::MIN));
-        assert_eq!(dynamic("r5.0000000000000000999e-324", FLOAT).unwrap().value(0), Value::F64(5e-324));
-        assert_eq!(dynamic("r1.1000000000000000888", LogicalType::DECIMAL).unwrap().value(0), Value::Decimal("1.1"));
-        assert_eq!(dynamic("x6100C3A9", LogicalType::TEXT).unwrap().value(0), Value::Text("a\0é"));
-        assert_eq!(dynamic("b00ff", LogicalType::BYTES).unwrap().value(0), Value::Bytes(&[0, 255]));
+        assert_eq!(
+            dynamic("i-9223372036854775808", INTEGER).unwrap().value(0),
+            Value::I64(i64::MIN)
+        );
+        assert_eq!(
+            dynamic("r5.0000000000000000999e-324", FLOAT).unwrap().value(0),
+            Value::F64(5e-324)
+        );
+        assert_eq!(
+            dynamic("r1.1000000000000000888", LogicalType::DECIMAL)
+                .unwrap()
+                .value(0),
+            Value::Decimal("1.1")
+        );
+        assert_eq!(
+            dynamic("x6100C3A9", LogicalType::TEXT).unwrap().value(0),
+            Value::Text("a\0é")
+        );
+        assert_eq!(
+            dynamic("b00ff", LogicalType::BYTES).unwrap().value(0),
+            Value::Bytes(&[0, 255])
+        );
         assert_eq!(dynamic("t", LogicalType::TEXT).unwrap().value(0), Value::Text(""));
     }
 

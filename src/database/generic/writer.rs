@@ -1,8 +1,6 @@
 //! Rows into any database: one prepared INSERT and column-wise parameter arrays.
 
-use super::super::{
-    Batch, Column, Connection, Dialect, Error, Form, Relation, Value, WriteError, WriteLane, Writer,
-};
+use super::super::{Batch, Column, Connection, Dialect, Error, Form, Relation, Value, WriteError, WriteLane, Writer};
 use crate::odbc::{Interrupt, ParameterArray, ParameterKind, Session, Statement};
 
 /// The generic lane in.
@@ -22,7 +20,11 @@ impl WriteLane for OdbcWrite {
 
     fn open(&self, connection: Connection) -> Result<Box<dyn Writer>, Error> {
         let Connection { session, dialect, .. } = connection;
-        Ok(Box::new(OdbcWriter { load: None, session, dialect }))
+        Ok(Box::new(OdbcWriter {
+            load: None,
+            session,
+            dialect,
+        }))
     }
 }
 
@@ -70,7 +72,12 @@ impl Writer for OdbcWriter {
         let forms: Vec<Form> = parts.iter().map(|part| part.form).collect();
         let kinds: Vec<ParameterKind> = forms.iter().copied().map(parameter_kind).collect();
         let array = ParameterArray::new(self.session.cell_encoding(), &kinds);
-        self.load = Some(Load { statement, forms, array, rows_max: self.dialect.parameter_rows_max() });
+        self.load = Some(Load {
+            statement,
+            forms,
+            array,
+            rows_max: self.dialect.parameter_rows_max(),
+        });
         Ok(())
     }
 
@@ -112,7 +119,10 @@ impl Load {
     fn run(&mut self, first: usize) -> Result<(), WriteError> {
         let result = self.array.execute(&mut self.statement);
         self.array.clear();
-        result.map_err(|failed| WriteError { error: failed.error.into(), row: failed.row.map(|row| first + row) })
+        result.map_err(|failed| WriteError {
+            error: failed.error.into(),
+            row: failed.row.map(|row| first + row),
+        })
     }
 }
 
@@ -185,7 +195,10 @@ pub fn bind_parameters(
 }
 
 fn failed(row: usize, reason: &str) -> WriteError {
-    WriteError { error: Error::Unsupported(reason.to_owned()), row: Some(row) }
+    WriteError {
+        error: Error::Unsupported(reason.to_owned()),
+        row: Some(row),
+    }
 }
 
 /// The shortest digits that are read back as the same float, in a form that databases read.
@@ -193,7 +206,11 @@ fn float_text(value: f64) -> String {
     if value.is_nan() {
         "NaN".to_owned()
     } else if value.is_infinite() {
-        if value > 0.0 { "Infinity".to_owned() } else { "-Infinity".to_owned() }
+        if value > 0.0 {
+            "Infinity".to_owned()
+        } else {
+            "-Infinity".to_owned()
+        }
     } else {
         // With an exponent where plain digits would be hundreds of zeros.
         format!("{value:?}")

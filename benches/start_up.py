@@ -1,0 +1,110 @@
+"""Start-up beside what it replaces: `dray run` against `bash -c "unzip && python3"`, on the same zips, in one run.
+
+    python3 benches/start_up.py [--rounds 15] [--python /usr/bin/python3] [--executable target/release/dray]
+
+Two projects: one of a single file, and one of about 100 MB with packages vendored by pip (numpy, pandas, pyarrow), whose
+script imports numpy. Both commands run in turn in a fresh folder each round, so that a machine that slows down slows
+both; the medians and their ratio are printed. Folders are kept until the end: a file system that has just freed what is
+asked for again would favour whoever comes second. Needs unzip and, for the second project, pip.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ["numpy", "pandas", "pyarrow"]
+SMALL = "print('done')\n"
+LARGE = "import numpy\nprint(numpy.arange(3).sum())\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--python", default="/usr/bin/python3")
+    parser.add_argument("--executable", type=Path, default=ROOT / "target" / "release" / "dray")
+    parser.add_argument("--small-only", action="store_true", help="leave the project of 100 MB out")
+    arguments = parser.parse_args()
+    if not arguments.executable.is_file():
+        print(f"{arguments.executable} is not there: run `make build`")
+        return 1
+    with tempfile.TemporaryDirectory(prefix="dray-bench-") as folder:
+        work = Path(folder)
+        say_versions(arguments)
+        small = work / "small.zip"
+        with zipfile.ZipFile(small, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("main.py", SMALL)
+        compare("one file", small, arguments, work)
+        if not arguments.small_only:
+            compare("100 MB", vendored(work, arguments.python), arguments, work)
+    return 0
+
+
+def say_versions(arguments: argparse.Namespace) -> None:
+    first_lines = [
+        subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()[0]
+        for command in (
+            [arguments.executable, "--version"],
+            ["bash", "--version"],
+            ["unzip", "-v"],
+            [arguments.python, "--version"],
+        )
+    ]
+    print(f"{os.cpu_count()} CPUs, {platform.platform()}; " + "; ".join(first_lines))
+
+
+def vendored(work: Path, python: str) -> Path:
+    """A zip of the packages and a script, as people vendor them: installed into the project's own folder."""
+    tree = work / "tree"
+    version = subprocess.run(
+        [python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "--target", tree, "--only-binary", ":all:",
+         "--python-version", version, *PACKAGES],
+        check=True,
+    )  # fmt: skip
+    (tree / "main.py").write_text(LARGE)
+    return Path(shutil.make_archive(str(work / "large"), "zip", tree))
+
+
+def compare(name: str, project: Path, arguments: argparse.Namespace, work: Path) -> None:
+    directory = os.path.dirname(arguments.python)
+    # A home of its own, so that what dray remembers of the interpreter is there from the second run on, as on a node.
+    environment = {"PATH": f"{directory}:/usr/bin:/bin", "HOME": str(work), "LC_ALL": "C.UTF-8"}
+    commands = {
+        "bash": ["/bin/bash", "-c", f"unzip -q {project.name} && {arguments.python} main.py"],
+        "dray": [str(arguments.executable), "run", "--python", arguments.python, project.name, "main.py"],
+    }
+    times: dict[str, list[float]] = {label: [] for label in commands}
+    for number in range(-1, arguments.rounds):
+        for label, command in commands.items():
+            folder = work / f"{name}-{label}-{number}"
+            folder.mkdir()
+            os.link(project, folder / project.name)
+            begun = time.perf_counter()
+            done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False)
+            took = time.perf_counter() - begun
+            if done.returncode != 0:
+                raise SystemExit(f"{label} failed: {done.stderr.decode(errors='replace')}")
+            if number >= 0:  # the first round warms the caches of both
+                times[label].append(took)
+    size = project.stat().st_size / 1e6
+    medians = {label: statistics.median(values) * 1000 for label, values in times.items()}
+    ratio = medians["dray"] / medians["bash"]
+    print(f"{name} ({size:.1f} MB zip), median of {arguments.rounds}: bash {medians['bash']:.1f} ms, "
+          f"dray {medians['dray']:.1f} ms, ratio {ratio:.2f}")  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main())
