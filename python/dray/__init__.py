@@ -24,6 +24,15 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "ActivityError": "_errors",
+    "ConnectError": "_failures",
+    "Copy": "_copy",
+    "CopyError": "_failures",
+    "DatabaseError": "_failures",
+    "DriverNotFoundError": "_failures",
+    "Report": "_copy",
+    "TableReport": "_copy",
+    "copy_table": "_copy",
+    "copy_tables": "_copy",
     "Error": "_errors",
     "OutputsError": "_errors",
     "ParametersError": "_errors",

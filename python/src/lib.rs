@@ -3,6 +3,9 @@
 //! It turns Python values into requests of the engine and back, releases the GIL around every call that may block, and
 //! carries the entry point that the worker calls after it has loaded libpython.
 
+mod blocking;
+mod copy;
+mod failures;
 mod run;
 mod worker_main;
 
@@ -11,6 +14,8 @@ use pyo3::pymodule;
 /// `dray._native`.
 #[pymodule]
 mod _native {
+    #[pymodule_export]
+    use crate::copy::copy_tables;
     #[pymodule_export]
     use crate::run::{
         HandoverError, add_secret, begin_worker, connection_string, handover_json, log, redact, set_phase,

@@ -25,9 +25,21 @@ pub fn print(plan: &Plan) -> Result<(), Failure> {
     };
     // No cache: a dry run leaves nothing behind.
     let found = interpreter::find(&request, None);
-    if let Ok(Found { interpreter, passed_over }) = &found {
-        line(&mut text, "interpreter", &format!("{} ({})", interpreter.executable.display(), interpreter.version));
-        line(&mut text, "", &format!("chosen as {}, {}", interpreter.source, interpreter.loading));
+    if let Ok(Found {
+        interpreter,
+        passed_over,
+    }) = &found
+    {
+        line(
+            &mut text,
+            "interpreter",
+            &format!("{} ({})", interpreter.executable.display(), interpreter.version),
+        );
+        line(
+            &mut text,
+            "",
+            &format!("chosen as {}, {}", interpreter.source, interpreter.loading),
+        );
         for candidate in passed_over {
             line(&mut text, "", &format!("passed over: {candidate}"));
         }
@@ -48,7 +60,11 @@ fn describe(plan: &Plan, text: &mut String) -> Result<(), Failure> {
     if let Project::Zip(archive) = &plan.project {
         archive.check(&plan.limits)?;
     }
-    line(text, "project", &format!("{kind}: {} members, {bytes} bytes", members.len()));
+    line(
+        text,
+        "project",
+        &format!("{kind}: {} members, {bytes} bytes", members.len()),
+    );
     line(text, "task folder", &plan.task_folder.display().to_string());
     line(text, "working folder", &working_folder);
     line(text, "entrypoint", &plan.entrypoint.to_string());
@@ -58,21 +74,45 @@ fn describe(plan: &Plan, text: &mut String) -> Result<(), Failure> {
         line(text, "", &argument);
     }
     let activity = plan.handover.activity.as_ref();
-    line(text, "activity", activity.and_then(|activity| activity.name.as_deref()).unwrap_or("none"));
+    line(
+        text,
+        "activity",
+        activity.and_then(|activity| activity.name.as_deref()).unwrap_or("none"),
+    );
     for (name, value) in plan.handover.parameters_for_display() {
         line(text, "", &format!("parameter {name} = {value}"));
     }
-    for service in plan.handover.linked_services.iter().filter_map(|service| service.name.as_deref()) {
+    for service in plan
+        .handover
+        .linked_services
+        .iter()
+        .filter_map(|service| service.name.as_deref())
+    {
         line(text, "", &format!("linked service {service}"));
     }
-    for dataset in plan.handover.datasets.iter().filter_map(|dataset| dataset.name.as_deref()) {
+    for dataset in plan
+        .handover
+        .datasets
+        .iter()
+        .filter_map(|dataset| dataset.name.as_deref())
+    {
         line(text, "", &format!("dataset {dataset}"));
     }
-    let limit = plan.timeout.map_or("none".to_owned(), |limit| humantime::format_duration(limit).to_string());
-    line(text, "time limit", &format!("{limit}; grace time {}", humantime::format_duration(plan.grace)));
+    let limit = plan
+        .timeout
+        .map_or("none".to_owned(), |limit| humantime::format_duration(limit).to_string());
+    line(
+        text,
+        "time limit",
+        &format!("{limit}; grace time {}", humantime::format_duration(plan.grace)),
+    );
     let summary = if plan.no_summary { "without" } else { "with" };
     let file = plan.task_folder.join(outputs::FILE_NAME);
-    line(text, "outputs", &format!("{}, {summary} the `{}` object", file.display(), outputs::SUMMARY_KEY));
+    line(
+        text,
+        "outputs",
+        &format!("{}, {summary} the `{}` object", file.display(), outputs::SUMMARY_KEY),
+    );
     line(text, "members", "");
     for member in &members {
         line(text, "", &describe_member(member));
@@ -86,7 +126,12 @@ fn describe_member(member: &Member) -> String {
         MemberKind::Folder => ('d', String::new()),
         MemberKind::Symlink { target } => ('l', format!(" -> {}", target.display())),
     };
-    format!("{letter} {:04o} {:>12} {}{target}", member.mode & 0o7777, member.size_bytes, member.path)
+    format!(
+        "{letter} {:04o} {:>12} {}{target}",
+        member.mode & 0o7777,
+        member.size_bytes,
+        member.path
+    )
 }
 
 fn line(text: &mut String, name: &str, value: &str) {

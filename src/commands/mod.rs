@@ -32,24 +32,23 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run a project: a zip, or a folder in place
-    Run(RunArguments),
+    Run(Box<RunArguments>),
     /// Print the completion script of a shell
     Completions {
         /// The shell to complete for
         shell: clap_complete::Shell,
     },
     #[command(name = WORKER, hide = true)]
-    Worker {
-        run_folder: PathBuf,
-        socket: i32,
-    },
+    Worker { run_folder: PathBuf, socket: i32 },
 }
 
 /// Runs the command line of this process and gives its exit code.
 pub fn main() -> ProcessExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let (own, rest) = split_at_project(arguments);
-    let parsed = command_line().try_get_matches_from(own).and_then(|matches| Cli::from_arg_matches(&matches));
+    let parsed = command_line()
+        .try_get_matches_from(own)
+        .and_then(|matches| Cli::from_arg_matches(&matches));
     match parsed.map(|cli| cli.command) {
         Ok(Command::Run(arguments)) => ProcessExitCode::from(run::run(&arguments, &rest)),
         Ok(Command::Completions { shell }) => {
@@ -63,13 +62,20 @@ pub fn main() -> ProcessExitCode {
 
 /// The command line's definition, with the version that is only known at run time (the payload may be appended).
 fn command_line() -> clap::Command {
-    let version = format!("{} ({})\npayload: {}", env!("CARGO_PKG_VERSION"), TARGET, describe_payload());
+    let version = format!(
+        "{} ({})\npayload: {}",
+        env!("CARGO_PKG_VERSION"),
+        TARGET,
+        describe_payload()
+    );
     Cli::command().version(version)
 }
 
 /// A missing payload is no reason to keep the version back; running a project says what is wrong with it.
 fn describe_payload() -> String {
-    Payload::locate().and_then(|payload| payload.describe()).unwrap_or_else(|error| format!("none: {error}"))
+    Payload::locate()
+        .and_then(|payload| payload.describe())
+        .unwrap_or_else(|error| format!("none: {error}"))
 }
 
 /// The platform this executable was built for.
@@ -84,7 +90,9 @@ fn split_at_project(arguments: Vec<OsString>) -> (Vec<OsString>, Vec<OsString>) 
     }
     let definition = RunArguments::augment_args(clap::Command::new("run"));
     let takes_value = |name: &str| {
-        definition.get_arguments().any(|known| known.get_long() == Some(name) && known.get_action().takes_values())
+        definition
+            .get_arguments()
+            .any(|known| known.get_long() == Some(name) && known.get_action().takes_values())
     };
     let mut index = 2;
     while let Some(argument) = arguments.get(index) {
@@ -101,7 +109,11 @@ fn split_at_project(arguments: Vec<OsString>) -> (Vec<OsString>, Vec<OsString>) 
         }
     }
     let mut own = arguments;
-    let rest = if index < own.len() { own.split_off(index + 1) } else { Vec::new() };
+    let rest = if index < own.len() {
+        own.split_off(index + 1)
+    } else {
+        Vec::new()
+    };
     (own, rest)
 }
 
@@ -112,14 +124,18 @@ fn explain_usage(error: &clap::Error) -> ProcessExitCode {
         return ProcessExitCode::SUCCESS;
     }
     let text = error.render().to_string();
-    let sentence = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+    let paragraph: Vec<&str> = text
+        .lines()
+        .take_while(|line| !line.is_empty())
+        .map(str::trim)
+        .collect();
+    let sentence = paragraph.join(" ").trim_start_matches("error: ").to_owned();
     let _ = error.print();
     if error.kind() != clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         let _ = writeln!(std::io::stderr(), "error: {sentence}");
     }
     ProcessExitCode::from(ExitCode::Usage.number())
 }
-
 
 #[cfg(test)]
 mod tests {
@@ -131,7 +147,18 @@ mod tests {
 
     #[test]
     fn what_follows_the_project_is_left_alone_even_if_it_looks_like_an_option_of_ours() {
-        let (own, rest) = split(&["dray", "run", "--timeout", "5m", "p.zip", "main.py", "--timeout", "1", "--", "-x"]);
+        let (own, rest) = split(&[
+            "dray",
+            "run",
+            "--timeout",
+            "5m",
+            "p.zip",
+            "main.py",
+            "--timeout",
+            "1",
+            "--",
+            "-x",
+        ]);
         assert_eq!(own, ["dray", "run", "--timeout", "5m", "p.zip"]);
         assert_eq!(rest, ["main.py", "--timeout", "1", "--", "-x"]);
     }

@@ -114,7 +114,10 @@ pub struct LogOptions {
 
 impl Default for LogOptions {
     fn default() -> Self {
-        LogOptions { level: "info".to_owned(), format: "auto".to_owned() }
+        LogOptions {
+            level: "info".to_owned(),
+            format: "auto".to_owned(),
+        }
     }
 }
 
@@ -133,7 +136,9 @@ impl<'a> Options<'a> {
     /// The working directory of the task: `--workdir`, DRAY_WORKDIR, AZ_BATCH_TASK_WORKING_DIR, none for the current one.
     pub fn task_folder(&self, flag: Option<&OsString>) -> Option<PathBuf> {
         let given = self.find("workdir", flag).map(|(_, value)| value);
-        given.or_else(|| self.variable("AZ_BATCH_TASK_WORKING_DIR")).map(PathBuf::from)
+        given
+            .or_else(|| self.variable("AZ_BATCH_TASK_WORKING_DIR"))
+            .map(PathBuf::from)
     }
 
     /// `--python` or the manifest's, and DRAY_PYTHON apart from it: the search for an interpreter says which it was.
@@ -150,7 +155,9 @@ impl<'a> Options<'a> {
     /// # Errors
     /// Not a duration.
     pub fn timeout(&self, flag: Option<&OsString>) -> Result<Option<Duration>, OptionError> {
-        self.parsed("timeout", flag, "a duration such as `90s` or `2h30m`", |text| humantime::parse_duration(text).ok())
+        self.parsed("timeout", flag, "a duration such as `90s` or `2h30m`", |text| {
+            humantime::parse_duration(text).ok()
+        })
     }
 
     /// How long the script may go on after it was told to stop.
@@ -159,7 +166,9 @@ impl<'a> Options<'a> {
     /// Not a duration.
     pub fn grace(&self, flag: Option<&OsString>) -> Result<Duration, OptionError> {
         let wanted = "a duration such as `30s` or `2m`";
-        Ok(self.parsed("grace", flag, wanted, |text| humantime::parse_duration(text).ok())?.unwrap_or(DEFAULT_GRACE))
+        Ok(self
+            .parsed("grace", flag, wanted, |text| humantime::parse_duration(text).ok())?
+            .unwrap_or(DEFAULT_GRACE))
     }
 
     /// The level and format of the log, as text that has been checked.
@@ -167,14 +176,23 @@ impl<'a> Options<'a> {
     /// # Errors
     /// No such level or format.
     pub fn log(&self, arguments: &RunArguments) -> Result<LogOptions, OptionError> {
-        let level = self.parsed("log-level", arguments.log_level.as_ref(), "a log level such as `info`", |text| {
-            text.parse::<LevelSpec>().ok().map(|_| text.to_owned())
-        })?;
-        let format = self.parsed("log-format", arguments.log_format.as_ref(), "`auto`, `json` or `text`", |text| {
-            text.parse::<LogFormat>().ok().map(|_| text.to_owned())
-        })?;
+        let level = self.parsed(
+            "log-level",
+            arguments.log_level.as_ref(),
+            "a log level such as `info`",
+            |text| text.parse::<LevelSpec>().ok().map(|_| text.to_owned()),
+        )?;
+        let format = self.parsed(
+            "log-format",
+            arguments.log_format.as_ref(),
+            "`auto`, `json` or `text`",
+            |text| text.parse::<LogFormat>().ok().map(|_| text.to_owned()),
+        )?;
         let default = LogOptions::default();
-        Ok(LogOptions { level: level.unwrap_or(default.level), format: format.unwrap_or(default.format) })
+        Ok(LogOptions {
+            level: level.unwrap_or(default.level),
+            format: format.unwrap_or(default.format),
+        })
     }
 
     /// How large a zip may be.
@@ -183,11 +201,14 @@ impl<'a> Options<'a> {
     /// Not a whole number.
     pub fn limits(&self, arguments: &RunArguments) -> Result<Limits, OptionError> {
         let number = |name, flag: &Option<OsString>| {
-            self.parsed(name, flag.as_ref(), "a whole number", |text| text.replace('_', "").parse::<u64>().ok())
+            self.parsed(name, flag.as_ref(), "a whole number", |text| {
+                text.replace('_', "").parse::<u64>().ok()
+            })
         };
         let default = Limits::default();
         Ok(Limits {
-            max_unpacked_bytes: number("max-unpacked-bytes", &arguments.max_unpacked_bytes)?.unwrap_or(default.max_unpacked_bytes),
+            max_unpacked_bytes: number("max-unpacked-bytes", &arguments.max_unpacked_bytes)?
+                .unwrap_or(default.max_unpacked_bytes),
             max_members: number("max-members", &arguments.max_members)?.unwrap_or(default.max_members),
             max_ratio: number("max-ratio", &arguments.max_ratio)?.unwrap_or(default.max_ratio),
         })
@@ -199,7 +220,9 @@ impl<'a> Options<'a> {
     /// The variable or the key is neither true nor false.
     pub fn switch(&self, name: &'static str, flag: bool) -> Result<bool, OptionError> {
         let flag = flag.then(|| OsString::from("true"));
-        Ok(self.parsed(name, flag.as_ref(), "true or false", parse_switch)?.unwrap_or(false))
+        Ok(self
+            .parsed(name, flag.as_ref(), "true or false", parse_switch)?
+            .unwrap_or(false))
     }
 
     fn parsed<T>(
@@ -209,7 +232,9 @@ impl<'a> Options<'a> {
         wanted: &str,
         parse: impl Fn(&str) -> Option<T>,
     ) -> Result<Option<T>, OptionError> {
-        let Some((source, value)) = self.find(name, flag) else { return Ok(None) };
+        let Some((source, value)) = self.find(name, flag) else {
+            return Ok(None);
+        };
         match value.to_str().and_then(|text| parse(text.trim())) {
             Some(parsed) => Ok(Some(parsed)),
             None => Err(OptionError {
@@ -296,9 +321,19 @@ mod tests {
 
     #[test]
     fn a_bad_value_is_reported_with_the_place_it_came_from() {
-        let error = Options::new(&environment, None).switch("no-summary", false).unwrap_err();
-        assert_eq!(error.to_string(), "variable `DRAY_NO_SUMMARY`: `maybe` is not true or false");
-        let error = Options::new(&environment, None).timeout(Some(&"soon".into())).unwrap_err();
-        assert_eq!(error.to_string(), "option `--timeout`: `soon` is not a duration such as `90s` or `2h30m`");
+        let error = Options::new(&environment, None)
+            .switch("no-summary", false)
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "variable `DRAY_NO_SUMMARY`: `maybe` is not true or false"
+        );
+        let error = Options::new(&environment, None)
+            .timeout(Some(&"soon".into()))
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "option `--timeout`: `soon` is not a duration such as `90s` or `2h30m`"
+        );
     }
 }

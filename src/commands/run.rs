@@ -114,7 +114,8 @@ struct Progress {
 
 impl Progress {
     fn took(&mut self, phase: &'static str, since: Instant) {
-        self.durations_ms.push((phase, u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)));
+        self.durations_ms
+            .push((phase, u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)));
     }
 }
 
@@ -127,13 +128,19 @@ pub fn run(arguments: &RunArguments, rest: &[OsString]) -> u8 {
         Err(failure) => return say_last_line(&Failure::from(failure)),
     };
     let options = Options::new(&environment, None);
-    if options.switch("dry-run", arguments.dry_run).unwrap_or(arguments.dry_run) {
+    if options
+        .switch("dry-run", arguments.dry_run)
+        .unwrap_or(arguments.dry_run)
+    {
         return match plan(arguments, rest, &task_folder).and_then(|plan| dry_run::print(&plan)) {
             Ok(()) => 0,
             Err(failure) => say_last_line(&failure),
         };
     }
-    let mut progress = Progress { no_summary: options.switch("no-summary", arguments.no_summary).unwrap_or(false), ..Progress::default() };
+    let mut progress = Progress {
+        no_summary: options.switch("no-summary", arguments.no_summary).unwrap_or(false),
+        ..Progress::default()
+    };
     let end = attempt(arguments, rest, &task_folder, started, &mut progress);
     progress.took("total", started);
     settle(end, &task_folder, &progress)
@@ -153,16 +160,23 @@ fn attempt(
     progress.no_summary = plan.no_summary;
     progress.entrypoint = Some(plan.entrypoint.to_string());
 
-    let run_folder = RunFolder::create(task_folder)
-        .map_err(|source| RunFailure::RunFolder { path: task_folder.to_owned(), source })?;
+    let run_folder = RunFolder::create(task_folder).map_err(|source| RunFailure::RunFolder {
+        path: task_folder.to_owned(),
+        source,
+    })?;
     let end = act(&plan, &run_folder, &stops, started, progress);
     run_folder.clear();
     end
 }
 
 fn task_folder(options: &Options, arguments: &RunArguments) -> Result<PathBuf, RunFailure> {
-    let given = options.task_folder(arguments.workdir.as_ref()).unwrap_or_else(|| PathBuf::from("."));
-    let failed = |source| RunFailure::TaskFolder { path: given.clone(), source };
+    let given = options
+        .task_folder(arguments.workdir.as_ref())
+        .unwrap_or_else(|| PathBuf::from("."));
+    let failed = |source| RunFailure::TaskFolder {
+        path: given.clone(),
+        source,
+    };
     // Absolute, since the script's working directory is another; and there, since everything is written below it.
     let folder = fs_err::canonicalize(&given).map_err(failed)?;
     if !folder.is_dir() {
@@ -259,12 +273,16 @@ fn act(
     progress.took("unpack", phase);
     progress.working_folder = Some(working_folder.clone());
     // A folder that is run in place may hold the outputs.json of a run before.
-    progress.outputs_before =
-        matches!(plan.project, Project::Folder(_)).then(|| Fingerprint::of(&working_folder)).flatten();
+    progress.outputs_before = matches!(plan.project, Project::Folder(_))
+        .then(|| Fingerprint::of(&working_folder))
+        .flatten();
 
     let phase = Instant::now();
     telemetry::set_phase("interpreter");
-    let request = interpreter::Request { project: Some(working_folder.clone()), ..plan.interpreter.clone() };
+    let request = interpreter::Request {
+        project: Some(working_folder.clone()),
+        ..plan.interpreter.clone()
+    };
     let cache = interpreter::cache_folder(|name| std::env::var_os(name));
     let Found { interpreter, .. } = interpreter::find(&request, cache.as_deref())?;
     progress.python = Some(interpreter.version.to_string());
@@ -284,7 +302,10 @@ fn act(
     };
     run_folder
         .write_spec(&spec, &plan.arguments)
-        .map_err(|source| RunFailure::RunFolder { path: run_folder.path().to_owned(), source })?;
+        .map_err(|source| RunFailure::RunFolder {
+            path: run_folder.path().to_owned(),
+            source,
+        })?;
     refuse_if_stopped(stops, "the run was prepared")?;
 
     let phase = Instant::now();
@@ -320,8 +341,10 @@ fn act(
 fn lay_out_project(plan: &Plan, run_folder: &RunFolder, stops: &Stops) -> Result<PathBuf, Failure> {
     let archive = match &plan.project {
         Project::Folder(folder) => {
-            let root = fs_err::canonicalize(folder.root())
-                .map_err(|source| RunFailure::TaskFolder { path: folder.root().to_owned(), source })?;
+            let root = fs_err::canonicalize(folder.root()).map_err(|source| RunFailure::TaskFolder {
+                path: folder.root().to_owned(),
+                source,
+            })?;
             return Ok(root);
         }
         Project::Zip(archive) => archive,
@@ -335,7 +358,11 @@ fn lay_out_project(plan: &Plan, run_folder: &RunFolder, stops: &Stops) -> Result
     refuse_if_stopped(stops, "the project was unpacked")?;
     unpacked?;
     let linked = link_task_files(&tree, &plan.task_folder)?;
-    tracing::debug!(event = "project.linked", files = linked.join(", "), "linked the task's files into the project");
+    tracing::debug!(
+        event = "project.linked",
+        files = linked.join(", "),
+        "linked the task's files into the project"
+    );
     Ok(tree)
 }
 
@@ -364,10 +391,17 @@ fn environment_of_worker(plan: &Plan, run_folder: &RunFolder, payload: &Path) ->
 fn settle(end: Result<WorkerEnd, Failure>, task_folder: &Path, progress: &Progress) -> u8 {
     let (exit_code, error) = match end {
         Ok(end) => (end.exit_code, end.error),
-        Err(failure) => (exit_code_of(&failure), Some(ErrorReport::from_failure(&failure, &telemetry::phase()))),
+        Err(failure) => (
+            exit_code_of(&failure),
+            Some(ErrorReport::from_failure(&failure, &telemetry::phase())),
+        ),
     };
     let summary = Summary {
-        status: if exit_code == 0 { Status::Succeeded } else { Status::Failed },
+        status: if exit_code == 0 {
+            Status::Succeeded
+        } else {
+            Status::Failed
+        },
         exit_code: i32::from(exit_code),
         entrypoint: progress.entrypoint.clone(),
         python: progress.python.clone(),
@@ -395,7 +429,12 @@ fn settle(end: Result<WorkerEnd, Failure>, task_folder: &Path, progress: &Progre
             sentence = Some(with_hint(failure.sentence(), failure.hint.as_deref()));
         }
     }
-    tracing::info!(event = "run.ended", exit_code, peak_memory_bytes = progress.peak_memory_bytes, "run ended");
+    tracing::info!(
+        event = "run.ended",
+        exit_code,
+        peak_memory_bytes = progress.peak_memory_bytes,
+        "run ended"
+    );
     if let Some(sentence) = sentence {
         write_last_line(&sentence);
     }
@@ -438,7 +477,10 @@ fn say_last_line(failure: &Failure) -> u8 {
 
 /// The last line of stderr, in one write, for the person who opens stderr.txt and looks at its end.
 fn write_last_line(sentence: &str) {
-    let line = format!("error: {}\n", telemetry::redactor().redact(sentence).replace('\n', "; "));
+    let line = format!(
+        "error: {}\n",
+        telemetry::redactor().redact(sentence).replace('\n', "; ")
+    );
     // Nobody is left to be told.
     let _ = std::io::stderr().write_all(line.as_bytes());
 }

@@ -14,7 +14,15 @@ use crate::worker::{RunSpec, keep, read_spec, record_error};
 
 /// The rest of the start is Python: `python/dray/_worker.py`. UTF-8 mode and faulthandler are given as options, so that
 /// `multiprocessing` starts its children with them too. The first is replaced by the interpreter's path.
-const COMMAND_LINE: [&str; 7] = ["python", "-X", "utf8", "-X", "faulthandler", "-c", "from dray._worker import run; run()"];
+const COMMAND_LINE: [&str; 7] = [
+    "python",
+    "-X",
+    "utf8",
+    "-X",
+    "faulthandler",
+    "-c",
+    "from dray._worker import run; run()",
+];
 
 /// Becomes the keeper, and the worker below it.
 pub fn work(run_folder: &Path, socket: RawFd) -> ProcessExitCode {
@@ -39,7 +47,10 @@ pub fn work(run_folder: &Path, socket: RawFd) -> ProcessExitCode {
 }
 
 fn run_entrypoint(spec: &RunSpec, run_folder: &Path) -> i32 {
-    let command_line: Vec<CString> = COMMAND_LINE.iter().filter_map(|part| CString::new(*part).ok()).collect();
+    let command_line: Vec<CString> = COMMAND_LINE
+        .iter()
+        .filter_map(|part| CString::new(*part).ok())
+        .collect();
     match run_python(&spec.interpreter, &spec.native_module, &command_line) {
         Ok(exit_code) => exit_code,
         Err(error) => {

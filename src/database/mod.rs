@@ -1,1 +1,395 @@
-//! One folder a product: its dialect and its lanes.
+//! One folder a product: its dialect and its lanes. Here is what they have in common: the traits, the words for columns
+//! and values, and how a connection finds its product.
+//!
+//! Adding a database is a folder and one line in [`DIALECTS`]. What the engine (`copy/`) must know of a product is a
+//! method of [`Dialect`] or a lane that it offers; the engine never asks for a product by name. This module knows
+//! `odbc/` below it and nothing of plans, pipelines or reports above it. The batch lies here, and not in `copy/`,
+//! because the lanes fill and empty it, and arrows point one way.
+
+pub mod batch;
+pub mod column;
+pub mod decimal;
+mod error;
+mod generic;
+mod mysql;
+mod postgres;
+mod sqlite;
+pub mod temporal;
+
+use std::ops::RangeInclusive;
+
+use odbc_sys::InfoType;
+
+pub use self::{
+    batch::{Batch, Layout, Value},
+    column::{Column, LogicalType, Padding, Relation, Table},
+    error::{Class, Error, WriteError},
+    generic::{bind_parameters, parameter_kind},
+};
+use crate::odbc::{ConnectOptions, ConnectionString, Diagnostic, DriverSearch, GetDataRules, Interrupt, ResultColumn, Session};
+
+/// Every product, the most particular first; the last one takes what no other does.
+static DIALECTS: [&dyn Dialect; 5] =
+    [&postgres::Postgres, &mysql::MARIADB, &mysql::MYSQL, &sqlite::Sqlite, &generic::Generic];
+
+/// The dialect of this name, for tests of what is decided without a connection.
+#[cfg(test)]
+pub(crate) fn dialect(name: &str) -> &'static dyn Dialect {
+    *DIALECTS.iter().find(|dialect| dialect.name() == name).expect("a dialect of this name")
+}
+
+/// What a connection is for; drivers and servers are set up after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A script's own statements: everything is as the driver has it by default, but nothing is cut or guessed.
+    Script,
+    /// Reading tables in a stream.
+    Read,
+    /// Loading tables.
+    Write,
+}
+
+/// How an existing table meets the rows that are loaded into it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// The rows are added.
+    Append,
+    /// The table is emptied first and keeps its shape.
+    Truncate,
+    /// The table is made anew from the source's columns.
+    Replace,
+}
+
+/// What is done around a load, in order; plain values that a dry run can print.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoadSteps {
+    /// Statements before the rows, in the load's transaction.
+    pub before: Vec<String>,
+    /// The table that the rows go into, if it is not the target itself.
+    pub staging: Option<Relation>,
+    /// Statements after the rows, before the commit.
+    pub after: Vec<String>,
+    /// Statements after the commit; for products whose DDL ends the transaction.
+    pub after_commit: Vec<String>,
+    /// Statements that take back what a rollback does not.
+    pub undo: Vec<String>,
+}
+
+/// How the cells of a column travel through ODBC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transfer {
+    /// In the C type of the column's layout (times and decimals: as text).
+    Native,
+    /// As text, whatever the layout, in the form that `temporal` and `decimal` read.
+    Text,
+    /// As text whose first letter says which class the value has: `i` an integer, `r` a real number, `t` text, `b` and
+    /// `x` hexadecimal bytes, of a blob and of text. For products where each value has a type of its own.
+    Dynamic,
+}
+
+/// How a column is read over ODBC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadAs {
+    /// What stands in the SELECT list.
+    pub expression: String,
+    /// How its cells come.
+    pub transfer: Transfer,
+    /// Most characters or bytes of a cell, if there is a bound to rely on.
+    pub bound: Option<usize>,
+}
+
+/// The form in which a value is handed over as a parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A 64-bit integer.
+    I64,
+    /// A 64-bit float.
+    F64,
+    /// Text; instants with their offset.
+    Text,
+    /// Text; instants as UTC without an offset, for a session whose time zone is UTC.
+    TextUtc,
+    /// Bytes; text as its UTF-8.
+    Bytes,
+    /// A date.
+    Date,
+    /// A timestamp with this many digits of a second.
+    Timestamp(u8),
+}
+
+/// How a column is written over ODBC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WriteAs {
+    /// What stands in the VALUES list; holds one `?`.
+    pub expression: String,
+    /// How values are bound to it.
+    pub form: Form,
+}
+
+/// What a product cannot hold in any column of a type that seems to fit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Whether text may hold U+0000.
+    pub nul_in_text: bool,
+    /// Whether floats may be NaN.
+    pub nan: bool,
+    /// Whether floats may be infinite.
+    pub infinity: bool,
+    /// Years of dates and timestamps.
+    pub years: RangeInclusive<i16>,
+    /// Whether an instant goes into a timestamp without a zone, as UTC, for want of a type that holds all of them.
+    pub instants_as_utc: bool,
+}
+
+/// What a reader reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A table or view, perhaps with a condition in the product's own SQL.
+    Table {
+        /// Its name.
+        relation: Relation,
+        /// The text after WHERE.
+        condition: Option<String>,
+    },
+    /// A SELECT in the product's own SQL.
+    Query(String),
+}
+
+/// A database product: what is particular to its SQL, its types and its errors.
+pub trait Dialect: Send + Sync {
+    /// The product's name, in lower case.
+    fn name(&self) -> &'static str;
+
+    /// Whether this is the product, by what its driver answers to `SQL_DBMS_NAME`.
+    fn is_product(&self, dbms_name: &str) -> bool;
+
+    /// Whether a driver of this file name leads to the product; only used to choose [`Self::connection_options`].
+    fn is_driver(&self, file_name: &str) -> bool;
+
+    /// Attributes for the connection string where it does not have them itself.
+    fn connection_options(&self, _purpose: Purpose) -> &'static [(&'static str, &'static str)] {
+        &[]
+    }
+
+    /// Where the driver lets a cell be read again with `SQLGetData`: what it says itself, unless that is not true.
+    fn get_data_rules(&self, said: GetDataRules) -> GetDataRules {
+        said
+    }
+
+    /// Whether text cells and parameters go as UTF-8 even where the driver's functions are wide.
+    fn narrow_cells(&self) -> bool {
+        false
+    }
+
+    /// Statements that set up a new session.
+    fn session_setup(&self, _purpose: Purpose) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// An identifier in quotes.
+    fn quote(&self, identifier: &str) -> String {
+        format!("\"{}\"", identifier.replace('"', "\"\""))
+    }
+
+    /// A relation's name in quotes.
+    fn quote_relation(&self, relation: &Relation) -> String {
+        match &relation.schema {
+            Some(schema) => format!("{}.{}", self.quote(schema), self.quote(&relation.name)),
+            None => self.quote(&relation.name),
+        }
+    }
+
+    /// The schema that a name without one belongs to; `None` if the product has no such notion.
+    fn default_schema(&self, session: &Session) -> Result<Option<String>, Error>;
+
+    /// All tables and views that a user may mean, with their schemas, without the product's own.
+    fn relations(&self, session: &Session) -> Result<Vec<Relation>, Error>;
+
+    /// What a table or view looks like; `None` if there is none of this name.
+    fn table(&self, session: &Session, relation: &Relation) -> Result<Option<Table>, Error>;
+
+    /// What the result of a query looks like, without running it to its end.
+    fn query_columns(&self, session: &Session, sql: &str) -> Result<Vec<Column>, Error> {
+        let mut statement = session.statement()?;
+        statement.execute_direct(&format!("SELECT * FROM ({sql}) AS dray_query WHERE 1 = 0"))?;
+        Ok(statement.result_columns()?.into_iter().map(|column| self.result_column(column)).collect())
+    }
+
+    /// A result's column in common words, from what the driver says of it.
+    fn result_column(&self, column: ResultColumn) -> Column {
+        generic::result_column(column)
+    }
+
+    /// A column as it is read when the destination is the same product, so that nothing needs to be understood.
+    fn verbatim(&self, column: &Column) -> Column {
+        column.clone()
+    }
+
+    /// How a column is read over ODBC.
+    fn read_as(&self, column: &Column) -> ReadAs;
+
+    /// How a column is written over ODBC.
+    fn write_as(&self, column: &Column) -> WriteAs;
+
+    /// The product's type for a source's column, in its own words and in common ones.
+    ///
+    /// # Errors
+    /// Why the product has none.
+    fn declare(&self, column: &Column) -> Result<(String, LogicalType), String>;
+
+    /// What no column of the product holds.
+    fn limits(&self) -> Limits;
+
+    /// What stands between an INSERT's column list and its VALUES.
+    fn insert_option(&self) -> &'static str {
+        ""
+    }
+
+    /// Most rows of a parameter array that the product's driver handles.
+    fn parameter_rows_max(&self) -> usize {
+        2_000
+    }
+
+    /// The CREATE TABLE statement for columns whose `declared` types are this product's.
+    fn create_table(&self, relation: &Relation, columns: &[Column]) -> String {
+        generic::create_table(self.quote_relation(relation), columns, |name| self.quote(name), "")
+    }
+
+    /// What to do around a load.
+    ///
+    /// `exists` says whether the target is there; `create` makes a CREATE TABLE statement for a name; `staging` is a
+    /// name that is free.
+    fn load_steps(
+        &self,
+        mode: Mode,
+        exists: bool,
+        target: &Relation,
+        staging: &Relation,
+        create: &dyn Fn(&Relation) -> String,
+    ) -> LoadSteps;
+
+    /// What kind of error a diagnostic record tells of.
+    fn classify(&self, diagnostic: &Diagnostic) -> Class {
+        Class::of_sqlstate(&diagnostic.sqlstate)
+    }
+
+    /// A server's message without the cell values that it may repeat.
+    fn without_values(&self, message: &str) -> String {
+        message.to_owned()
+    }
+
+    /// Ways to read, the best first; the generic ODBC lane is the last.
+    fn read_lanes(&self) -> &'static [&'static dyn ReadLane] {
+        &[&generic::OdbcRead]
+    }
+
+    /// Ways to write, the best first; the generic ODBC lane is the last.
+    fn write_lanes(&self) -> &'static [&'static dyn WriteLane] {
+        &[&generic::OdbcWrite]
+    }
+}
+
+/// A way for rows to leave a database.
+pub trait ReadLane: Sync {
+    /// The lane's name, such as `odbc`.
+    fn name(&self) -> &'static str;
+
+    /// Whether it can read this, with the reason either way.
+    fn offer(&self, connection: &Connection, source: &Source, columns: &[Column]) -> Result<String, String>;
+
+    /// Starts reading.
+    fn open(&self, connection: Connection, source: &Source, columns: &[Column]) -> Result<Box<dyn Reader>, Error>;
+}
+
+/// A way for rows to enter a database.
+pub trait WriteLane: Sync {
+    /// The lane's name, such as `odbc`.
+    fn name(&self) -> &'static str;
+
+    /// Whether it can write this, with the reason either way.
+    fn offer(&self, connection: &Connection, target: &Relation, columns: &[Column]) -> Result<String, String>;
+
+    /// Takes over the session that everything of the load will run on.
+    fn open(&self, connection: Connection) -> Result<Box<dyn Writer>, Error>;
+}
+
+/// Rows that are being read.
+pub trait Reader: Send {
+    /// Empties the batch and fills it with the next rows, up to about `limit_bytes`; false, and no rows, at the end.
+    fn read(&mut self, batch: &mut Batch, limit_bytes: usize) -> Result<bool, Error>;
+}
+
+/// The destination's session and its transaction: create, empty, load, check and swap of a table all run on it.
+pub trait Writer: Send {
+    /// Starts a transaction.
+    fn begin(&mut self) -> Result<(), Error>;
+
+    /// Runs a statement and returns the number of rows that it changed, -1 if unknown.
+    fn execute(&mut self, sql: &str) -> Result<i64, Error>;
+
+    /// Runs a query and returns its rows as text.
+    fn query(&mut self, sql: &str) -> Result<Vec<Vec<Option<String>>>, Error>;
+
+    /// Says where the next batches go; the table is there.
+    fn load_into(&mut self, target: &Relation, columns: &[Column]) -> Result<(), Error>;
+
+    /// Loads a batch, in the layouts of the columns that were given to [`Self::load_into`].
+    fn write(&mut self, batch: &Batch) -> Result<(), WriteError>;
+
+    /// Ends the load: every row is at the server.
+    fn finish(&mut self) -> Result<(), WriteError>;
+
+    /// Makes the transaction permanent.
+    fn commit(&mut self) -> Result<(), Error>;
+
+    /// Undoes the transaction, also after the work was told to stop; statements that follow run even so.
+    fn rollback(&mut self) -> Result<(), Error>;
+}
+
+/// An open connection and the product behind it.
+pub struct Connection {
+    /// The session.
+    pub session: Session,
+    /// What is particular to the product.
+    pub dialect: &'static dyn Dialect,
+    /// The connection string as it was given, for lanes that connect by other means.
+    pub string: ConnectionString,
+}
+
+impl Connection {
+    /// Connects and finds out which product it is.
+    ///
+    /// # Errors
+    /// Those of [`Session::connect`], and of the statements that set up the session.
+    pub fn open(
+        search: &DriverSearch,
+        string: &ConnectionString,
+        purpose: Purpose,
+        autocommit: bool,
+        interrupt: &Interrupt,
+    ) -> Result<Connection, Error> {
+        let mut resolved = string.clone();
+        let file = search.resolve(&mut resolved)?;
+        let file = file.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+        // The product is known for sure only after connecting, its driver's options are needed before.
+        if let Some(dialect) = DIALECTS.iter().find(|dialect| dialect.is_driver(&file)) {
+            for (key, value) in dialect.connection_options(purpose) {
+                resolved.set_default(key, value);
+            }
+        }
+        let options = ConnectOptions { autocommit: true, ..ConnectOptions::default() };
+        let session = Session::connect(search, &resolved, &options, interrupt)?;
+        let dbms_name = session.info_text(InfoType::DbmsName)?;
+        let dialect = DIALECTS.iter().find(|dialect| dialect.is_product(&dbms_name)).copied();
+        let dialect = dialect.unwrap_or(&generic::Generic);
+        if dialect.narrow_cells() {
+            session.use_narrow_cells();
+        }
+        for sql in dialect.session_setup(purpose) {
+            session.execute(sql)?;
+        }
+        session.set_autocommit(autocommit)?;
+        tracing::debug!(event = "database.connected", product = dialect.name(), dbms_name, ?purpose, "connected");
+        Ok(Connection { session, dialect, string: string.clone() })
+    }
+}

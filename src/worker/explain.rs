@@ -41,7 +41,10 @@ pub fn explain(ended: &Ended, observed: &Observed) -> WorkerEnd {
     let entrypoint = observed.entrypoint;
     if ended.stop == Some(Stop::TimeLimit) && ended.status != Status::Exited(0) {
         let limit = humantime::format_duration(observed.time_limit.unwrap_or_default());
-        let message = format!("{entrypoint} was stopped: the time limit of {limit} was reached{}", killed(ended, observed));
+        let message = format!(
+            "{entrypoint} was stopped: the time limit of {limit} was reached{}",
+            killed(ended, observed)
+        );
         return failed(ExitCode::TimeLimit.number(), "run.time_limit", message, observed);
     }
     if let Some(Stop::Signal(signal)) = ended.stop
@@ -57,7 +60,10 @@ pub fn explain(ended: &Ended, observed: &Observed) -> WorkerEnd {
                 exit_code: byte(error.exit_code.unwrap_or(1)),
                 error: Some(ErrorReport::from_event(error)),
             },
-            None => WorkerEnd { exit_code: 0, error: None },
+            None => WorkerEnd {
+                exit_code: 0,
+                error: None,
+            },
         },
         Status::Exited(code) => exited(code, observed),
         Status::Signalled(signal) => signalled(signal, ended, observed),
@@ -71,7 +77,10 @@ pub fn explain(ended: &Ended, observed: &Observed) -> WorkerEnd {
 fn exited(code: i32, observed: &Observed) -> WorkerEnd {
     let entrypoint = observed.entrypoint;
     if let Some(error) = observed.events.errors.first() {
-        return WorkerEnd { exit_code: byte(code), error: Some(ErrorReport::from_event(error)) };
+        return WorkerEnd {
+            exit_code: byte(code),
+            error: Some(ErrorReport::from_event(error)),
+        };
     }
     let Some(exit) = &observed.events.exit else {
         let message = format!(
@@ -124,12 +133,23 @@ fn innermost_frame(fault: &str) -> Option<String> {
 
 fn failed(exit_code: u8, code: &str, message: String, observed: &Observed) -> WorkerEnd {
     let phase = observed.events.last_phase.clone();
-    WorkerEnd { exit_code, error: Some(ErrorReport { code: code.to_owned(), message, phase, ..ErrorReport::default() }) }
+    WorkerEnd {
+        exit_code,
+        error: Some(ErrorReport {
+            code: code.to_owned(),
+            message,
+            phase,
+            ..ErrorReport::default()
+        }),
+    }
 }
 
 fn killed(ended: &Ended, observed: &Observed) -> String {
     if ended.killed_after_grace {
-        format!(", and killed after the grace time of {}", humantime::format_duration(observed.grace))
+        format!(
+            ", and killed after the grace time of {}",
+            humantime::format_duration(observed.grace)
+        )
     } else {
         String::new()
     }
@@ -138,7 +158,11 @@ fn killed(ended: &Ended, observed: &Observed) -> String {
 fn memory_text(ended: &Ended, observed: &Observed) -> String {
     let peak = mebibytes(ended.peak_memory_bytes);
     match observed.memory_limit {
-        Some(limit) => format!("; peak memory {peak} MiB of {} MiB ({})", mebibytes(limit.bytes), limit.set_by),
+        Some(limit) => format!(
+            "; peak memory {peak} MiB of {} MiB ({})",
+            mebibytes(limit.bytes),
+            limit.set_by
+        ),
         None => format!("; peak memory {peak} MiB"),
     }
 }
@@ -174,14 +198,22 @@ mod tests {
             events,
             fault: None,
             oom_killed: false,
-            memory_limit: Some(MemoryLimit { bytes: 2048 * 1024 * 1024, set_by: "cgroup" }),
+            memory_limit: Some(MemoryLimit {
+                bytes: 2048 * 1024 * 1024,
+                set_by: "cgroup",
+            }),
             time_limit: Some(Duration::from_secs(9000)),
             grace: Duration::from_secs(30),
         }
     }
 
     fn ended(status: Status) -> Ended {
-        Ended { status, stop: None, killed_after_grace: false, peak_memory_bytes: 1900 * 1024 * 1024 }
+        Ended {
+            status,
+            stop: None,
+            killed_after_grace: false,
+            peak_memory_bytes: 1900 * 1024 * 1024,
+        }
     }
 
     fn message(end: &WorkerEnd) -> &str {
@@ -206,7 +238,11 @@ mod tests {
     #[test]
     fn the_time_limit_has_a_code_of_its_own_whatever_the_worker_ended_with() {
         let events = Events::default();
-        let late = Ended { stop: Some(Stop::TimeLimit), killed_after_grace: true, ..ended(Status::Signalled(9)) };
+        let late = Ended {
+            stop: Some(Stop::TimeLimit),
+            killed_after_grace: true,
+            ..ended(Status::Signalled(9))
+        };
         let end = explain(&late, &observed(&events));
         assert_eq!(end.exit_code, 116);
         assert_eq!(
@@ -218,15 +254,27 @@ mod tests {
     #[test]
     fn a_script_that_handles_sigterm_and_ends_well_has_succeeded() {
         let events = Events::default();
-        let stopped = Ended { stop: Some(Stop::Signal(Signal::SIGTERM)), ..ended(Status::Exited(0)) };
-        assert_eq!(explain(&stopped, &observed(&events)), WorkerEnd { exit_code: 0, error: None });
+        let stopped = Ended {
+            stop: Some(Stop::Signal(Signal::SIGTERM)),
+            ..ended(Status::Exited(0))
+        };
+        assert_eq!(
+            explain(&stopped, &observed(&events)),
+            WorkerEnd {
+                exit_code: 0,
+                error: None
+            }
+        );
     }
 
     #[test]
     fn an_exit_code_without_an_exit_event_came_from_os_exit() {
         let events = Events::default();
         let end = explain(&ended(Status::Exited(7)), &observed(&events));
-        assert_eq!((end.exit_code, end.error.unwrap().code.as_str()), (7, "script.exited_abruptly"));
+        assert_eq!(
+            (end.exit_code, end.error.unwrap().code.as_str()),
+            (7, "script.exited_abruptly")
+        );
     }
 
     #[test]

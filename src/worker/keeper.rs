@@ -70,11 +70,7 @@ pub fn keep(socket: RawFd, own_group: bool, worker: impl FnOnce() -> i32) -> ! {
     std::process::exit(1)
 }
 
-fn start(
-    own_group: bool,
-    worker: impl FnOnce() -> i32,
-    supervisor: &UnixStream,
-) -> nix::Result<(Pid, SignalFd)> {
+fn start(own_group: bool, worker: impl FnOnce() -> i32, supervisor: &UnixStream) -> nix::Result<(Pid, SignalFd)> {
     prctl::set_child_subreaper(true)?;
     // Whoever signals the supervisor's group must not end the keeper, which then could not clean up.
     let mut before = SigSet::empty();
@@ -112,7 +108,10 @@ fn start(
 /// Raising one's own score needs no right; it is inherited by all that the worker starts.
 fn prefer_for_the_oom_killer() {
     let path = "/proc/self/oom_score_adj";
-    let now: i32 = fs_err::read_to_string(path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+    let now: i32 = fs_err::read_to_string(path)
+        .ok()
+        .and_then(|text| text.trim().parse().ok())
+        .unwrap_or(0);
     let _ = fs_err::write(path, (now + OOM_SCORE_ADJUSTMENT).min(1000).to_string());
 }
 
@@ -137,9 +136,17 @@ fn watch(supervisor: &mut UnixStream, worker: Pid, children: &SignalFd) {
         }
         if let Some(wait_status) = reap_worker(worker) {
             // The largest process, not the sum: what getrusage(2) keeps of reaped children. KiB on Linux.
-            let peak = getrusage(UsageWho::RUSAGE_CHILDREN).map(|usage| usage.max_rss()).unwrap_or(0);
+            let peak = getrusage(UsageWho::RUSAGE_CHILDREN)
+                .map(|usage| usage.max_rss())
+                .unwrap_or(0);
             let peak_memory_bytes = u64::try_from(peak).unwrap_or(0) * 1024;
-            say(supervisor, &Report::Ended { wait_status, peak_memory_bytes });
+            say(
+                supervisor,
+                &Report::Ended {
+                    wait_status,
+                    peak_memory_bytes,
+                },
+            );
             break;
         }
     }
@@ -179,8 +186,10 @@ enum Order {
 
 /// Waits for a byte from the supervisor, the end of a child, or the time.
 fn wait_for_order(supervisor: &mut UnixStream, children: &SignalFd, timeout: PollTimeout) -> Order {
-    let mut events =
-        [PollFd::new(supervisor.as_fd(), PollFlags::POLLIN), PollFd::new(children.as_fd(), PollFlags::POLLIN)];
+    let mut events = [
+        PollFd::new(supervisor.as_fd(), PollFlags::POLLIN),
+        PollFd::new(children.as_fd(), PollFlags::POLLIN),
+    ];
     if poll(&mut events, timeout).is_err() {
         return Order::None;
     }

@@ -22,8 +22,14 @@ pub fn memory_limit() -> Option<MemoryLimit> {
         .min();
     Some(match cgroup {
         // Version 1 says "no limit" with a number near 2^63.
-        Some(bytes) if bytes < machine => MemoryLimit { bytes, set_by: "cgroup" },
-        _ => MemoryLimit { bytes: machine, set_by: "machine" },
+        Some(bytes) if bytes < machine => MemoryLimit {
+            bytes,
+            set_by: "cgroup",
+        },
+        _ => MemoryLimit {
+            bytes: machine,
+            set_by: "machine",
+        },
     })
 }
 
@@ -42,8 +48,13 @@ impl OomKills {
             .flat_map(|folder| [folder.join("memory.events"), folder.join("memory.oom_control")])
             .filter_map(|file| counter(&fs_err::read_to_string(file).ok()?, "oom_kill"))
             .max();
-        let machine = fs_err::read_to_string("/proc/vmstat").ok().and_then(|text| counter(&text, "oom_kill"));
-        OomKills { cgroup: cgroup.unwrap_or(0), machine: machine.unwrap_or(0) }
+        let machine = fs_err::read_to_string("/proc/vmstat")
+            .ok()
+            .and_then(|text| counter(&text, "oom_kill"));
+        OomKills {
+            cgroup: cgroup.unwrap_or(0),
+            machine: machine.unwrap_or(0),
+        }
     }
 
     /// Whether the kernel has killed for want of memory since `before`.
@@ -53,28 +64,39 @@ impl OomKills {
 }
 
 fn counter(text: &str, name: &str) -> Option<u64> {
-    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
+    text.lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
 fn machine_memory_bytes(meminfo: &str) -> Option<u64> {
-    let kib = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB"))?;
+    let kib = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB"))?;
     Some(kib.trim().parse::<u64>().ok()? * 1024)
 }
 
 /// This process's memory cgroup and those above it, innermost first, as folders below /sys/fs/cgroup.
 fn cgroup_folders() -> Vec<PathBuf> {
-    let Ok(text) = fs_err::read_to_string("/proc/self/cgroup") else { return Vec::new() };
+    let Ok(text) = fs_err::read_to_string("/proc/self/cgroup") else {
+        return Vec::new();
+    };
     let mut folders = Vec::new();
     for line in text.lines() {
         let mut parts = line.splitn(3, ':');
-        let (Some(_), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next()) else { continue };
+        let (Some(_), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next()) else {
+            continue;
+        };
         let root = match controllers {
             "" => Path::new("/sys/fs/cgroup").to_path_buf(),
             names if names.split(',').any(|name| name == "memory") => Path::new("/sys/fs/cgroup/memory").to_path_buf(),
             _ => continue,
         };
         let own = root.join(path.trim_start_matches('/'));
-        folders.extend(own.ancestors().take_while(|folder| folder.starts_with(&root)).map(Path::to_path_buf));
+        folders.extend(
+            own.ancestors()
+                .take_while(|folder| folder.starts_with(&root))
+                .map(Path::to_path_buf),
+        );
     }
     folders
 }
@@ -86,12 +108,18 @@ mod tests {
     #[test]
     fn a_counter_is_not_taken_from_a_line_whose_name_only_begins_alike() {
         assert_eq!(counter("oom 3\noom_kill 2\noom_group_kill 9\n", "oom_kill"), Some(2));
-        assert_eq!(counter("oom_kill_disable 0\nunder_oom 0\noom_kill 4\n", "oom_kill"), Some(4));
+        assert_eq!(
+            counter("oom_kill_disable 0\nunder_oom 0\noom_kill 4\n", "oom_kill"),
+            Some(4)
+        );
     }
 
     #[test]
     fn the_machines_memory_is_read_in_bytes() {
-        assert_eq!(machine_memory_bytes("MemTotal:        2031616 kB\nMemFree: 1 kB\n"), Some(2_080_374_784));
+        assert_eq!(
+            machine_memory_bytes("MemTotal:        2031616 kB\nMemFree: 1 kB\n"),
+            Some(2_080_374_784)
+        );
     }
 
     #[test]

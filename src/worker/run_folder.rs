@@ -62,9 +62,16 @@ impl RunFolder {
     pub fn create(task_folder: &Path) -> io::Result<RunFolder> {
         let parent = task_folder.join(PARENT);
         if !parent.is_dir() {
-            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&parent).map_err(|error| {
-                io::Error::new(error.kind(), format!("failed to create folder `{}`: {error}", parent.display()))
-            })?;
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&parent)
+                .map_err(|error| {
+                    io::Error::new(
+                        error.kind(),
+                        format!("failed to create folder `{}`: {error}", parent.display()),
+                    )
+                })?;
         }
         // Two runs may start in one folder: a folder that is made but not yet locked must not look like a leftover.
         let _all = lock(&parent.join(LOCK), FlockArg::LockExclusive)?;
@@ -120,8 +127,13 @@ impl RunFolder {
 
     /// Removes everything but the unpacked project, in which the script may have left files that somebody looks for.
     pub fn clear(&self) {
-        let Ok(entries) = fs_err::read_dir(&self.path) else { return };
-        for entry in entries.flatten().filter(|entry| entry.file_name() != "project" && entry.file_name() != LOCK) {
+        let Ok(entries) = fs_err::read_dir(&self.path) else {
+            return;
+        };
+        for entry in entries
+            .flatten()
+            .filter(|entry| entry.file_name() != "project" && entry.file_name() != LOCK)
+        {
             remove(&entry.path());
         }
         if !self.project().is_dir() {
@@ -156,7 +168,10 @@ pub fn record_error(run_folder: &Path, failure: &Failure) {
 fn lock(path: &Path, how: FlockArg) -> io::Result<Flock<std::fs::File>> {
     let file = fs_err::File::options().create(true).append(true).open(path)?;
     Flock::lock(file.into_file(), how).map_err(|(_, errno)| {
-        io::Error::new(io::Error::from(errno).kind(), format!("failed to lock file `{}`: {errno}", path.display()))
+        io::Error::new(
+            io::Error::from(errno).kind(),
+            format!("failed to lock file `{}`: {errno}", path.display()),
+        )
     })
 }
 
@@ -171,7 +186,11 @@ fn remove_leftovers(parent: &Path) {
 
 /// A leftover that cannot be removed (another user's file in it) does no harm: nothing is ever read from it.
 fn remove(path: &Path) {
-    let result = if path.is_dir() { fs_err::remove_dir_all(path) } else { fs_err::remove_file(path) };
+    let result = if path.is_dir() {
+        fs_err::remove_dir_all(path)
+    } else {
+        fs_err::remove_file(path)
+    };
     if let Err(error) = result {
         tracing::warn!(event = "run_folder.not_removed", "{error}");
     }

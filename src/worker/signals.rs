@@ -34,14 +34,19 @@ impl Stops {
         signals.add(Signal::SIGTERM);
         signals.add(Signal::SIGINT);
         signals.thread_block()?;
-        Ok(Stops { descriptor: SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)? })
+        Ok(Stops {
+            descriptor: SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?,
+        })
     }
 
     /// The next signal that has come, without waiting.
     pub fn next(&self) -> Option<StopSignal> {
         let information = self.descriptor.read_signal().ok().flatten()?;
         let signal = Signal::try_from(i32::try_from(information.ssi_signo).ok()?).ok()?;
-        Some(StopSignal { signal, from_terminal: information.ssi_code == libc::SI_KERNEL })
+        Some(StopSignal {
+            signal,
+            from_terminal: information.ssi_code == libc::SI_KERNEL,
+        })
     }
 }
 
@@ -57,8 +62,10 @@ impl Stops {
         Ok(std::thread::scope(|scope| {
             scope.spawn(|| {
                 let waiting = waiting;
-                let mut events =
-                    [PollFd::new(self.as_fd(), PollFlags::POLLIN), PollFd::new(waiting.as_fd(), PollFlags::POLLIN)];
+                let mut events = [
+                    PollFd::new(self.as_fd(), PollFlags::POLLIN),
+                    PollFd::new(waiting.as_fd(), PollFlags::POLLIN),
+                ];
                 while poll(&mut events, PollTimeout::NONE) == Err(Errno::EINTR) {}
                 let has_come = events[0].revents().is_some_and(|events| !events.is_empty());
                 cancel.store(has_come, Ordering::Relaxed);

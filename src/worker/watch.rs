@@ -96,7 +96,12 @@ pub fn watch(launch: &Launch, stops: &Stops) -> Result<Ended, WorkerError> {
     // Should the keeper itself be killed, its children come here, and are not lost.
     nix::sys::prctl::set_child_subreaper(true).map_err(|errno| WorkerError::Start(errno.into()))?;
     let (socket, mut keeper) = start(launch).map_err(WorkerError::Start)?;
-    let mut watched = Watch { socket: BufReader::new(socket), stop: None, kill_at: None, killed_after_grace: false };
+    let mut watched = Watch {
+        socket: BufReader::new(socket),
+        stop: None,
+        kill_at: None,
+        killed_after_grace: false,
+    };
     let ended = watched.run(launch, stops);
     // The socket is open until here: its end would tell the keeper to kill at once what may still drain.
     let _ = keeper.wait();
@@ -129,7 +134,11 @@ struct Watch {
 impl Watch {
     fn run(&mut self, launch: &Launch, stops: &Stops) -> Result<Ended, WorkerError> {
         loop {
-            let wake_at = if self.stop.is_none() { launch.deadline } else { self.kill_at };
+            let wake_at = if self.stop.is_none() {
+                launch.deadline
+            } else {
+                self.kill_at
+            };
             if wait(self.socket.get_ref(), stops, wake_at) {
                 return self.end();
             }
@@ -149,7 +158,10 @@ impl Watch {
                 self.order(Signal::SIGTERM as u8);
             }
             if self.kill_at.is_some_and(|kill_at| now >= kill_at) {
-                tracing::warn!(event = "run.killing", "grace time is over, killing the worker and all it started");
+                tracing::warn!(
+                    event = "run.killing",
+                    "grace time is over, killing the worker and all it started"
+                );
                 self.kill_at = None;
                 self.killed_after_grace = true;
                 self.order(KILL_ALL);
@@ -173,10 +185,18 @@ impl Watch {
         let _ = self.socket.read_line(&mut line);
         let (status, peak_memory_bytes) = match serde_json::from_str(&line) {
             Ok(Report::NotStarted { reason }) => return Err(WorkerError::Keeper(reason)),
-            Ok(Report::Ended { wait_status, peak_memory_bytes }) => (decode(wait_status), peak_memory_bytes),
+            Ok(Report::Ended {
+                wait_status,
+                peak_memory_bytes,
+            }) => (decode(wait_status), peak_memory_bytes),
             Err(_) => (Status::KeeperKilled, 0),
         };
-        Ok(Ended { status, stop: self.stop, killed_after_grace: self.killed_after_grace, peak_memory_bytes })
+        Ok(Ended {
+            status,
+            stop: self.stop,
+            killed_after_grace: self.killed_after_grace,
+            peak_memory_bytes,
+        })
     }
 }
 
@@ -195,7 +215,10 @@ fn wait(keeper: &UnixStream, stops: &Stops, until: Option<Instant>) -> bool {
         let left = until.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
         PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
     });
-    let mut events = [PollFd::new(keeper.as_fd(), PollFlags::POLLIN), PollFd::new(stops.as_fd(), PollFlags::POLLIN)];
+    let mut events = [
+        PollFd::new(keeper.as_fd(), PollFlags::POLLIN),
+        PollFd::new(stops.as_fd(), PollFlags::POLLIN),
+    ];
     let _ = poll(&mut events, timeout);
     events[0].revents().is_some_and(|events| !events.is_empty())
 }

@@ -1,0 +1,11 @@
+//! Exports three functions of the linked unixODBC from the native module.
+//!
+//! `bcp_init` of Microsoft's ODBC driver looks the driver manager up by symbol among the loaded shared objects, and fails
+//! without a word if it finds none. rustc hides everything but `PyInit__native` with a version script of its own; a
+//! second, anonymous one adds to it (seen with GNU ld 2.40).
+
+fn main() {
+    let folder = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
+    println!("cargo:rerun-if-changed=exports.map");
+    println!("cargo:rustc-link-arg-cdylib=-Wl,--version-script={folder}/exports.map");
+}

@@ -1,0 +1,88 @@
+//! `dray._native.copy`: a request in, table after table, a report out.
+
+use std::path::PathBuf;
+
+use dray::{
+    copy::{self, Endpoint, Mode, Request, Selection, TableReport, TableRequest},
+    odbc::{ConnectionString, DriverSearch, Interrupt},
+};
+use pyo3::{
+    exceptions::{PyRuntimeError, PyValueError},
+    prelude::*,
+    types::{PyDict, PyList},
+};
+
+use crate::{blocking, failures};
+
+/// Copies tables.
+///
+/// `copies` holds dictionaries with `source` (label and connection string), `into`, and either `query` or `tables`,
+/// `exclude` and `where`; `target` is a label and a connection string; `mode` is `append`, `truncate` or `replace`;
+/// `on_table` is called after each table with its report as JSON; `folders` may hold packages with a driver. Returns the
+/// whole report as JSON, failed tables in it.
+///
+/// # Errors
+/// An exception of `dray._failures` if nothing could be begun; what a signal's handler or `on_table` raised, after the
+/// running table was rolled back.
+#[pyfunction]
+#[pyo3(name = "copy")]
+pub fn copy_tables(
+    py: Python<'_>,
+    copies: &Bound<'_, PyList>,
+    target: (String, String),
+    mode: &str,
+    on_table: &Bound<'_, PyAny>,
+    folders: Vec<PathBuf>,
+) -> PyResult<String> {
+    let mode = match mode {
+        "append" => Mode::Append,
+        "truncate" => Mode::Truncate,
+        "replace" => Mode::Replace,
+        other => {
+            let message = format!("mode is `{other}`; `append`, `truncate` and `replace` are allowed");
+            return Err(PyValueError::new_err(message));
+        }
+    };
+    let copies = copies.iter().map(|copy| table_request(&copy)).collect::<PyResult<Vec<_>>>()?;
+    let request = Request { copies, target: endpoint(py, target)?, mode };
+    let search = DriverSearch::from_environment(folders);
+    let interrupt = Interrupt::new();
+    let result = blocking::run(
+        py,
+        &interrupt,
+        |note: &dyn Fn(TableReport)| copy::run(&request, &search, &interrupt, &mut |table| note(table.clone())),
+        |table: TableReport| on_table.call1((json(&table)?,)).map(drop),
+    )?;
+    let report = result.map_err(|error| failures::copy(py, &error))?;
+    json(&report)
+}
+
+fn table_request(copy: &Bound<'_, PyAny>) -> PyResult<TableRequest> {
+    let copy = copy.cast::<PyDict>()?;
+    let field = |name: &str| -> PyResult<Bound<'_, PyAny>> {
+        copy.get_item(name)?.ok_or_else(|| PyValueError::new_err(format!("a copy lacks `{name}`")))
+    };
+    let selection = match field("query")?.extract::<Option<String>>()? {
+        Some(query) => Selection::Query(query),
+        None => Selection::Tables {
+            names: field("tables")?.extract()?,
+            exclude: field("exclude")?.extract()?,
+            condition: field("where")?.extract()?,
+        },
+    };
+    Ok(TableRequest {
+        source: endpoint(copy.py(), field("source")?.extract()?)?,
+        selection,
+        into: field("into")?.extract()?,
+    })
+}
+
+fn endpoint(py: Python<'_>, (label, string): (String, String)) -> PyResult<Endpoint> {
+    let string = ConnectionString::parse(&string).map_err(|error| failures::database(py, true, &error.into()))?;
+    let label = if label.is_empty() { string.to_string() } else { label };
+    Ok(Endpoint { label, string })
+}
+
+fn json(value: &impl serde::Serialize) -> PyResult<String> {
+    serde_json::to_string(value).map_err(|error| PyRuntimeError::new_err(error.to_string()))
+}

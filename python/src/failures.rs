@@ -1,0 +1,65 @@
+//! Errors of the engine as exceptions of the Python package.
+
+use dray::{copy::TableError, database, failure::Failing, odbc};
+use pyo3::{
+    prelude::*,
+    types::{PyDict, PyType},
+};
+
+/// What every exception of `dray._failures` carries beside its message.
+#[derive(Default)]
+struct Fields {
+    code: String,
+    sqlstate: Option<String>,
+    native: Option<i32>,
+    hint: Option<String>,
+}
+
+/// An exception of class `class` in `dray._failures`; if that cannot be made, the error that kept it from it.
+fn exception(py: Python<'_>, class: &str, message: &str, fields: Fields) -> PyErr {
+    let make = || -> PyResult<PyErr> {
+        let class = py.import("dray._failures")?.getattr(class)?.cast_into::<PyType>()?;
+        let keywords = PyDict::new(py);
+        keywords.set_item("code", fields.code)?;
+        keywords.set_item("sqlstate", fields.sqlstate)?;
+        keywords.set_item("native", fields.native)?;
+        keywords.set_item("hint", fields.hint)?;
+        Ok(PyErr::from_value(class.call((message,), Some(&keywords))?))
+    };
+    make().unwrap_or_else(|error| error)
+}
+
+/// A driver's or server's error on a connection of the script's own.
+pub fn database(py: Python<'_>, connecting: bool, error: &database::Error) -> PyErr {
+    let odbc = error.odbc();
+    let diagnostic = odbc.and_then(odbc::Error::diagnostic);
+    let class = match odbc {
+        Some(odbc::Error::DriverNotFound { .. } | odbc::Error::DriverFileMissing { .. }) => "DriverNotFoundError",
+        Some(odbc::Error::DriverUnloadable { .. }) => "DriverNotFoundError",
+        _ if connecting => "ConnectError",
+        _ => "DatabaseError",
+    };
+    let fields = Fields {
+        code: odbc.map_or("database.unsupported", Failing::code).to_owned(),
+        sqlstate: diagnostic.map(|diagnostic| diagnostic.sqlstate.clone()),
+        native: diagnostic.map(|diagnostic| diagnostic.native),
+        hint: odbc.and_then(Failing::hint),
+    };
+    exception(py, class, &error.to_string(), fields)
+}
+
+/// A copy that could not begin.
+pub fn copy(py: Python<'_>, error: &TableError) -> PyErr {
+    let class = match error.code.as_str() {
+        "odbc.driver_not_found" | "odbc.driver_file_missing" | "odbc.driver_unloadable" => "DriverNotFoundError",
+        _ if error.is_connection() => "ConnectError",
+        _ => "CopyError",
+    };
+    let fields = Fields {
+        code: error.code.clone(),
+        sqlstate: error.sqlstate.clone(),
+        native: error.native,
+        hint: error.hint.clone(),
+    };
+    exception(py, class, &error.message, fields)
+}

@@ -1,0 +1,354 @@
+//! From a source column's values to a target column's: which ways there are, and what of a value does not go.
+//!
+//! A way exists where nothing is lost for any value, or where it can be seen value by value; everything else is refused
+//! in the plan. Databases would do many of these silently: round a decimal, cut spaces, shift a time.
+
+use crate::database::{
+    Column, Layout, Limits, LogicalType, Padding, Value,
+    batch::ColumnData,
+    decimal::Digits,
+    temporal::{Time, Timestamp},
+};
+
+/// How the values of one column are checked and carried over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conversion {
+    source: LogicalType,
+    target: LogicalType,
+    nullable: bool,
+    limits: Limits,
+}
+
+/// A value that the target cannot hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The row within the batch, from 0.
+    pub row: usize,
+    /// Why; never the value.
+    pub reason: String,
+}
+
+impl Conversion {
+    /// The way from one column to another in a product with these limits.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn plan(source: &Column, target: &Column, limits: &Limits) -> Result<Conversion, String> {
+        if target.generated {
+            return Err("the database computes the target column itself".to_owned());
+        }
+        let possible = match (source.logical, target.logical) {
+            (LogicalType::Opaque, LogicalType::Opaque) => source.declared == target.declared,
+            (LogicalType::Opaque, LogicalType::Text { .. }) => true,
+            (_, LogicalType::Opaque) => false,
+            (LogicalType::Json { normalized: true }, LogicalType::Json { normalized: true }) => true,
+            (_, LogicalType::Json { normalized: true }) => false,
+            (LogicalType::Json { .. } | LogicalType::Text { .. }, LogicalType::Json { .. }) => true,
+            (LogicalType::Text { .. } | LogicalType::Uuid, LogicalType::Uuid) => true,
+            (_, LogicalType::Json { .. } | LogicalType::Uuid) => false,
+            (LogicalType::Boolean, LogicalType::Boolean | LogicalType::Integer { .. }) => true,
+            (LogicalType::Boolean, _) => false,
+            (LogicalType::Instant { .. }, LogicalType::Timestamp { .. }) => limits.instants_as_utc,
+            (from, to) => match (from.layout(), to.layout()) {
+                (Layout::Bytes, Layout::Text) => false,
+                (_, Layout::Text) => true,
+                (from, to) if from == to => true,
+                (Layout::I64, Layout::Decimal | Layout::F64) => true,
+                (Layout::Decimal, Layout::I64) => true,
+                (Layout::Date, Layout::Timestamp) | (Layout::Timestamp, Layout::Date) => true,
+                _ => false,
+            },
+        };
+        if !possible {
+            return Err(format!(
+                "`{}` ({}) has no exact way into `{}` ({})",
+                source.declared,
+                words(source.logical),
+                target.declared,
+                words(target.logical)
+            ));
+        }
+        let nullable = target.nullable && target.key_position.is_none();
+        Ok(Conversion { source: source.logical, target: target.logical, nullable, limits: limits.clone() })
+    }
+
+    /// Appends the whole column to `out`, which has the target's layout.
+    ///
+    /// # Errors
+    /// The first value that does not go.
+    pub fn convert(&self, from: &ColumnData, out: &mut ColumnData) -> Result<(), Refusal> {
+        let mut scratch = String::new();
+        for row in 0..from.nulls.len() {
+            scratch.clear();
+            let value = self.value(from.value(row), &mut scratch).map_err(|reason| Refusal { row, reason })?;
+            out.push(value);
+        }
+        Ok(())
+    }
+
+    /// One value as the target holds it; `scratch` has room for what has to be spelled anew.
+    fn value<'a>(&self, value: Value<'a>, scratch: &'a mut String) -> Result<Value<'a>, String> {
+        match (value, self.target.layout()) {
+            (Value::Null, _) if self.nullable => Ok(Value::Null),
+            (Value::Null, _) => Err("the value is NULL, and the target column does not allow it".to_owned()),
+            (Value::I64(value), Layout::I64) => self.integer(value),
+            (Value::I64(value), Layout::F64) => self.integer_as_float(value),
+            (Value::I64(value), Layout::Decimal) => {
+                scratch.push_str(&value.to_string());
+                self.decimal(scratch)
+            }
+            (Value::F64(value), Layout::F64) => self.float(value),
+            (Value::Decimal(text), Layout::Decimal) => self.decimal(text),
+            (Value::Decimal(text), Layout::I64) => {
+                let whole = Digits::parse(text).and_then(|digits| digits.to_i64());
+                self.integer(whole.ok_or("the value is no whole number of 64 bits, and the target column is one")?)
+            }
+            (Value::Text(text), Layout::Text) => self.text(text, scratch),
+            (Value::Bytes(bytes), Layout::Bytes) => self.bytes(bytes),
+            (Value::Date(date), Layout::Date) => self.year(date.year).map(|()| value),
+            (Value::Date(date), Layout::Timestamp) => {
+                self.year(date.year)?;
+                Ok(Value::Timestamp(Timestamp { date, time: Time::default() }))
+            }
+            (Value::Time(time), Layout::Time) => self.time(time),
+            (Value::Timestamp(timestamp), Layout::Timestamp) => self.timestamp(timestamp),
+            (Value::Timestamp(timestamp), Layout::Date) if timestamp.time == Time::default() => {
+                self.year(timestamp.date.year)?;
+                Ok(Value::Date(timestamp.date))
+            }
+            (Value::Timestamp(_), Layout::Date) => {
+                Err("the value has a time of day, and the target column is a date".to_owned())
+            }
+            (Value::Instant(instant), Layout::Instant) => {
+                let utc = instant.utc().ok_or("the value is outside the years 1 to 9999 in UTC")?;
+                self.timestamp(utc)?;
+                Ok(value)
+            }
+            (Value::Instant(instant), Layout::Timestamp) => {
+                self.timestamp(instant.utc().ok_or("the value is outside the years 1 to 9999 in UTC")?)
+            }
+            (value, Layout::Text) => {
+                spell(value, scratch)?;
+                self.length(scratch, scratch)
+            }
+            (value, layout) => Err(format!("dray has no way from {value:?} to {layout:?}").chars().take(40).collect()),
+        }
+    }
+
+    fn integer(&self, value: i64) -> Result<Value<'static>, String> {
+        let (low, high) = match self.target {
+            LogicalType::Boolean => (0, 1),
+            LogicalType::Integer { bits: 64, .. } => (i64::MIN, i64::MAX),
+            LogicalType::Integer { bits, signed: true } => (-(1 << (bits - 1)), (1 << (bits - 1)) - 1),
+            LogicalType::Integer { bits, signed: false } => (0, (1 << bits) - 1),
+            _ => (i64::MIN, i64::MAX),
+        };
+        match (low..=high).contains(&value) {
+            true => Ok(Value::I64(value)),
+            false => Err(format!("the value is outside {low} to {high}, which the target column holds")),
+        }
+    }
+
+    fn integer_as_float(&self, value: i64) -> Result<Value<'static>, String> {
+        let bits = if matches!(self.target, LogicalType::Float { bits: 32 }) { 24 } else { 53 };
+        match value.unsigned_abs() <= 1 << bits {
+            true => Ok(Value::F64(value as f64)),
+            false => Err(format!("the value has more than the {bits} bits of the target's floating-point numbers")),
+        }
+    }
+
+    fn float(&self, value: f64) -> Result<Value<'static>, String> {
+        if value.is_nan() && !self.limits.nan {
+            return Err("the value is NaN, which the target does not hold".to_owned());
+        }
+        if value.is_infinite() && !self.limits.infinity {
+            return Err("the value is infinite, which the target does not hold".to_owned());
+        }
+        let narrow = matches!(self.target, LogicalType::Float { bits: 32 });
+        if narrow && !value.is_nan() && f64::from(value as f32) != value {
+            return Err("the value needs 64 bits, and the target's floating-point numbers have 32".to_owned());
+        }
+        Ok(Value::F64(value))
+    }
+
+    fn decimal<'a>(&self, text: &'a str) -> Result<Value<'a>, String> {
+        let digits = Digits::parse(text).ok_or("the value is no decimal number")?;
+        match self.target {
+            LogicalType::Integer { .. } if !digits.is_u64() => {
+                Err("the value is outside 0 to 18446744073709551615, which the target column holds".to_owned())
+            }
+            LogicalType::Decimal { precision, scale, kept_digits } => {
+                if !digits.fits(precision, scale) {
+                    return Err(format!(
+                        "the value has {} digits before and {} after the point, the target column holds {}",
+                        digits.whole.len(),
+                        digits.fraction.len(),
+                        words(self.target)
+                    ));
+                }
+                match kept_digits {
+                    Some(kept) if digits.significant() > kept.into() => Err(format!(
+                        "the value has {} digits, of which the target column keeps {kept}",
+                        digits.significant()
+                    )),
+                    _ => Ok(Value::Decimal(text)),
+                }
+            }
+            _ => Ok(Value::Decimal(text)),
+        }
+    }
+
+    fn text<'a>(&self, text: &'a str, scratch: &'a mut String) -> Result<Value<'a>, String> {
+        if !self.limits.nul_in_text && text.contains('\0') {
+            return Err("the text holds U+0000, which the target does not".to_owned());
+        }
+        match self.target {
+            LogicalType::Uuid => {
+                let hyphens = [8, 13, 18, 23];
+                let valid = text.len() == 36
+                    && text.bytes().enumerate().all(|(position, byte)| match hyphens.contains(&position) {
+                        true => byte == b'-',
+                        false => byte.is_ascii_hexdigit(),
+                    });
+                if !valid {
+                    return Err("the text is no UUID, and the target column is one".to_owned());
+                }
+                scratch.push_str(&text.to_ascii_lowercase());
+                Ok(Value::Text(scratch))
+            }
+            _ => self.length(text, text),
+        }
+    }
+
+    /// The text, if the target's length and padding leave it as it is.
+    fn length<'a>(&self, text: &'a str, whole: &'a str) -> Result<Value<'a>, String> {
+        let LogicalType::Text { length, padding } = self.target else { return Ok(Value::Text(whole)) };
+        // Between two columns of fixed length, trailing spaces are filling on both sides.
+        let fixed = matches!(self.source, LogicalType::Text { padding: Padding::Filled | Padding::Stripped, .. });
+        let text = match (padding, fixed) {
+            (Padding::None, _) => text,
+            (_, true) => text.trim_end_matches(' '),
+            (_, false) => text,
+        };
+        let letters = text.chars().count();
+        if let Some(length) = length.filter(|length| letters > *length as usize) {
+            return Err(format!("the text has {letters} characters, the target column holds {length}"));
+        }
+        match padding {
+            Padding::Stripped if !fixed && text.ends_with(' ') => {
+                Err("the text ends in a space, which the target column of fixed length would strip".to_owned())
+            }
+            Padding::Filled if !fixed && length.is_some_and(|length| letters < length as usize) => Err(format!(
+                "the text has {letters} characters, and the target column of fixed length would fill it with spaces"
+            )),
+            _ => Ok(Value::Text(text)),
+        }
+    }
+
+    fn bytes<'a>(&self, bytes: &'a [u8]) -> Result<Value<'a>, String> {
+        let LogicalType::Bytes { length: Some(length), filled } = self.target else { return Ok(Value::Bytes(bytes)) };
+        let source_filled = matches!(self.source, LogicalType::Bytes { filled: true, length: Some(own) } if own == length);
+        if bytes.len() > length as usize {
+            return Err(format!("the value has {} bytes, the target column holds {length}", bytes.len()));
+        }
+        if filled && !source_filled && bytes.len() < length as usize {
+            return Err(format!(
+                "the value has {} bytes, and the target column of fixed length would fill it with zeros",
+                bytes.len()
+            ));
+        }
+        Ok(Value::Bytes(bytes))
+    }
+
+    fn year(&self, year: i16) -> Result<(), String> {
+        let years = &self.limits.years;
+        match years.contains(&year) {
+            true => Ok(()),
+            false => Err(format!("the value is outside the years {} to {} of the target", years.start(), years.end())),
+        }
+    }
+
+    fn fraction(&self, time: Time, digits: u8) -> Result<(), String> {
+        match time.fraction_digits() <= digits {
+            true => Ok(()),
+            false => Err(format!(
+                "the value has {} digits of a second's fraction, the target column holds {digits}",
+                time.fraction_digits()
+            )),
+        }
+    }
+
+    fn time(&self, time: Time) -> Result<Value<'static>, String> {
+        if let LogicalType::Time { digits, span } = self.target {
+            self.fraction(time, digits)?;
+            if !span && !time.is_of_day() {
+                return Err("the value is a span beyond a day, and the target column is a time of day".to_owned());
+            }
+        }
+        Ok(Value::Time(time))
+    }
+
+    /// A timestamp without a zone, or an instant in UTC.
+    fn timestamp(&self, timestamp: Timestamp) -> Result<Value<'static>, String> {
+        self.year(timestamp.date.year)?;
+        match self.target {
+            LogicalType::Timestamp { digits } => self.fraction(timestamp.time, digits)?,
+            LogicalType::Instant { digits, epoch_32 } => {
+                self.fraction(timestamp.time, digits)?;
+                let text = timestamp.to_string();
+                if epoch_32 && !("1970-01-01 00:00:01".."2038-01-19 03:14:08").contains(&text.as_str()) {
+                    return Err("the value is outside 1970-01-01 00:00:01 to 2038-01-19 03:14:07 UTC, which the target \
+                                column holds"
+                        .to_owned());
+                }
+            }
+            _ => {}
+        }
+        Ok(Value::Timestamp(timestamp))
+    }
+}
+
+/// A value in the words that every database reads.
+fn spell(value: Value<'_>, out: &mut String) -> Result<(), String> {
+    use std::fmt::Write;
+    let written = match value {
+        Value::I64(value) => write!(out, "{value}"),
+        Value::F64(value) => write!(out, "{value:?}"),
+        Value::Decimal(text) | Value::Text(text) => write!(out, "{text}"),
+        Value::Date(value) => write!(out, "{value}"),
+        Value::Time(value) => write!(out, "{value}"),
+        Value::Timestamp(value) => write!(out, "{value}"),
+        Value::Instant(value) => write!(out, "{value}"),
+        Value::Bytes(_) | Value::Null => return Err("bytes are not written as text".to_owned()),
+    };
+    written.map_err(|error| error.to_string())
+}
+
+/// A type in words for a message.
+fn words(logical: LogicalType) -> String {
+    match logical {
+        LogicalType::Boolean => "true or false".to_owned(),
+        LogicalType::Integer { bits, signed } => {
+            format!("{bits}-bit integer{}", if signed { "" } else { " without a sign" })
+        }
+        LogicalType::Decimal { precision: Some(precision), scale: Some(scale), .. } => {
+            format!("decimal({precision},{scale})")
+        }
+        LogicalType::Decimal { .. } => "decimal".to_owned(),
+        LogicalType::Float { bits } => format!("{bits}-bit floating-point number"),
+        LogicalType::Text { .. } => "text".to_owned(),
+        LogicalType::Bytes { .. } => "bytes".to_owned(),
+        LogicalType::Date => "date".to_owned(),
+        LogicalType::Time { .. } => "time".to_owned(),
+        LogicalType::Timestamp { .. } => "timestamp without a zone".to_owned(),
+        LogicalType::Instant { .. } => "timestamp with a zone".to_owned(),
+        LogicalType::Uuid => "UUID".to_owned(),
+        LogicalType::Json { normalized: true } => "JSON that is not kept as text".to_owned(),
+        LogicalType::Json { normalized: false } => "JSON text".to_owned(),
+        LogicalType::Opaque => "a type of the product's own".to_owned(),
+    }
+}
+
+#[cfg(test)]
+#[path = "conversion_tests.rs"]
+mod tests;

@@ -1,0 +1,162 @@
+//! Why a table was not copied, in fields that a program can look at and a sentence for people.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::{
+    database::{self, Dialect},
+    failure::Failing,
+    odbc,
+};
+
+/// What was being done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Connecting.
+    Connect,
+    /// Finding out what to do.
+    Plan,
+    /// Making or emptying the target.
+    Prepare,
+    /// Reading rows.
+    Read,
+    /// Checking values against the target's columns.
+    Convert,
+    /// Loading rows.
+    Write,
+    /// Making the rows permanent.
+    Commit,
+}
+
+/// Which of the two databases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    /// Where the rows come from.
+    Source,
+    /// Where the rows go; called target in the interface.
+    Target,
+}
+
+/// One table's copy failed. Never holds a cell value or a secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TableError {
+    /// The source table, or `query`.
+    pub table: String,
+    /// The table in the target.
+    pub target: String,
+    /// What was being done.
+    pub phase: Phase,
+    /// Where.
+    pub side: Side,
+    /// The column, if one is at fault.
+    pub column: Option<String>,
+    /// The row in the order of reading, from 1, if one is at fault.
+    pub row: Option<u64>,
+    /// SQLSTATE, if a driver spoke.
+    pub sqlstate: Option<String>,
+    /// The product's own error number, if a driver spoke.
+    pub native: Option<i32>,
+    /// Stable name.
+    pub code: String,
+    /// What happened.
+    pub message: String,
+    /// What may help.
+    pub hint: Option<String>,
+}
+
+impl fmt::Display for TableError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let side = match self.side {
+            Side::Source => "source",
+            Side::Target => "target",
+        };
+        write!(f, "cannot copy `{}` to `{}`: {side}", self.table, self.target)?;
+        if let Some(column) = &self.column {
+            write!(f, ", column `{column}`")?;
+        }
+        if let Some(row) = self.row {
+            write!(f, ", row {row}")?;
+        }
+        write!(f, ": {}", self.message)
+    }
+}
+
+impl std::error::Error for TableError {}
+
+/// Where in a copy something failed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub phase: Phase,
+    pub side: Side,
+}
+
+impl TableError {
+    /// An error of our own making: a plan that is not possible, a value that does not fit.
+    pub(super) fn refused(place: Place, code: &str, message: String) -> TableError {
+        TableError {
+            table: String::new(),
+            target: String::new(),
+            phase: place.phase,
+            side: place.side,
+            column: None,
+            row: None,
+            sqlstate: None,
+            native: None,
+            code: code.to_owned(),
+            message,
+            hint: None,
+        }
+    }
+
+    /// An error that came from a database or its driver.
+    pub(super) fn database(place: Place, error: database::Error, dialect: Option<&dyn Dialect>) -> TableError {
+        let mut failed = TableError::refused(place, "copy.unsupported", error.to_string());
+        match error {
+            database::Error::Odbc(odbc::Error::Cancelled) => {
+                failed.code = "copy.cancelled".to_owned();
+                failed.message = "cancelled; what was loaded is rolled back".to_owned();
+            }
+            database::Error::Odbc(error) => {
+                failed.code = error.code().to_owned();
+                failed.hint = error.hint();
+                if let Some(diagnostic) = error.diagnostic() {
+                    failed.sqlstate = Some(diagnostic.sqlstate.clone());
+                    failed.native = Some(diagnostic.native);
+                    if let Some(dialect) = dialect {
+                        failed.message = dialect.without_values(&diagnostic.message);
+                        failed.message.push_str(&format!(
+                            " (SQLSTATE {}, native {})",
+                            diagnostic.sqlstate, diagnostic.native
+                        ));
+                        if place.phase != Phase::Connect {
+                            failed.code = dialect.classify(diagnostic).code().to_owned();
+                        }
+                    }
+                }
+            }
+            database::Error::Unreadable { column, row, reason } => {
+                failed.code = "copy.value_unreadable".to_owned();
+                failed.message = reason;
+                failed.column = Some(column);
+                failed.row = Some(row);
+            }
+            database::Error::Unsupported(_) => {}
+        }
+        failed
+    }
+
+    /// The error with the names of its tables.
+    pub(super) fn of(mut self, table: &str, target: &str) -> TableError {
+        self.table = table.to_owned();
+        self.target = target.to_owned();
+        self
+    }
+
+    /// Whether the driver or the connection is at fault, and no table's content.
+    pub fn is_connection(&self) -> bool {
+        self.phase == Phase::Connect
+    }
+}

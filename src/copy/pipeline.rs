@@ -1,0 +1,197 @@
+//! Rows of one table on their way: a reader and a writer on threads of their own, and a few batches that go around
+//! between them, so that the slower side sets the pace and memory does not grow.
+
+use std::{
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    thread,
+    time::Duration,
+};
+
+use super::{
+    conversion::Conversion,
+    error::{Phase, Place, Side, TableError},
+    plan::{TablePlan, sides},
+};
+use crate::{
+    database::{Batch, Connection, Dialect, Error, Reader, Writer, WriteError},
+    odbc::Interrupt,
+};
+
+/// Bytes of values in a batch.
+const BATCH_BYTES: usize = 4 << 20;
+
+/// Batches that go around.
+const BATCHES: usize = 3;
+
+/// What went through.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Moved {
+    pub rows: u64,
+    pub bytes: u64,
+}
+
+/// Carries out a plan: everything, or nothing and an error.
+///
+/// `reading` stops the source's session alone; it is raised when the target's side has failed.
+pub(super) fn run(
+    plan: &TablePlan,
+    source: Connection,
+    target: Connection,
+    reading: &Interrupt,
+) -> Result<Moved, TableError> {
+    let dialects = (source.dialect, target.dialect);
+    let (from_columns, to_columns) = sides(&plan.columns);
+    let at = |phase: Phase, side: Side| Place { phase, side };
+    let source_failed =
+        |phase: Phase| move |error: Error| TableError::database(at(phase, Side::Source), error, Some(dialects.0));
+    let target_failed =
+        |phase: Phase| move |error: Error| TableError::database(at(phase, Side::Target), error, Some(dialects.1));
+    let lane = target.dialect.write_lanes().iter().find(|lane| lane.name() == plan.write_lane.name);
+    let lane = lane.ok_or_else(|| TableError::refused(at(Phase::Plan, Side::Target), "copy.no_lane", "gone".to_owned()))?;
+    let mut writer = lane.open(target).map_err(target_failed(Phase::Prepare))?;
+    let loaded = (|| {
+        writer.begin().map_err(target_failed(Phase::Prepare))?;
+        for sql in &plan.steps.before {
+            writer.execute(sql).map_err(target_failed(Phase::Prepare))?;
+        }
+        let into = plan.steps.staging.as_ref().unwrap_or(&plan.target);
+        writer.load_into(into, &to_columns).map_err(target_failed(Phase::Prepare))?;
+        let lane = source.dialect.read_lanes().iter().find(|lane| lane.name() == plan.read_lane.name);
+        let lane =
+            lane.ok_or_else(|| TableError::refused(at(Phase::Plan, Side::Source), "copy.no_lane", "gone".to_owned()))?;
+        let reader = lane.open(source, &plan.source, &from_columns).map_err(source_failed(Phase::Read))?;
+        let moved = move_rows(plan, reader, writer.as_mut(), dialects, reading)?;
+        writer.finish().map_err(|failed| target_failed(Phase::Write)(failed.error))?;
+        for sql in &plan.steps.after {
+            writer.execute(sql).map_err(target_failed(Phase::Commit))?;
+        }
+        writer.commit().map_err(target_failed(Phase::Commit))?;
+        for sql in &plan.steps.after_commit {
+            writer.execute(sql).map_err(target_failed(Phase::Commit))?;
+        }
+        Ok(moved)
+    })();
+    if loaded.is_err() {
+        undo(plan, writer.as_mut());
+    }
+    loaded
+}
+
+/// Takes back what a failed load has done. An error here changes nothing about the first one: it is logged.
+fn undo(plan: &TablePlan, writer: &mut dyn Writer) {
+    let mut result = writer.rollback();
+    for sql in &plan.steps.undo {
+        result = result.and_then(|()| writer.execute(sql).map(|_| ()));
+    }
+    // Closing the connection rolls back as well, so a lost connection is no harm.
+    if let Err(error) = result {
+        tracing::warn!(event = "copy.undo_failed", table = %plan.target, error = %error, "could not undo a failed load");
+    }
+}
+
+/// Reads on one thread, writes on this one.
+fn move_rows(
+    plan: &TablePlan,
+    reader: Box<dyn Reader>,
+    writer: &mut dyn Writer,
+    dialects: (&dyn Dialect, &dyn Dialect),
+    reading: &Interrupt,
+) -> Result<Moved, TableError> {
+    let (empty_sender, empty) = sync_channel::<Batch>(BATCHES);
+    let (full_sender, full) = sync_channel::<Result<Batch, Error>>(BATCHES);
+    for _ in 0..BATCHES {
+        // There is room for all of them.
+        let _ = empty_sender.send(Batch::new(plan.columns.iter().map(|column| column.source.logical.layout())));
+    }
+    thread::scope(|scope| {
+        let thread = thread::Builder::new()
+            .name("dray-read".to_owned())
+            .spawn_scoped(scope, move || read_all(reader, &empty, &full_sender));
+        let thread = thread.map_err(|error| {
+            let place = Place { phase: Phase::Read, side: Side::Source };
+            TableError::refused(place, "copy.no_thread", format!("no thread to read with: {error}"))
+        })?;
+        let result = write_all(plan, &full, empty_sender, writer, dialects);
+        // Without the channel the reader ends at its next batch; a driver that is still at work is told to stop.
+        drop(full);
+        while !thread.is_finished() {
+            if result.is_err() {
+                reading.raise();
+            }
+            thread::sleep(Duration::from_millis(if result.is_err() { 20 } else { 1 }));
+        }
+        // The reader and its connection are gone from here on: SQLite, as source and target in one file, could not
+        // commit before.
+        result
+    })
+}
+
+/// Fills batches until the source has no more rows, the writer is gone, or something fails.
+fn read_all(mut reader: Box<dyn Reader>, empty: &Receiver<Batch>, full: &SyncSender<Result<Batch, Error>>) {
+    while let Ok(mut batch) = empty.recv() {
+        let message = match reader.read(&mut batch, BATCH_BYTES) {
+            Ok(true) => Ok(batch),
+            Ok(false) => return,
+            Err(error) => Err(error),
+        };
+        let last = message.is_err();
+        if full.send(message).is_err() || last {
+            return;
+        }
+    }
+}
+
+/// Checks, converts and loads batches until the reader has no more.
+fn write_all(
+    plan: &TablePlan,
+    full: &Receiver<Result<Batch, Error>>,
+    empty: SyncSender<Batch>,
+    writer: &mut dyn Writer,
+    (source, target): (&dyn Dialect, &dyn Dialect),
+) -> Result<Moved, TableError> {
+    let mut moved = Moved::default();
+    let mut converted = Batch::new(plan.columns.iter().map(|column| column.target.logical.layout()));
+    while let Ok(message) = full.recv() {
+        let batch = message.map_err(|error| {
+            TableError::database(Place { phase: Phase::Read, side: Side::Source }, error, Some(source))
+        })?;
+        convert(plan, &batch, &mut converted)?;
+        moved.rows += converted.rows() as u64;
+        moved.bytes += converted.bytes() as u64;
+        writer.write(&converted).map_err(|failed| write_failed(failed, &converted, target))?;
+        tracing::debug!(event = "copy.progress", table = %plan.target, rows = moved.rows, bytes = moved.bytes, "copying");
+        // The reader may be done already.
+        let _ = empty.send(batch);
+    }
+    Ok(moved)
+}
+
+fn convert(plan: &TablePlan, batch: &Batch, converted: &mut Batch) -> Result<(), TableError> {
+    converted.clear();
+    converted.first_row = batch.first_row;
+    for (position, column) in plan.columns.iter().enumerate() {
+        let conversion: &Conversion = &column.conversion;
+        conversion.convert(&batch.columns[position], &mut converted.columns[position]).map_err(|refusal| {
+            let place = Place { phase: Phase::Convert, side: Side::Target };
+            let mut error = TableError::refused(place, "copy.value_refused", refusal.reason);
+            error.column = Some(column.target.name.clone());
+            error.row = Some(batch.first_row + refusal.row as u64);
+            error
+        })?;
+    }
+    Ok(())
+}
+
+fn write_failed(failed: WriteError, batch: &Batch, target: &dyn Dialect) -> TableError {
+    let place = Place { phase: Phase::Write, side: Side::Target };
+    let mut error = TableError::database(place, failed.error, Some(target));
+    match failed.row {
+        Some(row) => error.row = Some(batch.first_row + row as u64),
+        None if error.code != "copy.cancelled" => {
+            let last = batch.first_row + batch.rows() as u64 - 1;
+            error.message.push_str(&format!("; the driver does not say which of rows {} to {last}", batch.first_row));
+        }
+        None => {}
+    }
+    error
+}

@@ -1,0 +1,218 @@
+//! What will be done for one table, in plain values that can be printed before anything happens.
+
+use std::fmt;
+
+use super::{
+    conversion::Conversion,
+    error::{Phase, Place, Side, TableError},
+};
+use crate::database::{Column, Connection, Dialect, LoadSteps, Mode, Relation, Source, Table};
+
+/// Everything that is decided about one table's copy.
+#[derive(Clone, Debug)]
+pub struct TablePlan {
+    /// What is read.
+    pub source: Source,
+    /// Where the rows end up.
+    pub target: Relation,
+    /// How an existing table meets them.
+    pub mode: Mode,
+    /// Whether the target is there already.
+    pub exists: bool,
+    /// The columns in the source's order.
+    pub columns: Vec<ColumnPlan>,
+    /// What is done around the load.
+    pub steps: LoadSteps,
+    /// The lane out.
+    pub read_lane: LaneChoice,
+    /// The lane in.
+    pub write_lane: LaneChoice,
+}
+
+/// One column's way.
+#[derive(Clone, Debug)]
+pub struct ColumnPlan {
+    /// In the source.
+    pub source: Column,
+    /// In the target.
+    pub target: Column,
+    /// Between them.
+    pub conversion: Conversion,
+}
+
+/// The lane that was taken, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LaneChoice {
+    /// The lane's name.
+    pub name: &'static str,
+    /// Why this one, and why none before it.
+    pub reason: String,
+}
+
+const PLACE: Place = Place { phase: Phase::Plan, side: Side::Target };
+
+/// Decides everything but the lanes; pure.
+///
+/// `columns` are the source's, `existing` is the target as it is now, `staging` a name that is free there.
+pub(super) fn columns_and_steps(
+    source: &dyn Dialect,
+    columns: &[Column],
+    target: &dyn Dialect,
+    (relation, existing): (&Relation, Option<&Table>),
+    mode: Mode,
+    staging: &Relation,
+) -> Result<(Vec<ColumnPlan>, LoadSteps), TableError> {
+    let same_product = source.name() == target.name();
+    let limits = target.limits();
+    let mut plans = Vec::new();
+    let mut refusals: Vec<String> = Vec::new();
+    let kept = existing.filter(|_| mode != Mode::Replace);
+    if let Some(reason) = kept.and_then(|table| table.not_transactional.as_ref()) {
+        let mut error = TableError::refused(PLACE, "copy.no_transaction", reason.clone());
+        error.hint = Some("use mode `replace`, which loads a new table and swaps it in".to_owned());
+        return Err(error);
+    }
+    for column in columns {
+        let column = if same_product { source.verbatim(column) } else { column.clone() };
+        let target_column = match kept {
+            Some(table) => match same_name(&table.columns, &column.name) {
+                Some(found) if same_product => Ok(target.verbatim(found)),
+                Some(found) => Ok(found.clone()),
+                None => Err("the target table has no such column".to_owned()),
+            },
+            None => new_column(&column, target, same_product),
+        };
+        let planned = target_column.and_then(|target_column| {
+            let conversion = Conversion::plan(&column, &target_column, &limits)?;
+            Ok((target_column, conversion))
+        });
+        match planned {
+            Ok((target, conversion)) => plans.push(ColumnPlan { source: column, target, conversion }),
+            Err(reason) => refusals.push(format!("column `{}`: {reason}", column.name)),
+        }
+    }
+    if !refusals.is_empty() {
+        return Err(TableError::refused(PLACE, "copy.columns_refused", refusals.join("; ")));
+    }
+    if let Some(twice) = plans.iter().enumerate().find_map(|(position, plan)| {
+        plans[..position].iter().find(|other| other.target.name == plan.target.name).map(|_| &plan.target.name)
+    }) {
+        let message = format!("two columns of the source are called `{twice}`");
+        return Err(TableError::refused(PLACE, "copy.columns_refused", message));
+    }
+    let new: Vec<Column> = plans.iter().map(|plan| plan.target.clone()).collect();
+    let create = |name: &Relation| target.create_table(name, &new);
+    let steps = target.load_steps(mode, existing.is_some(), relation, staging, &create);
+    Ok((plans, steps))
+}
+
+/// The column of this name; written otherwise only if no other could be meant.
+fn same_name<'a>(columns: &'a [Column], name: &str) -> Option<&'a Column> {
+    columns.iter().find(|column| column.name == name).or_else(|| {
+        let lower = name.to_lowercase();
+        let mut alike = columns.iter().filter(|column| column.name.to_lowercase() == lower);
+        alike.next().filter(|_| alike.next().is_none())
+    })
+}
+
+/// The column of a table that is to be made.
+fn new_column(column: &Column, target: &dyn Dialect, same_product: bool) -> Result<Column, String> {
+    // In the same product a type is taken over in its own words; a query's types have none to rely on.
+    if same_product && column.from_catalog && !column.declared.is_empty() {
+        return Ok(Column { generated: false, ..column.clone() });
+    }
+    let (declared, logical) = target.declare(column)?;
+    Ok(Column { declared, logical, generated: false, ..column.clone() })
+}
+
+/// Takes the first lane that offers itself.
+pub(super) fn choose<'a, L: ?Sized>(
+    lanes: &[&'a L],
+    offer: impl Fn(&L) -> (&'static str, Result<String, String>),
+) -> Result<(&'a L, LaneChoice), String> {
+    let mut declined = Vec::new();
+    for lane in lanes {
+        match offer(lane) {
+            (name, Ok(reason)) => {
+                declined.insert(0, reason);
+                return Ok((lane, LaneChoice { name, reason: declined.join("; ") }));
+            }
+            (name, Err(reason)) => declined.push(format!("not `{name}`: {reason}")),
+        }
+    }
+    Err(declined.join("; "))
+}
+
+/// The plan for one table, from what both databases say.
+pub(super) fn plan(
+    source: &Connection,
+    what: &Source,
+    target: &Connection,
+    relation: &Relation,
+    mode: Mode,
+    staging: &Relation,
+) -> Result<TablePlan, TableError> {
+    let from = Place { phase: Phase::Plan, side: Side::Source };
+    let columns = match what {
+        Source::Table { relation, .. } => source
+            .dialect
+            .table(&source.session, relation)
+            .map_err(|error| TableError::database(from, error, Some(source.dialect)))?
+            .ok_or_else(|| TableError::refused(from, "copy.no_such_table", format!("there is no table `{relation}`")))?
+            .columns,
+        Source::Query(sql) => source
+            .dialect
+            .query_columns(&source.session, sql)
+            .map_err(|error| TableError::database(from, error, Some(source.dialect)))?,
+    };
+    let existing = target
+        .dialect
+        .table(&target.session, relation)
+        .map_err(|error| TableError::database(PLACE, error, Some(target.dialect)))?;
+    let (columns, steps) =
+        columns_and_steps(source.dialect, &columns, target.dialect, (relation, existing.as_ref()), mode, staging)?;
+    let (from_columns, to_columns) = sides(&columns);
+    let read_lane = choose(source.dialect.read_lanes(), |lane| (lane.name(), lane.offer(source, what, &from_columns)));
+    let write_lane = choose(target.dialect.write_lanes(), |lane| (lane.name(), lane.offer(target, relation, &to_columns)));
+    let no_lane = |place: Place| move |reason: String| TableError::refused(place, "copy.no_lane", reason);
+    Ok(TablePlan {
+        source: what.clone(),
+        target: relation.clone(),
+        mode,
+        exists: existing.is_some(),
+        steps,
+        read_lane: read_lane.map_err(no_lane(from))?.1,
+        write_lane: write_lane.map_err(no_lane(PLACE))?.1,
+        columns,
+    })
+}
+
+/// The columns on both sides.
+pub(super) fn sides(columns: &[ColumnPlan]) -> (Vec<Column>, Vec<Column>) {
+    columns.iter().map(|plan| (plan.source.clone(), plan.target.clone())).unzip()
+}
+
+impl fmt::Display for TablePlan {
+    /// As a dry run prints it: a line for the table, one a column, one a lane, and the statements.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let source = match &self.source {
+            Source::Table { relation, .. } => relation.to_string(),
+            Source::Query(_) => "query".to_owned(),
+        };
+        writeln!(f, "{source} -> {} ({:?})", self.target, self.mode)?;
+        for column in &self.columns {
+            let (from, to) = (&column.source, &column.target);
+            writeln!(f, "  {} {} -> {} {}", from.name, from.declared, to.name, to.declared)?;
+        }
+        writeln!(f, "  read by {}: {}", self.read_lane.name, self.read_lane.reason)?;
+        writeln!(f, "  written by {}: {}", self.write_lane.name, self.write_lane.reason)?;
+        for sql in self.steps.before.iter().chain(&self.steps.after).chain(&self.steps.after_commit) {
+            writeln!(f, "  {sql}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

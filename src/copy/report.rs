@@ -1,0 +1,45 @@
+//! What was copied, in plain values.
+
+use serde::Serialize;
+
+use super::TableError;
+
+/// One table's copy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TableReport {
+    /// The source's name as it was given; its connection string is masked.
+    pub source: String,
+    /// The source table, or `query`.
+    pub table: String,
+    /// The table in the target.
+    pub target: String,
+    /// Rows that are in the target because of this copy; 0 if it failed.
+    pub rows: u64,
+    /// Bytes of their values as they lie in the engine's batches.
+    pub bytes: u64,
+    /// Milliseconds from plan to commit.
+    pub duration_ms: u64,
+    /// `append`, `truncate` or `replace`.
+    pub mode: &'static str,
+    /// Whether the target table was made by this copy.
+    pub created: bool,
+    /// The lane out.
+    pub read_lane: &'static str,
+    /// The lane in.
+    pub write_lane: &'static str,
+    /// Why it failed, if it did.
+    pub error: Option<TableError>,
+}
+
+/// All tables of a call, in the order in which they were copied.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// One entry a table, those that failed too.
+    pub tables: Vec<TableReport>,
+    /// Rows of all tables.
+    pub rows: u64,
+    /// Bytes of all tables.
+    pub bytes: u64,
+    /// Milliseconds of the whole call.
+    pub duration_ms: u64,
+}

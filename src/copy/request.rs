@@ -1,0 +1,51 @@
+//! What somebody wants copied.
+
+use crate::{database::Mode, odbc::ConnectionString};
+
+/// A database by connection string, and how messages call it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The linked service's name, or the connection string with its secrets masked.
+    pub label: String,
+    /// How to connect.
+    pub string: ConnectionString,
+}
+
+/// Which rows of a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selection {
+    /// Tables and views: `schema.table` or `table`, with `*` and `?` as wildcards.
+    Tables {
+        /// Names or patterns.
+        names: Vec<String>,
+        /// Names or patterns of what is left out.
+        exclude: Vec<String>,
+        /// A condition in the source's SQL, without WHERE.
+        condition: Option<String>,
+    },
+    /// The result of a SELECT in the source's SQL.
+    Query(String),
+}
+
+/// Tables of one source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableRequest {
+    /// Where the rows are.
+    pub source: Endpoint,
+    /// Which ones.
+    pub selection: Selection,
+    /// The target's name, in which `{schema}` and `{table}` stand for the source's; `None`: the source table's name in
+    /// the target's own schema.
+    pub into: Option<String>,
+}
+
+/// Everything that one call copies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// From where.
+    pub copies: Vec<TableRequest>,
+    /// To where.
+    pub target: Endpoint,
+    /// How existing tables meet the new rows.
+    pub mode: Mode,
+}

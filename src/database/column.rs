@@ -1,0 +1,224 @@
+//! What a table is made of, in words that all products share: names, logical types, columns.
+
+use std::fmt;
+
+use super::batch::Layout;
+
+/// A table or view by name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Relation {
+    /// Its schema (in MariaDB and MySQL its database); `None` for the connection's own.
+    pub schema: Option<String>,
+    /// Its name, as the database stores it.
+    pub name: String,
+}
+
+impl Relation {
+    /// Reads `name` or `schema.name`; a part in double quotes may hold dots, `""` in it stands for `"`.
+    ///
+    /// # Errors
+    /// What is wrong with the text: an empty part, an open quote, more than two parts.
+    pub fn parse(text: &str) -> Result<Relation, String> {
+        let mut parts = vec![String::new()];
+        let mut quoted = false;
+        let mut letters = text.chars().peekable();
+        while let Some(letter) = letters.next() {
+            match letter {
+                '"' if quoted && letters.peek() == Some(&'"') => {
+                    letters.next();
+                    parts.last_mut().into_iter().for_each(|part| part.push('"'));
+                }
+                '"' => quoted = !quoted,
+                '.' if !quoted => parts.push(String::new()),
+                letter => parts.last_mut().into_iter().for_each(|part| part.push(letter)),
+            }
+        }
+        if quoted {
+            return Err(format!("table name `{text}` has an open quote"));
+        }
+        if parts.iter().any(String::is_empty) {
+            return Err(format!("table name `{text}` has an empty part"));
+        }
+        match <[String; 2]>::try_from(parts) {
+            Ok([schema, name]) => Ok(Relation { schema: Some(schema), name }),
+            Err(mut parts) if parts.len() == 1 => Ok(Relation { schema: None, name: parts.remove(0) }),
+            Err(parts) => {
+                Err(format!("table name `{text}` has {} parts, `schema.table` or `table` is allowed", parts.len()))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Relation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.schema {
+            Some(schema) => write!(f, "{schema}.{}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
+}
+
+/// What a fixed-length character type does with trailing spaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Padding {
+    /// Nothing: a varying length.
+    None,
+    /// Values come back filled with spaces to the full length (PostgreSQL).
+    Filled,
+    /// Values come back without their trailing spaces (MariaDB, MySQL).
+    Stripped,
+}
+
+/// A column's type in words that all products share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogicalType {
+    /// True or false.
+    Boolean,
+    /// A whole number of 8, 16, 24, 32 or 64 bits.
+    Integer {
+        /// Its width.
+        bits: u8,
+        /// Whether it has negative values.
+        signed: bool,
+    },
+    /// An exact decimal number.
+    Decimal {
+        /// Most digits in all; `None` without a bound.
+        precision: Option<u16>,
+        /// Digits after the point; `None` if each value has its own.
+        scale: Option<u16>,
+        /// Most significant digits that the column keeps of any value, where that is less than it declares.
+        kept_digits: Option<u16>,
+    },
+    /// A binary floating-point number of 32 or 64 bits.
+    Float {
+        /// Its width.
+        bits: u8,
+    },
+    /// Text.
+    Text {
+        /// Most characters; `None` without a bound that matters.
+        length: Option<u32>,
+        /// What becomes of trailing spaces.
+        padding: Padding,
+    },
+    /// Bytes.
+    Bytes {
+        /// Most bytes; `None` without a bound that matters.
+        length: Option<u32>,
+        /// Whether shorter values are filled with zero bytes.
+        filled: bool,
+    },
+    /// A day of the Gregorian calendar.
+    Date,
+    /// A time of day; as a source also a span (MariaDB: from -838 to 838 hours).
+    Time {
+        /// Digits of a second's fraction.
+        digits: u8,
+        /// Whether spans beyond a day, and negative ones, fit.
+        span: bool,
+    },
+    /// Date and time without a zone.
+    Timestamp {
+        /// Digits of a second's fraction.
+        digits: u8,
+    },
+    /// A point in time.
+    Instant {
+        /// Digits of a second's fraction.
+        digits: u8,
+        /// Whether it only holds 1970-01-01 00:00:01 to 2038-01-19 03:14:07 UTC (MariaDB's and MySQL's TIMESTAMP).
+        epoch_32: bool,
+    },
+    /// A UUID.
+    Uuid,
+    /// A JSON document.
+    Json {
+        /// Whether the product keeps the meaning only, and not the text (PostgreSQL's jsonb).
+        normalized: bool,
+    },
+    /// A type that only the product itself knows; its text form is exact and read back by the product.
+    Opaque,
+}
+
+impl LogicalType {
+    /// How its values lie in a batch.
+    pub fn layout(self) -> Layout {
+        match self {
+            LogicalType::Boolean => Layout::I64,
+            // Beyond i64; its digits are carried as text.
+            LogicalType::Integer { bits: 64, signed: false } => Layout::Decimal,
+            LogicalType::Integer { .. } => Layout::I64,
+            LogicalType::Decimal { .. } => Layout::Decimal,
+            LogicalType::Float { .. } => Layout::F64,
+            LogicalType::Bytes { .. } => Layout::Bytes,
+            LogicalType::Date => Layout::Date,
+            LogicalType::Time { .. } => Layout::Time,
+            LogicalType::Timestamp { .. } => Layout::Timestamp,
+            LogicalType::Instant { .. } => Layout::Instant,
+            LogicalType::Text { .. } | LogicalType::Uuid | LogicalType::Json { .. } | LogicalType::Opaque => {
+                Layout::Text
+            }
+        }
+    }
+
+    /// Text without a bound.
+    pub const TEXT: LogicalType = LogicalType::Text { length: None, padding: Padding::None };
+
+    /// Bytes without a bound.
+    pub const BYTES: LogicalType = LogicalType::Bytes { length: None, filled: false };
+
+    /// A decimal number of any size.
+    pub const DECIMAL: LogicalType = LogicalType::Decimal { precision: None, scale: None, kept_digits: None };
+
+    /// A decimal number with a declared size.
+    pub fn decimal(precision: u16, scale: u16) -> LogicalType {
+        LogicalType::Decimal { precision: Some(precision), scale: Some(scale), kept_digits: None }
+    }
+}
+
+/// A column of a table or of a query's result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// Its name, as the database stores it.
+    pub name: String,
+    /// Its type in words that all products share.
+    pub logical: LogicalType,
+    /// Its type in the product's own words, as they stand in a CREATE TABLE.
+    pub declared: String,
+    /// Whether NULL is allowed.
+    pub nullable: bool,
+    /// Its place in the primary key, from 1.
+    pub key_position: Option<u16>,
+    /// Whether the database computes it, so that nobody can write it.
+    pub generated: bool,
+    /// Whether `declared` is the catalog's spelling, which a CREATE TABLE of the same product takes.
+    pub from_catalog: bool,
+}
+
+/// A table or view that is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// Its columns in order.
+    pub columns: Vec<Column>,
+    /// Why a load cannot be undone, if it cannot (MyISAM and Aria).
+    pub not_transactional: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_name_has_one_or_two_parts_and_quotes_hold_dots() {
+        let relation = |schema: Option<&str>, name: &str| {
+            Ok(Relation { schema: schema.map(str::to_owned), name: name.to_owned() })
+        };
+        assert_eq!(Relation::parse("SalesLT.Größe"), relation(Some("SalesLT"), "Größe"));
+        assert_eq!(Relation::parse("t"), relation(None, "t"));
+        assert_eq!(Relation::parse(r#""a.b"."c""d""#), relation(Some("a.b"), r#"c"d"#));
+        for text in ["", "a.", "a.b.c", "\"a"] {
+            assert!(Relation::parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! What can go wrong with a database, and what kind of trouble it is.
+
+use crate::odbc;
+
+/// What kind of trouble a diagnostic record tells of; policy (retry, wait, abort) is the engine's and not decided here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// The connection was lost, or cannot be made now.
+    ConnectionLost,
+    /// Wrong user, password or database.
+    AccessDenied,
+    /// The user may not do this.
+    PermissionDenied,
+    /// Deadlock, lock wait, serialization: the same again may work.
+    Conflict,
+    /// A value that the column does not take.
+    Data,
+    /// A key, foreign key, NOT NULL or CHECK constraint.
+    Constraint,
+    /// A table, column or other object that is not there.
+    NotFound,
+    /// An object that something else still needs, such as a view.
+    InUse,
+    /// SQL that the product does not understand.
+    Syntax,
+    /// Disk, memory or connections have run out.
+    Resources,
+    /// Stopped, or out of time.
+    Cancelled,
+    /// Anything else.
+    Other,
+}
+
+impl Class {
+    /// By the standard's classes of SQLSTATE; products add to it with their native codes.
+    pub fn of_sqlstate(sqlstate: &str) -> Class {
+        match sqlstate {
+            "40001" | "40P01" | "55P03" => return Class::Conflict,
+            "42501" => return Class::PermissionDenied,
+            "42S02" | "42S22" | "42P01" | "42703" | "3F000" => return Class::NotFound,
+            "2BP01" => return Class::InUse,
+            "57014" | "HY008" | "HYT00" => return Class::Cancelled,
+            "57P01" | "57P02" | "57P03" => return Class::ConnectionLost,
+            _ => {}
+        }
+        match sqlstate.get(..2) {
+            Some("08") => Class::ConnectionLost,
+            Some("28") => Class::AccessDenied,
+            Some("22") => Class::Data,
+            Some("23") => Class::Constraint,
+            Some("40") => Class::Conflict,
+            Some("42") => Class::Syntax,
+            Some("53") => Class::Resources,
+            _ => Class::Other,
+        }
+    }
+
+    /// Its stable name in error codes.
+    pub fn code(self) -> &'static str {
+        match self {
+            Class::ConnectionLost => "database.connection_lost",
+            Class::AccessDenied => "database.access_denied",
+            Class::PermissionDenied => "database.permission_denied",
+            Class::Conflict => "database.conflict",
+            Class::Data => "database.data",
+            Class::Constraint => "database.constraint",
+            Class::NotFound => "database.not_found",
+            Class::InUse => "database.in_use",
+            Class::Syntax => "database.syntax",
+            Class::Resources => "database.resources",
+            Class::Cancelled => "database.cancelled",
+            Class::Other => "database.other",
+        }
+    }
+}
+
+/// A database did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The driver or the server said no.
+    #[error(transparent)]
+    Odbc(#[from] odbc::Error),
+    /// A value that cannot be read exactly.
+    #[error("column `{column}`, row {row}: {reason}")]
+    Unreadable {
+        /// The column's name.
+        column: String,
+        /// The row's number in the order of reading, from 1.
+        row: u64,
+        /// Why; never the value.
+        reason: String,
+    },
+    /// The product, or this table of it, is not supported in this way.
+    #[error("{0}")]
+    Unsupported(String),
+}
+
+impl Error {
+    /// The driver's error, if it is one.
+    pub fn odbc(&self) -> Option<&odbc::Error> {
+        match self {
+            Error::Odbc(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// A batch that could not be loaded.
+#[derive(Debug)]
+pub struct WriteError {
+    /// Why.
+    pub error: Error,
+    /// The row within the batch, from 0, if it is known.
+    pub row: Option<usize>,
+}
+
+impl From<Error> for WriteError {
+    fn from(error: Error) -> Self {
+        WriteError { error, row: None }
+    }
+}
+
+impl From<odbc::Error> for WriteError {
+    fn from(error: odbc::Error) -> Self {
+        WriteError { error: Error::Odbc(error), row: None }
+    }
+}

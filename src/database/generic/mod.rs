@@ -1,0 +1,211 @@
+//! The lane that every product has, ODBC alone: block cursor out, parameter arrays in; and a dialect for products that
+//! have no folder of their own.
+
+mod reader;
+mod writer;
+
+use odbc_sys::SqlDataType;
+
+pub use self::writer::{bind_parameters, parameter_kind};
+pub(super) use self::{reader::OdbcRead, writer::OdbcWrite};
+use super::{
+    Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, Mode, Padding, ReadAs, Relation, Table, Transfer,
+    WriteAs,
+};
+use crate::odbc::{ResultColumn, Session};
+
+/// Any product, by what the ODBC catalog functions and the standard say; it can be read from, and written to if it
+/// takes standard SQL.
+pub(super) struct Generic;
+
+impl Dialect for Generic {
+    fn name(&self) -> &'static str {
+        "generic"
+    }
+
+    fn is_product(&self, _dbms_name: &str) -> bool {
+        true
+    }
+
+    fn is_driver(&self, _file_name: &str) -> bool {
+        false
+    }
+
+    fn default_schema(&self, _session: &Session) -> Result<Option<String>, Error> {
+        Ok(None)
+    }
+
+    fn relations(&self, session: &Session) -> Result<Vec<Relation>, Error> {
+        let mut statement = session.statement()?;
+        statement.tables()?;
+        let rows = statement.into_text_rows(session)?;
+        let cell = |row: &[Option<String>], position: usize| row.get(position).cloned().flatten();
+        Ok(rows
+            .iter()
+            .filter(|row| matches!(cell(row, 3).as_deref(), Some("TABLE" | "VIEW")))
+            .filter_map(|row| Some(Relation { schema: cell(row, 1).filter(|schema| !schema.is_empty()), name: cell(row, 2)? }))
+            .collect())
+    }
+
+    fn table(&self, session: &Session, relation: &Relation) -> Result<Option<Table>, Error> {
+        let mut statement = session.statement()?;
+        statement.columns(relation.schema.as_deref(), &relation.name)?;
+        let listed = statement.into_text_rows(session)?;
+        let cell = |row: &[Option<String>], position: usize| row.get(position).cloned().flatten();
+        // The catalog function takes patterns: `_` in a name matches any letter.
+        if !listed.iter().any(|row| cell(row, 2).as_deref() == Some(&relation.name)) {
+            return Ok(None);
+        }
+        let mut statement = session.statement()?;
+        statement.execute_direct(&format!("SELECT * FROM {} WHERE 1 = 0", self.quote_relation(relation)))?;
+        let mut columns: Vec<Column> = statement.result_columns()?.into_iter().map(result_column).collect();
+        drop(statement);
+        let mut statement = session.statement()?;
+        // Not every driver has this one.
+        let keys = match statement.primary_keys(relation.schema.as_deref(), &relation.name) {
+            Ok(()) => statement.into_text_rows(session)?,
+            Err(_) => Vec::new(),
+        };
+        for column in &mut columns {
+            let key = keys.iter().find(|row| cell(row, 3).as_deref() == Some(&column.name));
+            column.key_position = key.and_then(|row| cell(row, 4)).and_then(|number| number.parse().ok());
+        }
+        Ok(Some(Table { columns, not_transactional: None }))
+    }
+
+    fn read_as(&self, column: &Column) -> ReadAs {
+        ReadAs { expression: self.quote(&column.name), transfer: Transfer::Native, bound: native_bound(column.logical) }
+    }
+
+    fn write_as(&self, column: &Column) -> WriteAs {
+        let form = match column.logical {
+            LogicalType::Boolean | LogicalType::Integer { .. } => Form::I64,
+            LogicalType::Float { .. } => Form::F64,
+            LogicalType::Bytes { .. } => Form::Bytes,
+            LogicalType::Date => Form::Date,
+            LogicalType::Timestamp { digits } => Form::Timestamp(digits),
+            _ => Form::Text,
+        };
+        WriteAs { expression: "?".to_owned(), form }
+    }
+
+    fn declare(&self, column: &Column) -> Result<(String, LogicalType), String> {
+        let declared = match column.logical {
+            LogicalType::Integer { bits: 8 | 16, signed: true } => "smallint".to_owned(),
+            LogicalType::Integer { bits: 24 | 32, signed: true } => "integer".to_owned(),
+            LogicalType::Integer { bits: 64, signed: true } => "bigint".to_owned(),
+            LogicalType::Decimal { precision: Some(precision), scale: Some(scale), .. } => {
+                format!("decimal({precision},{scale})")
+            }
+            LogicalType::Float { .. } => "double precision".to_owned(),
+            LogicalType::Text { length: Some(length), .. } => format!("varchar({length})"),
+            LogicalType::Date => "date".to_owned(),
+            LogicalType::Timestamp { .. } => "timestamp".to_owned(),
+            other => return Err(format!("dray knows no standard SQL type for {other:?}; create the table yourself")),
+        };
+        Ok((declared, column.logical))
+    }
+
+    fn limits(&self) -> Limits {
+        Limits { nul_in_text: false, nan: false, infinity: false, years: 1..=9999, instants_as_utc: false }
+    }
+
+    fn load_steps(
+        &self,
+        mode: Mode,
+        exists: bool,
+        target: &Relation,
+        _staging: &Relation,
+        create: &dyn Fn(&Relation) -> String,
+    ) -> LoadSteps {
+        transactional_steps(mode, exists, &self.quote_relation(target), &create(target), "DELETE FROM")
+    }
+}
+
+/// The steps of a product whose DDL is part of the transaction: everything happens in place, or not at all.
+pub(super) fn transactional_steps(mode: Mode, exists: bool, target: &str, create: &str, empty: &str) -> LoadSteps {
+    let before = match (mode, exists) {
+        (_, false) => vec![create.to_owned()],
+        (Mode::Append, true) => vec![],
+        (Mode::Truncate, true) => vec![format!("{empty} {target}")],
+        (Mode::Replace, true) => vec![format!("DROP TABLE {target}"), create.to_owned()],
+    };
+    LoadSteps { before, ..LoadSteps::default() }
+}
+
+/// A CREATE TABLE statement; `options` follow the closing parenthesis.
+pub(super) fn create_table(
+    relation: String,
+    columns: &[Column],
+    quote: impl Fn(&str) -> String,
+    options: &str,
+) -> String {
+    let mut lines: Vec<String> = columns
+        .iter()
+        .map(|column| {
+            let null = if column.nullable && column.key_position.is_none() { "" } else { " NOT NULL" };
+            format!("{} {}{null}", quote(&column.name), column.declared)
+        })
+        .collect();
+    let mut key: Vec<&Column> = columns.iter().filter(|column| column.key_position.is_some()).collect();
+    key.sort_by_key(|column| column.key_position);
+    if !key.is_empty() {
+        let names: Vec<String> = key.iter().map(|column| quote(&column.name)).collect();
+        lines.push(format!("PRIMARY KEY ({})", names.join(", ")));
+    }
+    format!("CREATE TABLE {relation} (\n  {}\n){options}", lines.join(",\n  "))
+}
+
+/// Most characters or bytes of a cell in its native transfer, if its type bounds them.
+pub(super) fn native_bound(logical: LogicalType) -> Option<usize> {
+    match logical {
+        LogicalType::Text { length, .. } | LogicalType::Bytes { length, .. } => length.map(|length| length as usize),
+        // Sign and point.
+        LogicalType::Decimal { precision: Some(precision), .. } => Some(usize::from(precision) + 3),
+        LogicalType::Integer { .. } => Some(20),
+        LogicalType::Time { .. } => Some(20),
+        LogicalType::Instant { .. } => Some(40),
+        LogicalType::Uuid => Some(36),
+        _ => None,
+    }
+}
+
+/// A result's column by its ODBC type. Sizes are not believed further than a type of that size goes: text and bytes of
+/// some products report made-up ones, and the reader does not depend on them.
+pub(super) fn result_column(column: ResultColumn) -> Column {
+    let length = u32::try_from(column.size).ok().filter(|size| (1..=8_000).contains(size));
+    let digits = column.decimal_digits.clamp(0, 9) as u8;
+    let logical = match column.sql_type {
+        SqlDataType::EXT_BIT => LogicalType::Boolean,
+        SqlDataType::EXT_TINY_INT => LogicalType::Integer { bits: 8, signed: !column.unsigned },
+        SqlDataType::SMALLINT => LogicalType::Integer { bits: 16, signed: !column.unsigned },
+        SqlDataType::INTEGER => LogicalType::Integer { bits: 32, signed: !column.unsigned },
+        SqlDataType::EXT_BIG_INT => LogicalType::Integer { bits: 64, signed: !column.unsigned },
+        SqlDataType::NUMERIC | SqlDataType::DECIMAL => {
+            match (u16::try_from(column.size), u16::try_from(column.decimal_digits)) {
+                (Ok(precision), Ok(scale)) if precision > 0 => LogicalType::decimal(precision, scale),
+                _ => LogicalType::DECIMAL,
+            }
+        }
+        SqlDataType::REAL => LogicalType::Float { bits: 32 },
+        SqlDataType::FLOAT | SqlDataType::DOUBLE => LogicalType::Float { bits: 64 },
+        SqlDataType::EXT_BINARY | SqlDataType::EXT_VAR_BINARY => LogicalType::Bytes { length, filled: false },
+        SqlDataType::EXT_LONG_VAR_BINARY => LogicalType::BYTES,
+        SqlDataType::DATE | SqlDataType::DATETIME => LogicalType::Date,
+        SqlDataType::TIME | SqlDataType::EXT_TIME_OR_INTERVAL => LogicalType::Time { digits, span: false },
+        SqlDataType::TIMESTAMP | SqlDataType::EXT_TIMESTAMP => LogicalType::Timestamp { digits },
+        SqlDataType::EXT_GUID => LogicalType::Uuid,
+        SqlDataType::CHAR | SqlDataType::EXT_W_CHAR => LogicalType::Text { length, padding: Padding::Filled },
+        SqlDataType::VARCHAR | SqlDataType::EXT_W_VARCHAR => LogicalType::Text { length, padding: Padding::None },
+        _ => LogicalType::TEXT,
+    };
+    Column {
+        name: column.name,
+        logical,
+        declared: column.type_name,
+        nullable: column.nullable,
+        key_position: None,
+        generated: false,
+        from_catalog: false,
+    }
+}

@@ -1,0 +1,308 @@
+//! Rows out of any database: a SELECT and a block cursor.
+
+use super::super::{
+    Batch, Column, Connection, Error, Layout, LogicalType, ReadLane, Reader, Source, Transfer, Value,
+    decimal::{self, Digits},
+    temporal::{Date, OffsetTimestamp, Time, Timestamp},
+};
+use crate::odbc::{Cell, CellKind, CellSpec, Cursor, Encoding, Session};
+
+/// The generic lane out.
+pub(crate) struct OdbcRead;
+
+/// Bytes of one block's buffers.
+const BLOCK_BYTES: usize = 4 << 20;
+
+impl ReadLane for OdbcRead {
+    fn name(&self) -> &'static str {
+        "odbc"
+    }
+
+    fn offer(&self, _connection: &Connection, _source: &Source, _columns: &[Column]) -> Result<String, String> {
+        Ok("block cursor of the ODBC driver; every product has it".to_owned())
+    }
+
+    fn open(&self, connection: Connection, source: &Source, columns: &[Column]) -> Result<Box<dyn Reader>, Error> {
+        let Connection { session, dialect, .. } = connection;
+        let mut expressions = Vec::new();
+        let mut plans = Vec::new();
+        let mut specs = Vec::new();
+        for column in columns {
+            let read_as = dialect.read_as(column);
+            let kind = cell_kind(column.logical, read_as.transfer);
+            specs.push(CellSpec { kind, bound: read_as.bound });
+            expressions.push(read_as.expression);
+            plans.push(ColumnPlan { name: column.name.clone(), logical: column.logical, transfer: read_as.transfer });
+        }
+        let list = expressions.join(", ");
+        let sql = match source {
+            Source::Table { relation, condition } => {
+                let condition = condition.as_ref().map(|text| format!(" WHERE {text}")).unwrap_or_default();
+                format!("SELECT {list} FROM {}{condition}", dialect.quote_relation(relation))
+            }
+            Source::Query(query) => format!("SELECT {list} FROM ({query}) AS dray_query"),
+        };
+        let mut statement = session.statement()?;
+        statement.execute_direct(&sql)?;
+        let cursor = Cursor::open(statement, &specs, dialect.get_data_rules(session.get_data_rules()), BLOCK_BYTES)?;
+        let encoding = session.cell_encoding();
+        Ok(Box::new(OdbcReader {
+            cursor,
+            _session: session,
+            plans,
+            encoding,
+            scratch: String::new(),
+            pending: 0..0,
+            rows_read: 0,
+        }))
+    }
+}
+
+struct ColumnPlan {
+    name: String,
+    logical: LogicalType,
+    transfer: Transfer,
+}
+
+struct OdbcReader {
+    cursor: Cursor,
+    _session: Session,
+    plans: Vec<ColumnPlan>,
+    encoding: Encoding,
+    scratch: String,
+    /// Rows of the current block that no batch has taken yet.
+    pending: std::ops::Range<usize>,
+    rows_read: u64,
+}
+
+impl Reader for OdbcReader {
+    fn read(&mut self, batch: &mut Batch, limit_bytes: usize) -> Result<bool, Error> {
+        batch.clear();
+        batch.first_row = self.rows_read + 1;
+        let mut bytes = 0;
+        while bytes < limit_bytes {
+            if self.pending.is_empty() {
+                self.pending = 0..self.cursor.fetch()?;
+                if self.pending.is_empty() {
+                    break;
+                }
+            }
+            let row = self.pending.start;
+            self.rows_read += 1;
+            for (position, plan) in self.plans.iter().enumerate() {
+                let cell = self.cursor.cell(position, row);
+                let data = &mut batch.columns[position];
+                if let Cell::Raw(raw) = cell {
+                    bytes += raw.len();
+                }
+                let unreadable = |reason: String| Error::Unreadable {
+                    column: plan.name.clone(),
+                    row: self.rows_read,
+                    reason,
+                };
+                let value = match cell {
+                    Cell::Null => Value::Null,
+                    Cell::I64(value) => Value::I64(value),
+                    Cell::F64(value) => Value::F64(value),
+                    Cell::Date(value) => Date::new(value.year, value.month, value.day)
+                        .map(Value::Date)
+                        .ok_or_else(|| unreadable("the date is not in the calendar of years 1 to 9999".to_owned()))?,
+                    Cell::Timestamp(value) => native_timestamp(value).map(Value::Timestamp).ok_or_else(|| {
+                        unreadable("the timestamp is not in the calendar of years 1 to 9999".to_owned())
+                    })?,
+                    Cell::Raw(raw) if plan.transfer != Transfer::Dynamic && plan.logical.layout() == Layout::Bytes => {
+                        Value::Bytes(raw)
+                    }
+                    Cell::Raw(raw) => {
+                        self.scratch.clear();
+                        self.encoding
+                            .decode_into(raw, &mut self.scratch, position + 1)
+                            .map_err(|error| unreadable(error.to_string()))?;
+                        let text = self.scratch.as_str();
+                        match plan.transfer {
+                            Transfer::Dynamic => {
+                                dynamic_value(text, plan.logical, &mut |value| data.push(value)).map_err(unreadable)?;
+                                continue;
+                            }
+                            _ => text_value(text, plan.logical).map_err(|reason| unreadable(reason.to_owned()))?,
+                        }
+                    }
+                };
+                data.push(value);
+            }
+            bytes += 8 * self.plans.len();
+            self.pending.start += 1;
+        }
+        Ok(batch.rows() > 0)
+    }
+}
+
+/// The C type in which the cells of a column are asked for.
+fn cell_kind(logical: LogicalType, transfer: Transfer) -> CellKind {
+    match (transfer, logical.layout()) {
+        (Transfer::Text | Transfer::Dynamic, _) => CellKind::Text,
+        (Transfer::Native, Layout::I64) => CellKind::I64,
+        (Transfer::Native, Layout::F64) => CellKind::F64,
+        (Transfer::Native, Layout::Bytes) => CellKind::Bytes,
+        (Transfer::Native, Layout::Date) => CellKind::Date,
+        (Transfer::Native, Layout::Timestamp) => CellKind::Timestamp,
+        (Transfer::Native, Layout::Text | Layout::Decimal | Layout::Time | Layout::Instant) => CellKind::Text,
+    }
+}
+
+fn native_timestamp(value: odbc_sys::Timestamp) -> Option<Timestamp> {
+    let time = Time {
+        negative: false,
+        hour: value.hour,
+        minute: value.minute,
+        second: value.second,
+        nanosecond: value.fraction,
+    };
+    let valid = time.hour < 24 && time.minute < 60 && time.second < 60 && time.nanosecond < 1_000_000_000;
+    valid.then_some(Timestamp { date: Date::new(value.year, value.month, value.day)?, time })
+}
+
+/// A value of the column's layout from its text form.
+fn text_value(text: &str, logical: LogicalType) -> Result<Value<'_>, &'static str> {
+    match logical.layout() {
+        Layout::Text => Ok(Value::Text(text)),
+        Layout::I64 => match text {
+            "t" | "true" => Ok(Value::I64(1)),
+            "f" | "false" => Ok(Value::I64(0)),
+            _ => text.parse().map(Value::I64).map_err(|_| "the value is no 64-bit whole number"),
+        },
+        Layout::F64 => parse_float(text).map(Value::F64).ok_or("the value is no floating-point number"),
+        Layout::Decimal => match Digits::parse(text) {
+            Some(_) => Ok(Value::Decimal(text)),
+            None => Err("the value is no decimal number (NaN and the infinities are none)"),
+        },
+        Layout::Date => {
+            Date::parse(text).map(Value::Date).ok_or("the value is no date of the years 1 to 9999 (such as a zero date)")
+        }
+        Layout::Time => Time::parse(text)
+            .map(Value::Time)
+            .ok_or("the value is no time such as `12:34:56`"),
+        Layout::Timestamp => Timestamp::parse(text)
+            .map(Value::Timestamp)
+            .ok_or("the value is no timestamp of the years 1 to 9999 (such as a zero date)"),
+        Layout::Instant => OffsetTimestamp::parse(text)
+            .map(Value::Instant)
+            .ok_or("the value is no timestamp with an offset of the years 1 to 9999"),
+        Layout::Bytes => Err("bytes do not come as text"),
+    }
+}
+
+/// Rust reads what databases write: `NaN`, `Infinity`, `-Inf`, `1e-300`; correctly rounded.
+fn parse_float(text: &str) -> Option<f64> {
+    text.parse().ok()
+}
+
+/// Hands over the value of the column's layout from its dynamic form, see [`Transfer::Dynamic`].
+fn dynamic_value(text: &str, logical: LogicalType, push: &mut dyn FnMut(Value<'_>)) -> Result<(), String> {
+    let Some(class) = text.chars().next() else {
+        return Err("the database sent a value without its class".to_owned());
+    };
+    let body = &text[class.len_utf8()..];
+    let bytes = match class {
+        'b' | 'x' => Some(unhex(body).ok_or("the database sent bytes that are not hexadecimal")?),
+        _ => None,
+    };
+    let is = |what: &str| {
+        let class = match class {
+            'i' => "an integer",
+            'r' => "a real number",
+            't' | 'x' => "text",
+            _ => "a blob",
+        };
+        format!("the value is {class}, and the column's type asks for {what}")
+    };
+    match (class, logical.layout()) {
+        ('t', Layout::Text) => push(Value::Text(body)),
+        ('x', Layout::Text) => {
+            let text = String::from_utf8(bytes.unwrap_or_default()).map_err(|_| "the text is not valid UTF-8")?;
+            push(Value::Text(&text));
+        }
+        ('b', Layout::Bytes) => push(Value::Bytes(&bytes.unwrap_or_default())),
+        ('i', Layout::I64) if logical == LogicalType::Boolean && !matches!(body, "0" | "1") => {
+            return Err("the value is an integer other than 0 and 1, and the column's type is boolean".to_owned());
+        }
+        ('i', Layout::I64 | Layout::Decimal) => push(text_value(body, logical)?),
+        ('i', Layout::F64) => {
+            let integer: i64 = body.parse().map_err(|_| "the database sent a malformed integer")?;
+            if integer.unsigned_abs() > 1 << 53 {
+                return Err("the value is an integer of more than 53 bits, and the column's type is floating".to_owned());
+            }
+            push(Value::F64(integer as f64));
+        }
+        ('r', Layout::F64) => push(text_value(body, logical)?),
+        ('r', Layout::Decimal) => {
+            let digits = parse_float(body).and_then(decimal::from_f64);
+            push(Value::Decimal(&digits.ok_or("the value is infinite, and the column's type is decimal")?));
+        }
+        ('t', Layout::Decimal | Layout::Date | Layout::Time | Layout::Timestamp | Layout::Instant) => {
+            push(text_value(body, logical)?);
+        }
+        (_, Layout::Text) => return Err(is("text")),
+        (_, Layout::Bytes) => return Err(is("a blob")),
+        (_, Layout::I64) => return Err(is("an integer")),
+        (_, Layout::F64) => return Err(is("a real number")),
+        (_, Layout::Decimal) => return Err(is("a number")),
+        (_, Layout::Date | Layout::Time | Layout::Timestamp | Layout::Instant) => {
+            return Err(is("a date or time as text"));
+        }
+    }
+    Ok(())
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: u8| (byte as char).to_digit(16).map(|digit| digit as u8);
+    let pairs = text.as_bytes().chunks(2);
+    pairs.map(|pair| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::batch::ColumnData;
+
+    fn dynamic(text: &str, logical: LogicalType) -> Result<ColumnData, String> {
+        let mut data = ColumnData::new(logical.layout());
+        dynamic_value(text, logical, &mut |value| data.push(value))?;
+        Ok(data)
+    }
+
+    const INTEGER: LogicalType = LogicalType::Integer { bits: 64, signed: true };
+    const FLOAT: LogicalType = LogicalType::Float { bits: 64 };
+
+    #[test]
+    fn a_value_of_its_columns_class_is_taken_exactly() {
+        assert_eq!(dynamic("i-9223372036854775808", INTEGER).unwrap().value(0), Value::I64(i64::MIN));
+        assert_eq!(dynamic("r5.0000000000000000999e-324", FLOAT).unwrap().value(0), Value::F64(5e-324));
+        assert_eq!(dynamic("r1.1000000000000000888", LogicalType::DECIMAL).unwrap().value(0), Value::Decimal("1.1"));
+        assert_eq!(dynamic("x6100C3A9", LogicalType::TEXT).unwrap().value(0), Value::Text("a\0é"));
+        assert_eq!(dynamic("b00ff", LogicalType::BYTES).unwrap().value(0), Value::Bytes(&[0, 255]));
+        assert_eq!(dynamic("t", LogicalType::TEXT).unwrap().value(0), Value::Text(""));
+    }
+
+    #[test]
+    fn a_value_of_another_class_is_refused_and_not_shown() {
+        for (text, logical) in [
+            ("tgeheim", INTEGER),
+            ("r1.5", INTEGER),
+            ("i2", LogicalType::Boolean),
+            ("i1700000000", LogicalType::Date),
+            ("bFF", LogicalType::TEXT),
+            ("i9007199254740993", FLOAT),
+            ("tgeheim", LogicalType::Date),
+        ] {
+            let reason = dynamic(text, logical).unwrap_err();
+            assert!(!reason.contains("geheim"), "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_zero_date_is_refused_and_never_null() {
+        assert!(text_value("0000-00-00", LogicalType::Date).is_err());
+        assert!(text_value("NaN", LogicalType::DECIMAL).is_err());
+    }
+}

@@ -1,0 +1,201 @@
+//! Rows into any database: one prepared INSERT and column-wise parameter arrays.
+
+use super::super::{
+    Batch, Column, Connection, Dialect, Error, Form, Relation, Value, WriteError, WriteLane, Writer,
+};
+use crate::odbc::{Interrupt, ParameterArray, ParameterKind, Session, Statement};
+
+/// The generic lane in.
+pub(crate) struct OdbcWrite;
+
+/// Bytes of one parameter array; MariaDB's driver makes a copy of the same size.
+const ARRAY_BYTES: usize = 4 << 20;
+
+impl WriteLane for OdbcWrite {
+    fn name(&self) -> &'static str {
+        "odbc"
+    }
+
+    fn offer(&self, _connection: &Connection, _target: &Relation, _columns: &[Column]) -> Result<String, String> {
+        Ok("parameter arrays of the ODBC driver; every product has them".to_owned())
+    }
+
+    fn open(&self, connection: Connection) -> Result<Box<dyn Writer>, Error> {
+        let Connection { session, dialect, .. } = connection;
+        Ok(Box::new(OdbcWriter { load: None, session, dialect }))
+    }
+}
+
+struct OdbcWriter {
+    // Before the session, whose statement it holds.
+    load: Option<Load>,
+    session: Session,
+    dialect: &'static dyn Dialect,
+}
+
+struct Load {
+    statement: Statement,
+    forms: Vec<Form>,
+    array: ParameterArray,
+    rows_max: usize,
+}
+
+impl Writer for OdbcWriter {
+    fn begin(&mut self) -> Result<(), Error> {
+        // ODBC has no call for it: the next statement starts one.
+        Ok(self.session.set_autocommit(false)?)
+    }
+
+    fn execute(&mut self, sql: &str) -> Result<i64, Error> {
+        Ok(self.session.execute(sql)?)
+    }
+
+    fn query(&mut self, sql: &str) -> Result<Vec<Vec<Option<String>>>, Error> {
+        Ok(self.session.text_rows(sql, &[])?)
+    }
+
+    fn load_into(&mut self, target: &Relation, columns: &[Column]) -> Result<(), Error> {
+        let parts: Vec<_> = columns.iter().map(|column| self.dialect.write_as(column)).collect();
+        let names: Vec<String> = columns.iter().map(|column| self.dialect.quote(&column.name)).collect();
+        let values: Vec<&str> = parts.iter().map(|part| part.expression.as_str()).collect();
+        let sql = format!(
+            "INSERT INTO {} ({}){} VALUES ({})",
+            self.dialect.quote_relation(target),
+            names.join(", "),
+            self.dialect.insert_option(),
+            values.join(", ")
+        );
+        let mut statement = self.session.statement()?;
+        statement.prepare(&sql)?;
+        let forms: Vec<Form> = parts.iter().map(|part| part.form).collect();
+        let kinds: Vec<ParameterKind> = forms.iter().copied().map(parameter_kind).collect();
+        let array = ParameterArray::new(self.session.cell_encoding(), &kinds);
+        self.load = Some(Load { statement, forms, array, rows_max: self.dialect.parameter_rows_max() });
+        Ok(())
+    }
+
+    fn write(&mut self, batch: &Batch) -> Result<(), WriteError> {
+        let Some(load) = &mut self.load else {
+            return Err(Error::Unsupported("a batch came before its table was named".to_owned()).into());
+        };
+        let mut first = 0;
+        for row in 0..batch.rows() {
+            bind_parameters(&mut load.array, &load.forms, batch, row)?;
+            // A row is added and then looked at: the array is at most one row beyond its size.
+            if load.array.rows() >= load.rows_max || load.array.laid_out_bytes() >= ARRAY_BYTES {
+                load.run(first)?;
+                first = row + 1;
+            }
+        }
+        load.run(first)
+    }
+
+    fn finish(&mut self) -> Result<(), WriteError> {
+        self.load = None;
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), Error> {
+        Ok(self.session.commit()?)
+    }
+
+    fn rollback(&mut self) -> Result<(), Error> {
+        // The statement goes first: a driver may hold a transaction open for it.
+        self.load = None;
+        self.session.set_interrupt(&Interrupt::new());
+        Ok(self.session.rollback()?)
+    }
+}
+
+impl Load {
+    /// Runs the array, whose first row is row `first` of the batch, and empties it.
+    fn run(&mut self, first: usize) -> Result<(), WriteError> {
+        let result = self.array.execute(&mut self.statement);
+        self.array.clear();
+        result.map_err(|failed| WriteError { error: failed.error.into(), row: failed.row.map(|row| first + row) })
+    }
+}
+
+/// The parameter's type for a form.
+pub fn parameter_kind(form: Form) -> ParameterKind {
+    match form {
+        Form::I64 => ParameterKind::I64,
+        Form::F64 => ParameterKind::F64,
+        Form::Text | Form::TextUtc => ParameterKind::Text,
+        Form::Bytes => ParameterKind::Bytes,
+        Form::Date => ParameterKind::Date,
+        Form::Timestamp(digits) => ParameterKind::Timestamp(digits),
+    }
+}
+
+/// Appends a row of the batch to the array, each value in its column's form.
+///
+/// # Errors
+/// If a value cannot take the form, which a dialect's `write_as` must not ask for.
+pub fn bind_parameters(
+    array: &mut ParameterArray,
+    forms: &[Form],
+    batch: &Batch,
+    row: usize,
+) -> Result<(), WriteError> {
+    for (position, (form, column)) in forms.iter().zip(&batch.columns).enumerate() {
+        match (form, column.value(row)) {
+            (_, Value::Null) => array.push_null(position),
+            (Form::I64, Value::I64(value)) => array.push_i64(position, value),
+            (Form::F64, Value::F64(value)) => array.push_f64(position, value),
+            (Form::Bytes, Value::Bytes(value)) => array.push_bytes(position, value),
+            (Form::Bytes, Value::Text(value)) => array.push_bytes(position, value.as_bytes()),
+            (Form::Date, Value::Date(value)) => {
+                let (year, month, day) = (value.year, value.month, value.day);
+                array.push_date(position, odbc_sys::Date { year, month, day });
+            }
+            (Form::Timestamp(_), Value::Timestamp(value)) => {
+                let (date, time) = (value.date, value.time);
+                array.push_timestamp(
+                    position,
+                    odbc_sys::Timestamp {
+                        year: date.year,
+                        month: date.month,
+                        day: date.day,
+                        hour: time.hour,
+                        minute: time.minute,
+                        second: time.second,
+                        fraction: time.nanosecond,
+                    },
+                );
+            }
+            (Form::TextUtc, Value::Instant(value)) => match value.utc() {
+                Some(utc) => array.push_text(position, &utc.to_string()),
+                None => return Err(failed(row, "the instant is outside the years 1 to 9999 in UTC")),
+            },
+            (Form::Text | Form::TextUtc, value) => match value {
+                Value::Text(text) | Value::Decimal(text) => array.push_text(position, text),
+                Value::I64(value) => array.push_text(position, &value.to_string()),
+                Value::F64(value) => array.push_text(position, &float_text(value)),
+                Value::Date(value) => array.push_text(position, &value.to_string()),
+                Value::Time(value) => array.push_text(position, &value.to_string()),
+                Value::Timestamp(value) => array.push_text(position, &value.to_string()),
+                Value::Instant(value) => array.push_text(position, &value.to_string()),
+                Value::Null | Value::Bytes(_) => return Err(failed(row, "bytes are not written as text")),
+            },
+            (form, _) => return Err(failed(row, &format!("the value does not take the form {form:?}"))),
+        }
+    }
+    Ok(())
+}
+
+fn failed(row: usize, reason: &str) -> WriteError {
+    WriteError { error: Error::Unsupported(reason.to_owned()), row: Some(row) }
+}
+
+/// The shortest digits that are read back as the same float, in a form that databases read.
+fn float_text(value: f64) -> String {
+    if value.is_nan() {
+        "NaN".to_owned()
+    } else if value.is_infinite() {
+        if value > 0.0 { "Infinity".to_owned() } else { "-Infinity".to_owned() }
+    } else {
+        // With an exponent where plain digits would be hundreds of zeros.
+        format!("{value:?}")
+    }
+}

@@ -1,0 +1,275 @@
+//! MariaDB and MySQL: one dialect with the few differences between the two.
+//!
+//! Both commit on DDL and TRUNCATE. So an existing table is emptied with DELETE inside the transaction, and a new one is
+//! loaded under another name and renamed when it is whole: one RENAME swaps two tables at once.
+
+mod types;
+
+use super::{
+    Class, Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, Mode, Purpose, ReadAs, Relation, Table, Transfer,
+    WriteAs, generic,
+};
+use crate::odbc::{Diagnostic, GetDataRules, ResultColumn, Session};
+
+/// MariaDB.
+pub(super) static MARIADB: MySql = MySql { mariadb: true };
+
+/// MySQL.
+pub(super) static MYSQL: MySql = MySql { mariadb: false };
+
+/// One of the two.
+pub(super) struct MySql {
+    mariadb: bool,
+}
+
+/// Names are compared in Rust: the catalog's collation takes `tä` for `ta`.
+const COLUMNS: &str = "\
+SELECT c.table_name, c.column_name, c.data_type, c.column_type, c.character_maximum_length, c.numeric_precision, \
+  c.numeric_scale, c.datetime_precision, c.is_nullable, c.extra, k.seq_in_index \
+FROM information_schema.columns c LEFT JOIN information_schema.statistics k ON k.table_schema = c.table_schema \
+  AND k.table_name = c.table_name AND k.column_name = c.column_name AND k.index_name = 'PRIMARY' \
+WHERE c.table_schema = ? AND c.table_name = ? ORDER BY c.ordinal_position";
+
+const ENGINE: &str = "\
+SELECT t.table_name, t.engine, e.transactions FROM information_schema.tables t \
+  LEFT JOIN information_schema.engines e ON e.engine = t.engine WHERE t.table_schema = ? AND t.table_name = ?";
+
+const RELATIONS: &str = "\
+SELECT table_schema, table_name FROM information_schema.tables \
+WHERE table_schema NOT IN ('information_schema', 'performance_schema', 'mysql', 'sys') \
+  AND table_type IN ('BASE TABLE', 'VIEW') ORDER BY 1, 2";
+
+impl Dialect for MySql {
+    fn name(&self) -> &'static str {
+        if self.mariadb { "mariadb" } else { "mysql" }
+    }
+
+    fn is_product(&self, dbms_name: &str) -> bool {
+        dbms_name.eq_ignore_ascii_case(self.name())
+    }
+
+    fn is_driver(&self, file_name: &str) -> bool {
+        file_name.contains(if self.mariadb { "maodbc" } else { "myodbc" })
+    }
+
+    fn connection_options(&self, _purpose: Purpose) -> &'static [(&'static str, &'static str)] {
+        // The driver's default is the locale's charset, which has no emoji.
+        &[("CHARSET", "utf8mb4")]
+    }
+
+    fn get_data_rules(&self, said: GetDataRules) -> GetDataRules {
+        // MariaDB Connector/ODBC 3.1.15 says that it can, and hands over the value of another row of the block.
+        GetDataRules { blocks: false, ..said }
+    }
+
+    fn narrow_cells(&self) -> bool {
+        // MariaDB Connector/ODBC 3.1.15: text that is longer than its buffer of wide characters arrives cut in half with
+        // a length that says it is whole, or fails ("Ansi to Unicode conversion error"). As UTF-8 it is not converted.
+        true
+    }
+
+    fn session_setup(&self, purpose: Purpose) -> &'static [&'static str] {
+        match purpose {
+            Purpose::Script => &[],
+            Purpose::Read => &["SET SESSION time_zone = '+00:00'"],
+            // Strict: a value that does not fit is an error and not cut. NO_AUTO_VALUE_ON_ZERO: a 0 in an AUTO_INCREMENT
+            // column stays 0.
+            Purpose::Write => &[
+                "SET SESSION time_zone = '+00:00'",
+                "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,NO_AUTO_VALUE_ON_ZERO'",
+            ],
+        }
+    }
+
+    fn quote(&self, identifier: &str) -> String {
+        format!("`{}`", identifier.replace('`', "``"))
+    }
+
+    fn default_schema(&self, session: &Session) -> Result<Option<String>, Error> {
+        let rows = session.text_rows("SELECT DATABASE()", &[])?;
+        Ok(rows.into_iter().flatten().next().flatten())
+    }
+
+    fn relations(&self, session: &Session) -> Result<Vec<Relation>, Error> {
+        let rows = session.text_rows(RELATIONS, &[])?;
+        let relation = |row: Vec<Option<String>>| match <[Option<String>; 2]>::try_from(row) {
+            Ok([schema, Some(name)]) => Some(Relation { schema, name }),
+            _ => None,
+        };
+        Ok(rows.into_iter().filter_map(relation).collect())
+    }
+
+    fn table(&self, session: &Session, relation: &Relation) -> Result<Option<Table>, Error> {
+        let schema = match &relation.schema {
+            Some(schema) => schema.clone(),
+            None => self.default_schema(session)?.unwrap_or_default(),
+        };
+        let same_name = |row: &Vec<Option<String>>| row.first().and_then(Option::as_ref) == Some(&relation.name);
+        let rows = session.text_rows(COLUMNS, &[&schema, &relation.name])?;
+        let columns: Vec<Column> =
+            rows.iter().filter(|row| same_name(row)).map(|row| types::catalog_column(row)).collect();
+        if columns.is_empty() {
+            return Ok(None);
+        }
+        let engines = session.text_rows(ENGINE, &[&schema, &relation.name])?;
+        let engine = engines.iter().find(|row| same_name(row));
+        let cell = |position: usize| engine.and_then(|row| row.get(position)).and_then(Option::as_deref);
+        // A view has no engine.
+        let not_transactional = match (cell(1), cell(2)) {
+            (Some(engine), transactions) if transactions != Some("YES") => {
+                Some(format!("its engine `{engine}` has no transactions, so a failed load could not be undone"))
+            }
+            _ => None,
+        };
+        Ok(Some(Table { columns, not_transactional }))
+    }
+
+    fn result_column(&self, column: ResultColumn) -> Column {
+        types::result_column(column)
+    }
+
+    fn read_as(&self, column: &Column) -> ReadAs {
+        let name = self.quote(&column.name);
+        let (expression, transfer) = match column.logical {
+            // BIT arrives as bytes.
+            LogicalType::Boolean => (format!("({name} + 0)"), Transfer::Native),
+            LogicalType::Integer { bits: 64, signed: false } if column.declared.starts_with("bit") => {
+                (format!("CAST({name} + 0 AS CHAR)"), Transfer::Text)
+            }
+            LogicalType::Integer { bits: 64, signed: false } => (format!("CAST({name} AS CHAR)"), Transfer::Text),
+            LogicalType::Integer { .. } | LogicalType::Text { .. } | LogicalType::Bytes { .. } => {
+                (name, Transfer::Native)
+            }
+            // FLOAT as text has six digits.
+            LogicalType::Float { bits: 32 } => (format!("({name} + 0e0)"), Transfer::Native),
+            LogicalType::Float { .. } => (name, Transfer::Native),
+            // The session's time zone is UTC.
+            LogicalType::Instant { .. } => (format!("CONCAT(CAST({name} AS CHAR), '+00:00')"), Transfer::Text),
+            // As the server writes them: the driver makes NULL of a zero date and cuts digits.
+            _ => (format!("CAST({name} AS CHAR)"), Transfer::Text),
+        };
+        ReadAs { expression, transfer, bound: generic::native_bound(column.logical) }
+    }
+
+    fn write_as(&self, column: &Column) -> WriteAs {
+        let bit = column.declared.starts_with("bit");
+        let (expression, form) = match column.logical {
+            LogicalType::Boolean => ("?", Form::I64),
+            LogicalType::Integer { bits: 64, signed: false } if bit => ("CAST(? AS UNSIGNED)", Form::Text),
+            LogicalType::Integer { bits: 64, signed: false } => ("?", Form::Text),
+            LogicalType::Integer { .. } => ("?", Form::I64),
+            LogicalType::Float { .. } => ("?", Form::F64),
+            LogicalType::Bytes { .. } => ("?", Form::Bytes),
+            LogicalType::Instant { .. } => ("?", Form::TextUtc),
+            _ => ("?", Form::Text),
+        };
+        WriteAs { expression: expression.to_owned(), form }
+    }
+
+    fn declare(&self, column: &Column) -> Result<(String, LogicalType), String> {
+        Ok(types::declare(column, self.mariadb))
+    }
+
+    fn limits(&self) -> Limits {
+        Limits { nul_in_text: true, nan: false, infinity: false, years: 1..=9999, instants_as_utc: true }
+    }
+
+    fn create_table(&self, relation: &Relation, columns: &[Column]) -> String {
+        // Compared byte by byte, as sources compare their keys: under the default collation `a` and `A` are one key.
+        const OPTIONS: &str = " ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
+        generic::create_table(self.quote_relation(relation), columns, |name| self.quote(name), OPTIONS)
+    }
+
+    fn load_steps(
+        &self,
+        mode: Mode,
+        exists: bool,
+        target: &Relation,
+        staging: &Relation,
+        create: &dyn Fn(&Relation) -> String,
+    ) -> LoadSteps {
+        let quote = |relation: &Relation| self.quote_relation(relation);
+        match (mode, exists) {
+            (Mode::Append, true) => LoadSteps::default(),
+            (Mode::Truncate, true) => {
+                LoadSteps { before: vec![format!("DELETE FROM {}", quote(target))], ..LoadSteps::default() }
+            }
+            (Mode::Replace, true) | (_, false) => {
+                let mut old = staging.clone();
+                old.name.push_str("_old");
+                let (from, to, old) = (quote(staging), quote(target), quote(&old));
+                let after_commit = match exists {
+                    true => vec![format!("RENAME TABLE {to} TO {old}, {from} TO {to}"), format!("DROP TABLE {old}")],
+                    false => vec![format!("RENAME TABLE {from} TO {to}")],
+                };
+                LoadSteps {
+                    before: vec![create(staging)],
+                    staging: Some(staging.clone()),
+                    after: vec![],
+                    after_commit,
+                    undo: vec![format!("DROP TABLE IF EXISTS {from}")],
+                }
+            }
+        }
+    }
+
+    fn classify(&self, diagnostic: &Diagnostic) -> Class {
+        // https://mariadb.com/kb/en/mariadb-error-code-reference/; the 2000s are the client library's.
+        match diagnostic.native {
+            1205 | 1213 => Class::Conflict,
+            1044 | 1045 | 1049 | 1698 => Class::AccessDenied,
+            1142 | 1143 | 1227 => Class::PermissionDenied,
+            1146 | 1054 | 1051 => Class::NotFound,
+            1021 | 1040 | 1041 | 1114 => Class::Resources,
+            1317 | 1969 | 3024 => Class::Cancelled,
+            2002 | 2003 | 2006 | 2013 | 1053 | 1927 => Class::ConnectionLost,
+            1048 | 1062 | 1451 | 1452 | 4025 | 3819 => Class::Constraint,
+            1264 | 1265 | 1292 | 1366 | 1406 => Class::Data,
+            _ => Class::of_sqlstate(&diagnostic.sqlstate),
+        }
+    }
+
+    fn without_values(&self, message: &str) -> String {
+        let mut text = message.to_owned();
+        // `Duplicate entry '…' for key`, `Incorrect integer value: '…' for column`, `Truncated incorrect … value: '…'`.
+        for mark in ["entry '", "value: '"] {
+            if let Some(start) = text.find(mark).map(|start| start + mark.len()) {
+                let rest = &text[start..];
+                let end = rest.rfind("' for ").or_else(|| rest.rfind('\'')).unwrap_or(rest.len());
+                text.replace_range(start..start + end, "…");
+            }
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_table_is_loaded_under_another_name_and_swapped_in_one_rename() {
+        let relation = |name: &str| Relation { schema: None, name: name.to_owned() };
+        let create = |relation: &Relation| format!("CREATE {}", relation.name);
+        let steps = MARIADB.load_steps(Mode::Replace, true, &relation("t"), &relation("s"), &create);
+        assert_eq!(steps.before, ["CREATE s"]);
+        assert_eq!(steps.after_commit, ["RENAME TABLE `t` TO `s_old`, `s` TO `t`", "DROP TABLE `s_old`"]);
+        assert_eq!(steps.undo, ["DROP TABLE IF EXISTS `s`"]);
+        let steps = MARIADB.load_steps(Mode::Truncate, true, &relation("t"), &relation("s"), &create);
+        assert_eq!((steps.before.as_slice(), steps.staging), (["DELETE FROM `t`".to_owned()].as_slice(), None));
+    }
+
+    #[test]
+    fn messages_lose_the_values_that_the_server_repeats() {
+        for (message, expected) in [
+            ("Duplicate entry 'it's secret' for key 'PRIMARY'", "Duplicate entry '…' for key 'PRIMARY'"),
+            (
+                "Incorrect string value: '\\xF0secret' for column `a`.`b`.`c` at row 1",
+                "Incorrect string value: '…' for column `a`.`b`.`c` at row 1",
+            ),
+            ("Unknown column 'x' in 'SELECT'", "Unknown column 'x' in 'SELECT'"),
+        ] {
+            assert_eq!(MARIADB.without_values(message), expected);
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! PostgreSQL.
+
+use super::{
+    Class, Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, Mode, Padding, Purpose, ReadAs, Relation, Table,
+    Transfer, WriteAs, generic,
+};
+use crate::odbc::{Diagnostic, ResultColumn, Session};
+
+/// PostgreSQL through psqlodbc.
+pub(super) struct Postgres;
+
+/// The columns of a table, in order. `attgenerated` is asked for through JSON because PostgreSQL 11 does not have it.
+const COLUMNS: &str = "\
+SELECT a.attname, format_type(a.atttypid, a.atttypmod), coalesce(b.typname, t.typname), \
+  CASE WHEN b.oid IS NULL THEN a.atttypmod ELSE t.typtypmod END, CAST(a.attnotnull AS int), \
+  CAST(coalesce(to_jsonb(a) ->> 'attgenerated', '') <> '' AS int), array_position(CAST(i.indkey AS int2[]), a.attnum) + 1 \
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid \
+  JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type b ON b.oid = t.typbasetype AND t.typtype = 'd' \
+  LEFT JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary \
+WHERE n.nspname = CAST(? AS text) AND c.relname = CAST(? AS text) AND c.relkind IN ('r', 'p', 'v', 'm', 'f') \
+  AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
+
+const RELATIONS: &str = "\
+SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition AND n.nspname <> 'information_schema' \
+  AND n.nspname NOT LIKE 'pg\\_%' ORDER BY 1, 2";
+
+impl Dialect for Postgres {
+    fn name(&self) -> &'static str {
+        "postgres"
+    }
+
+    fn is_product(&self, dbms_name: &str) -> bool {
+        dbms_name.eq_ignore_ascii_case("PostgreSQL")
+    }
+
+    fn is_driver(&self, file_name: &str) -> bool {
+        file_name.contains("psqlodbc")
+    }
+
+    fn connection_options(&self, purpose: Purpose) -> &'static [(&'static str, &'static str)] {
+        match purpose {
+            // Without a cursor at the server the driver keeps the whole result in memory.
+            Purpose::Read => &[
+                ("UseDeclareFetch", "1"),
+                ("Fetch", "1000"),
+                ("BoolsAsChar", "0"),
+                ("LFConversion", "0"),
+                ("Protocol", "7.4-0"),
+            ],
+            // `7.4-0`: a failed statement fails the transaction, as the server has it. The driver's default wraps each
+            // statement in a savepoint. `BatchSize` 1: prepared statements at the server; more than one makes the
+            // driver write values into the SQL text itself.
+            Purpose::Write | Purpose::Script => {
+                &[("BoolsAsChar", "0"), ("LFConversion", "0"), ("Protocol", "7.4-0"), ("BatchSize", "1")]
+            }
+        }
+    }
+
+    fn session_setup(&self, purpose: Purpose) -> &'static [&'static str] {
+        match purpose {
+            Purpose::Script => &[],
+            // Floats with all their digits (PostgreSQL 11 and before), dates as ISO 8601 whatever the role has set.
+            Purpose::Read | Purpose::Write => &["SET extra_float_digits = 3", "SET DateStyle = 'ISO, MDY'"],
+        }
+    }
+
+    fn default_schema(&self, session: &Session) -> Result<Option<String>, Error> {
+        let rows = session.text_rows("SELECT current_schema()", &[])?;
+        Ok(rows.into_iter().flatten().next().flatten())
+    }
+
+    fn relations(&self, session: &Session) -> Result<Vec<Relation>, Error> {
+        let rows = session.text_rows(RELATIONS, &[])?;
+        let relation = |row: Vec<Option<String>>| match <[Option<String>; 2]>::try_from(row) {
+            Ok([schema, Some(name)]) => Some(Relation { schema, name }),
+            _ => None,
+        };
+        Ok(rows.into_iter().filter_map(relation).collect())
+    }
+
+    fn table(&self, session: &Session, relation: &Relation) -> Result<Option<Table>, Error> {
+        let schema = match &relation.schema {
+            Some(schema) => schema.clone(),
+            None => self.default_schema(session)?.unwrap_or_default(),
+        };
+        let rows = session.text_rows(COLUMNS, &[&schema, &relation.name])?;
+        let columns: Vec<Column> = rows.iter().map(|row| catalog_column(row)).collect();
+        Ok((!columns.is_empty()).then_some(Table { columns, not_transactional: None }))
+    }
+
+    fn result_column(&self, column: ResultColumn) -> Column {
+        // The driver makes up sizes (numeric without one is `(28,6)`), so a query's types have none.
+        let logical = logical_type(&column.type_name, -1);
+        Column { logical, ..generic::result_column(column) }
+    }
+
+    fn read_as(&self, column: &Column) -> ReadAs {
+        let name = self.quote(&column.name);
+        let (expression, transfer) = match column.logical {
+            // By way of integers: the driver would make `t` and `f` or `1` and `0` of them, after its options.
+            LogicalType::Boolean => (format!("CAST({name} AS int)"), Transfer::Native),
+            LogicalType::Integer { .. } | LogicalType::Bytes { .. } => (name, Transfer::Native),
+            // Not cast: char(n) as text loses its trailing spaces.
+            LogicalType::Text { .. } => (name, Transfer::Native),
+            // The driver would read a float4's short text as a float8: 0.1 instead of 0.100000001.
+            LogicalType::Float { bits: 32 } => (format!("CAST(CAST({name} AS float8) AS text)"), Transfer::Text),
+            // As the server writes them: the driver would cut years, `infinity`, and digits.
+            _ => (format!("CAST({name} AS text)"), Transfer::Text),
+        };
+        ReadAs { expression, transfer, bound: generic::native_bound(column.logical) }
+    }
+
+    fn write_as(&self, column: &Column) -> WriteAs {
+        // Casts name a type without its size: an explicit cast to varchar(n) or numeric(p,s) cuts and rounds in silence,
+        // the assignment to the column that follows does not.
+        let (expression, form) = match column.logical {
+            LogicalType::Boolean => ("CAST(CAST(? AS int) AS boolean)".to_owned(), Form::I64),
+            LogicalType::Integer { .. } => ("CAST(? AS bigint)".to_owned(), Form::I64),
+            LogicalType::Decimal { .. } => ("CAST(? AS numeric)".to_owned(), Form::Text),
+            LogicalType::Float { bits: 32 } => ("CAST(? AS real)".to_owned(), Form::Text),
+            LogicalType::Float { .. } => ("CAST(? AS double precision)".to_owned(), Form::Text),
+            LogicalType::Text { .. } => ("CAST(? AS text)".to_owned(), Form::Text),
+            LogicalType::Bytes { .. } => ("?".to_owned(), Form::Bytes),
+            LogicalType::Date => ("CAST(? AS date)".to_owned(), Form::Text),
+            LogicalType::Time { .. } => ("CAST(? AS time)".to_owned(), Form::Text),
+            LogicalType::Timestamp { .. } => ("CAST(? AS timestamp)".to_owned(), Form::Text),
+            LogicalType::Instant { .. } => ("CAST(? AS timestamptz)".to_owned(), Form::Text),
+            LogicalType::Uuid => ("CAST(? AS uuid)".to_owned(), Form::Text),
+            LogicalType::Json { normalized: false } => ("CAST(? AS json)".to_owned(), Form::Text),
+            LogicalType::Json { normalized: true } => ("CAST(? AS jsonb)".to_owned(), Form::Text),
+            LogicalType::Opaque => (format!("CAST(? AS {})", without_size(&column.declared)), Form::Text),
+        };
+        WriteAs { expression, form }
+    }
+
+    fn declare(&self, column: &Column) -> Result<(String, LogicalType), String> {
+        let declared = match column.logical {
+            LogicalType::Boolean => "boolean".to_owned(),
+            LogicalType::Integer { bits, signed } => match (bits, signed) {
+                (8, _) | (16, true) => "smallint".to_owned(),
+                (16 | 24, false) | (24 | 32, true) => "integer".to_owned(),
+                (64, false) => return Ok(("numeric(20,0)".to_owned(), LogicalType::decimal(20, 0))),
+                _ => "bigint".to_owned(),
+            },
+            LogicalType::Decimal { precision: Some(precision), scale: Some(scale), .. } if precision <= 1_000 => {
+                format!("numeric({precision},{scale})")
+            }
+            LogicalType::Decimal { .. } => "numeric".to_owned(),
+            LogicalType::Float { bits: 32 } => "real".to_owned(),
+            LogicalType::Float { .. } => "double precision".to_owned(),
+            LogicalType::Text { length: Some(length), padding: Padding::Filled } => format!("char({length})"),
+            LogicalType::Text { length: Some(length), .. } if length <= 10_485_760 => format!("varchar({length})"),
+            LogicalType::Text { .. } | LogicalType::Opaque => "text".to_owned(),
+            LogicalType::Bytes { .. } => "bytea".to_owned(),
+            LogicalType::Date => "date".to_owned(),
+            LogicalType::Time { digits, .. } => format!("time({})", digits.min(6)),
+            LogicalType::Timestamp { digits } => format!("timestamp({})", digits.min(6)),
+            LogicalType::Instant { digits, .. } => format!("timestamptz({})", digits.min(6)),
+            LogicalType::Uuid => "uuid".to_owned(),
+            LogicalType::Json { normalized: false } => "json".to_owned(),
+            LogicalType::Json { normalized: true } => "jsonb".to_owned(),
+        };
+        let (base, size) = declared.split_once('(').unwrap_or((&declared, ""));
+        let logical = match column.logical {
+            LogicalType::Integer { .. } => match base {
+                "smallint" => LogicalType::Integer { bits: 16, signed: true },
+                "integer" => LogicalType::Integer { bits: 32, signed: true },
+                _ => LogicalType::Integer { bits: 64, signed: true },
+            },
+            LogicalType::Decimal { .. } if size.is_empty() => LogicalType::DECIMAL,
+            LogicalType::Text { length, padding: Padding::Stripped } => {
+                LogicalType::Text { length, padding: Padding::None }
+            }
+            LogicalType::Bytes { .. } => LogicalType::BYTES,
+            LogicalType::Time { digits, .. } => LogicalType::Time { digits: digits.min(6), span: false },
+            LogicalType::Timestamp { digits } => LogicalType::Timestamp { digits: digits.min(6) },
+            LogicalType::Instant { digits, .. } => LogicalType::Instant { digits: digits.min(6), epoch_32: false },
+            LogicalType::Opaque => LogicalType::TEXT,
+            other => other,
+        };
+        Ok((declared, logical))
+    }
+
+    fn limits(&self) -> Limits {
+        Limits { nul_in_text: false, nan: true, infinity: true, years: 1..=9999, instants_as_utc: false }
+    }
+
+    fn insert_option(&self) -> &'static str {
+        // Without it a value for a GENERATED ALWAYS AS IDENTITY column is refused; elsewhere it does nothing.
+        " OVERRIDING SYSTEM VALUE"
+    }
+
+    fn load_steps(
+        &self,
+        mode: Mode,
+        exists: bool,
+        target: &Relation,
+        _staging: &Relation,
+        create: &dyn Fn(&Relation) -> String,
+    ) -> LoadSteps {
+        // DROP without CASCADE: a view or foreign key that needs the old table stops the copy before it loads a row.
+        generic::transactional_steps(mode, exists, &self.quote_relation(target), &create(target), "TRUNCATE TABLE")
+    }
+
+    fn classify(&self, diagnostic: &Diagnostic) -> Class {
+        Class::of_sqlstate(&diagnostic.sqlstate)
+    }
+
+    fn without_values(&self, message: &str) -> String {
+        let end = ["; DETAIL:", " DETAIL:", "; CONTEXT:", " CONTEXT:"].iter().filter_map(|mark| message.find(mark)).min();
+        let mut text = message[..end.unwrap_or(message.len())].to_owned();
+        // `invalid input syntax for type integer: "…"`, `value "…" is out of range`.
+        for mark in [": \"", "value \""] {
+            if let Some(start) = text.find(mark).map(|start| start + mark.len()) {
+                if let Some(length) = text[start..].rfind('"') {
+                    text.replace_range(start..start + length, "…");
+                }
+            }
+        }
+        text
+    }
+}
+
+/// A type's name as an explicit cast takes it so that the cast neither cuts nor pads.
+fn without_size(declared: &str) -> String {
+    if declared == "bit" || declared.starts_with("bit(") {
+        // `bit` alone means bit(1).
+        return "pg_catalog.\"bit\"".to_owned();
+    }
+    match (declared.find('('), declared.find(')')) {
+        (Some(start), Some(end)) if start < end => format!("{}{}", &declared[..start], &declared[end + 1..]),
+        _ => declared.to_owned(),
+    }
+}
+
+/// A column from a row of [`COLUMNS`].
+fn catalog_column(row: &[Option<String>]) -> Column {
+    let cell = |position: usize| row.get(position).and_then(Option::as_deref).unwrap_or_default();
+    Column {
+        name: cell(0).to_owned(),
+        logical: logical_type(cell(2), cell(3).parse().unwrap_or(-1)),
+        declared: cell(1).to_owned(),
+        nullable: cell(4) == "0",
+        key_position: cell(6).parse().ok(),
+        generated: cell(5) == "1",
+        from_catalog: true,
+    }
+}
+
+/// A type by its name in pg_type and its modifier (pg_attribute.atttypmod; -1: none).
+fn logical_type(type_name: &str, modifier: i32) -> LogicalType {
+    // Lengths count four bytes of a header.
+    let length = u32::try_from(modifier - 4).ok().filter(|length| *length > 0);
+    let digits = u8::try_from(modifier).unwrap_or(6);
+    match type_name {
+        "bool" => LogicalType::Boolean,
+        "int2" => LogicalType::Integer { bits: 16, signed: true },
+        "int4" => LogicalType::Integer { bits: 32, signed: true },
+        "int8" => LogicalType::Integer { bits: 64, signed: true },
+        "oid" => LogicalType::Integer { bits: 32, signed: false },
+        "numeric" => match u32::try_from(modifier - 4) {
+            Ok(packed) => {
+                // Eleven bits with a sign; since PostgreSQL 15 a scale may be negative or beyond the precision.
+                let scale = ((packed & 0x7ff) as i32 ^ 1024) - 1024;
+                match (u16::try_from(packed >> 16 & 0xffff), u16::try_from(scale)) {
+                    (Ok(precision), Ok(scale)) if scale <= precision => LogicalType::decimal(precision, scale),
+                    _ => LogicalType::DECIMAL,
+                }
+            }
+            Err(_) => LogicalType::DECIMAL,
+        },
+        "float4" => LogicalType::Float { bits: 32 },
+        "float8" => LogicalType::Float { bits: 64 },
+        "varchar" => LogicalType::Text { length, padding: Padding::None },
+        "bpchar" | "char" if length.is_some() => LogicalType::Text { length, padding: Padding::Filled },
+        "text" | "citext" | "name" | "bpchar" => LogicalType::TEXT,
+        "bytea" => LogicalType::BYTES,
+        "date" => LogicalType::Date,
+        "time" => LogicalType::Time { digits, span: false },
+        "timestamp" => LogicalType::Timestamp { digits },
+        "timestamptz" => LogicalType::Instant { digits, epoch_32: false },
+        "uuid" => LogicalType::Uuid,
+        "json" => LogicalType::Json { normalized: false },
+        "jsonb" => LogicalType::Json { normalized: true },
+        _ => LogicalType::Opaque,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_types_modifier_becomes_its_size() {
+        let numeric = |precision: i32, scale: i32| logical_type("numeric", (precision << 16 | scale & 0x7ff) + 4);
+        assert_eq!(numeric(20, 4), LogicalType::decimal(20, 4));
+        assert_eq!(numeric(5, -2), LogicalType::DECIMAL);
+        assert_eq!(logical_type("numeric", -1), LogicalType::DECIMAL);
+        let varchar = LogicalType::Text { length: Some(20), padding: Padding::None };
+        assert_eq!(logical_type("varchar", 24), varchar);
+        assert_eq!(logical_type("varchar", -1), LogicalType::TEXT);
+        assert_eq!(logical_type("timestamp", 3), LogicalType::Timestamp { digits: 3 });
+    }
+
+    #[test]
+    fn a_cast_never_names_a_size() {
+        assert_eq!(without_size("interval(3)"), "interval");
+        assert_eq!(without_size("bit(8)"), "pg_catalog.\"bit\"");
+        assert_eq!(without_size("character varying(5)[]"), "character varying[]");
+    }
+
+    #[test]
+    fn messages_lose_the_values_that_the_server_repeats() {
+        let cases = [
+            ("ERROR: invalid input syntax for type integer: \"secret\"", "invalid input syntax for type integer: \"…\""),
+            ("ERROR: value \"99\" is out of range for type integer", "value \"…\" is out of range for type integer"),
+            (
+                "ERROR: duplicate key value violates unique constraint \"t_pkey\"; DETAIL: Key (id)=(secret) exists.",
+                "unique constraint \"t_pkey\"",
+            ),
+        ];
+        for (message, kept) in cases {
+            let text = Postgres.without_values(message);
+            assert!(text.contains(kept) && !text.contains("secret"), "{text}");
+        }
+    }
+}

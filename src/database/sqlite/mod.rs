@@ -1,0 +1,322 @@
+//! SQLite. A column's type is an affinity, and each value has a class of its own: so values are read with their class,
+//! and one that the declared type does not stand for is refused by row.
+//!
+//! Its ODBC driver turns NUMERIC into doubles, doubles into 15 digits, and ends text at a NUL; the SELECT list and the
+//! VALUES list here see to it that none of that touches a value.
+
+use super::{
+    Class, Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, Mode, Padding, Purpose, ReadAs, Relation, Table,
+    Transfer, WriteAs, generic,
+};
+use crate::odbc::{Diagnostic, Session};
+
+/// SQLite through sqliteodbc.
+pub(super) struct Sqlite;
+
+/// Digits that a NUMERIC column keeps of any number (SQLite documentation, "Datatypes In SQLite", section 3).
+const NUMERIC_DIGITS: u16 = 15;
+
+impl Dialect for Sqlite {
+    fn name(&self) -> &'static str {
+        "sqlite"
+    }
+
+    fn is_product(&self, dbms_name: &str) -> bool {
+        dbms_name.to_lowercase().contains("sqlite")
+    }
+
+    fn is_driver(&self, file_name: &str) -> bool {
+        file_name.contains("sqlite")
+    }
+
+    fn connection_options(&self, purpose: Purpose) -> &'static [(&'static str, &'static str)] {
+        match purpose {
+            // Rows step by step instead of the whole result in memory.
+            Purpose::Read => &[("StepAPI", "1")],
+            Purpose::Write | Purpose::Script => &[],
+        }
+    }
+
+    fn default_schema(&self, _session: &Session) -> Result<Option<String>, Error> {
+        Ok(Some("main".to_owned()))
+    }
+
+    fn relations(&self, session: &Session) -> Result<Vec<Relation>, Error> {
+        let sql = "SELECT name FROM main.sqlite_master WHERE type IN ('table', 'view') \
+                   AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name";
+        let names = session.text_rows(sql, &[])?.into_iter().flatten().flatten();
+        Ok(names.map(|name| Relation { schema: Some("main".to_owned()), name }).collect())
+    }
+
+    fn table(&self, session: &Session, relation: &Relation) -> Result<Option<Table>, Error> {
+        let schema = relation.schema.as_deref().unwrap_or("main");
+        let columns = self.columns(session, schema, &relation.name)?;
+        Ok((!columns.is_empty()).then_some(Table { columns, not_transactional: None }))
+    }
+
+    fn query_columns(&self, session: &Session, sql: &str) -> Result<Vec<Column>, Error> {
+        // A view says which columns of a query are a table's own, with their declared types.
+        session.execute(&format!("CREATE TEMP VIEW dray_query AS {sql}"))?;
+        let columns = self.columns(session, "temp", "dray_query");
+        session.execute("DROP VIEW temp.dray_query")?;
+        columns
+    }
+
+    fn verbatim(&self, column: &Column) -> Column {
+        // Dates and the like are text to SQLite, and stay as they are spelled.
+        let logical = match column.logical {
+            LogicalType::Date
+            | LogicalType::Time { .. }
+            | LogicalType::Timestamp { .. }
+            | LogicalType::Instant { .. }
+            | LogicalType::Uuid
+            | LogicalType::Json { .. }
+            | LogicalType::Text { .. } => LogicalType::TEXT,
+            other => other,
+        };
+        Column { logical, ..column.clone() }
+    }
+
+    fn read_as(&self, column: &Column) -> ReadAs {
+        let name = self.quote(&column.name);
+        // Twenty digits of a real number name it without doubt, though SQLite's own arithmetic is not exact to the last.
+        let expression = format!(
+            "CASE typeof({name}) WHEN 'null' THEN NULL WHEN 'integer' THEN 'i' || {name} \
+             WHEN 'real' THEN 'r' || printf('%!.20g', {name}) WHEN 'blob' THEN 'b' || hex({name}) \
+             ELSE CASE WHEN instr({name}, char(0)) THEN 'x' || hex(CAST({name} AS BLOB)) ELSE 't' || {name} END END"
+        );
+        ReadAs { expression, transfer: Transfer::Dynamic, bound: None }
+    }
+
+    fn write_as(&self, column: &Column) -> WriteAs {
+        let (expression, form) = match column.logical {
+            LogicalType::Boolean | LogicalType::Integer { .. } => ("?", Form::I64),
+            LogicalType::Float { .. } => ("?", Form::F64),
+            LogicalType::Bytes { .. } => ("?", Form::Bytes),
+            // As bytes: the driver ends text at a NUL.
+            LogicalType::Text { .. } | LogicalType::Opaque => ("CAST(? AS TEXT)", Form::Bytes),
+            _ => ("?", Form::Text),
+        };
+        WriteAs { expression: expression.to_owned(), form }
+    }
+
+    fn parameter_rows_max(&self) -> usize {
+        // Of an array of bytes sqliteodbc 0.9998 takes the lengths of the row before. It runs the rows one by one anyway.
+        1
+    }
+
+    fn declare(&self, column: &Column) -> Result<(String, LogicalType), String> {
+        let integer = LogicalType::Integer { bits: 64, signed: true };
+        Ok(match column.logical {
+            LogicalType::Boolean => ("BOOLEAN".to_owned(), LogicalType::Boolean),
+            LogicalType::Integer { bits: 64, signed: false } => {
+                ("DECIMAL_TEXT(20,0)".to_owned(), LogicalType::decimal(20, 0))
+            }
+            LogicalType::Integer { bits: 8, .. } => ("TINYINT".to_owned(), integer),
+            LogicalType::Integer { bits: 16, .. } => ("SMALLINT".to_owned(), integer),
+            LogicalType::Integer { bits: 24 | 32, .. } => ("INTEGER".to_owned(), integer),
+            LogicalType::Integer { .. } => ("BIGINT".to_owned(), integer),
+            // NUMERIC affinity as long as it keeps every digit; beyond, the affinity of TEXT, which keeps all.
+            LogicalType::Decimal { precision: Some(precision), scale: Some(scale), .. } => {
+                let keeps = precision <= NUMERIC_DIGITS;
+                let name = if keeps { "DECIMAL" } else { "DECIMAL_TEXT" };
+                (format!("{name}({precision},{scale})"), LogicalType::decimal(precision, scale))
+            }
+            LogicalType::Decimal { .. } => ("DECIMAL_TEXT".to_owned(), LogicalType::DECIMAL),
+            LogicalType::Float { .. } => ("DOUBLE".to_owned(), LogicalType::Float { bits: 64 }),
+            LogicalType::Text { length: Some(length), padding } => {
+                let name = if padding == Padding::None { "VARCHAR" } else { "CHAR" };
+                (format!("{name}({length})"), LogicalType::Text { length: Some(length), padding: Padding::None })
+            }
+            LogicalType::Text { .. } | LogicalType::Opaque => ("TEXT".to_owned(), LogicalType::TEXT),
+            LogicalType::Bytes { .. } => ("BLOB".to_owned(), LogicalType::BYTES),
+            LogicalType::Date => ("DATE".to_owned(), LogicalType::Date),
+            LogicalType::Time { .. } => ("TIME".to_owned(), LogicalType::Time { digits: 9, span: true }),
+            LogicalType::Timestamp { .. } => ("TIMESTAMP".to_owned(), LogicalType::Timestamp { digits: 9 }),
+            LogicalType::Instant { .. } => {
+                ("TIMESTAMP WITH TIME ZONE".to_owned(), LogicalType::Instant { digits: 9, epoch_32: false })
+            }
+            LogicalType::Uuid => ("UUID_TEXT".to_owned(), LogicalType::Uuid),
+            // Not JSON alone: NUMERIC affinity would turn the document `1.0` into 1.
+            LogicalType::Json { .. } => ("JSON_TEXT".to_owned(), LogicalType::Json { normalized: false }),
+        })
+    }
+
+    fn limits(&self) -> Limits {
+        // NaN is stored as NULL.
+        Limits { nul_in_text: true, nan: false, infinity: true, years: 1..=9999, instants_as_utc: false }
+    }
+
+    fn load_steps(
+        &self,
+        mode: Mode,
+        exists: bool,
+        target: &Relation,
+        _staging: &Relation,
+        create: &dyn Fn(&Relation) -> String,
+    ) -> LoadSteps {
+        generic::transactional_steps(mode, exists, &self.quote_relation(target), &create(target), "DELETE FROM")
+    }
+
+    fn classify(&self, diagnostic: &Diagnostic) -> Class {
+        // The driver has HY000 for everything; native codes are SQLite's result codes, https://sqlite.org/rescode.html.
+        match diagnostic.native {
+            5 | 6 => Class::Conflict,
+            7 | 10 | 13 => Class::Resources,
+            8 | 23 => Class::PermissionDenied,
+            9 => Class::Cancelled,
+            14 => Class::ConnectionLost,
+            18 | 20 => Class::Data,
+            19 => Class::Constraint,
+            1 if diagnostic.message.starts_with("no such") => Class::NotFound,
+            1 => Class::Syntax,
+            _ => Class::of_sqlstate(&diagnostic.sqlstate),
+        }
+    }
+}
+
+impl Sqlite {
+    /// The columns of a table or view; columns without a declared type get the one that their values have.
+    fn columns(&self, session: &Session, schema: &str, name: &str) -> Result<Vec<Column>, Error> {
+        let sql = "SELECT name, type, \"notnull\", pk, hidden FROM pragma_table_xinfo(?, ?) WHERE hidden <> 1";
+        let rows = session.text_rows(sql, &[name, schema])?;
+        let encoding = session.text_rows("PRAGMA encoding", &[])?.into_iter().flatten().flatten().next();
+        if let Some(encoding) = encoding.filter(|encoding| encoding != "UTF-8") {
+            return Err(Error::Unsupported(format!("the SQLite database stores text as {encoding}, UTF-8 is supported")));
+        }
+        let mut columns = Vec::new();
+        for row in rows {
+            let cell = |position: usize| row.get(position).and_then(Option::as_deref).unwrap_or_default();
+            let mut column = Column {
+                name: cell(0).to_owned(),
+                logical: LogicalType::Opaque,
+                declared: cell(1).to_owned(),
+                nullable: cell(2) == "0",
+                key_position: cell(3).parse().ok().filter(|position| *position > 0),
+                generated: matches!(cell(4), "2" | "3"),
+                from_catalog: true,
+            };
+            column.logical = match declared_type(cell(1)) {
+                Some(logical) => logical,
+                None => self.type_of_values(session, schema, name, &column.name)?,
+            };
+            columns.push(column);
+        }
+        Ok(columns)
+    }
+
+    /// The type that holds all values of an untyped column; looks at every row.
+    fn type_of_values(&self, session: &Session, schema: &str, table: &str, column: &str) -> Result<LogicalType, Error> {
+        let (schema, table, name) = (self.quote(schema), self.quote(table), self.quote(column));
+        let sql = format!("SELECT DISTINCT typeof({name}) FROM {schema}.{table} WHERE {name} IS NOT NULL ORDER BY 1");
+        let classes: Vec<String> = session.text_rows(&sql, &[])?.into_iter().flatten().flatten().collect();
+        let classes: Vec<&str> = classes.iter().map(String::as_str).collect();
+        match classes.as_slice() {
+            ["integer"] => Ok(LogicalType::Integer { bits: 64, signed: true }),
+            ["real"] | ["integer", "real"] => Ok(LogicalType::Float { bits: 64 }),
+            ["text"] | [] => Ok(LogicalType::TEXT),
+            ["blob"] => Ok(LogicalType::BYTES),
+            mixed => Err(Error::Unsupported(format!(
+                "column `{column}` has no declared type and holds values of the classes {}; cast it to one in a query",
+                mixed.join(", ")
+            ))),
+        }
+    }
+}
+
+/// What a declared type stands for; `None` if it says nothing.
+fn declared_type(declared: &str) -> Option<LogicalType> {
+    let upper = declared.to_uppercase();
+    let (name, sizes) = upper.split_once('(').unwrap_or((&upper, ""));
+    let mut sizes = sizes.trim_end().trim_end_matches(')').split(',').map(|size| size.trim().parse::<u32>().ok());
+    let (first, second) = (sizes.next().flatten(), sizes.next().flatten());
+    let name = name.trim();
+    let has = |part: &str| name.contains(part);
+    let logical = if has("DECIMAL") || has("NUMERIC") || has("NUMBER") {
+        LogicalType::Decimal {
+            precision: first.and_then(|precision| u16::try_from(precision).ok()),
+            scale: first.and_then(|_| u16::try_from(second.unwrap_or(0)).ok()),
+            kept_digits: (!has("TEXT")).then_some(NUMERIC_DIGITS),
+        }
+    } else if has("BOOL") {
+        LogicalType::Boolean
+    } else if has("JSON") {
+        LogicalType::Json { normalized: false }
+    } else if has("UUID") || has("UNIQUEIDENTIFIER") {
+        LogicalType::Uuid
+    } else if has("DATETIME") || has("TIMESTAMP") {
+        match has("ZONE") || has("TIMESTAMPTZ") || has("OFFSET") {
+            true => LogicalType::Instant { digits: 9, epoch_32: false },
+            false => LogicalType::Timestamp { digits: 9 },
+        }
+    } else if name == "DATE" {
+        LogicalType::Date
+    } else if name == "TIME" {
+        LogicalType::Time { digits: 9, span: true }
+    } else if has("INT") {
+        LogicalType::Integer { bits: 64, signed: true }
+    } else if has("CHAR") || has("CLOB") || has("TEXT") {
+        LogicalType::Text { length: first, padding: Padding::None }
+    } else if has("BLOB") || has("BINARY") {
+        LogicalType::BYTES
+    } else if has("REAL") || has("FLOA") || has("DOUB") {
+        LogicalType::Float { bits: 64 }
+    } else {
+        return None;
+    };
+    Some(logical)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn declared_types_are_taken_at_their_word() {
+        let decimal = |kept_digits| LogicalType::Decimal { precision: Some(10), scale: Some(2), kept_digits };
+        assert_eq!(declared_type("decimal(10, 2)"), Some(decimal(Some(15))));
+        assert_eq!(declared_type("DECIMAL_TEXT(10,2)"), Some(decimal(None)));
+        assert_eq!(declared_type("unsigned big int"), Some(LogicalType::Integer { bits: 64, signed: true }));
+        assert_eq!(
+            declared_type("NVARCHAR(20)"),
+            Some(LogicalType::Text { length: Some(20), padding: Padding::None })
+        );
+        assert_eq!(
+            declared_type("timestamp with time zone"),
+            Some(LogicalType::Instant { digits: 9, epoch_32: false })
+        );
+        assert_eq!(declared_type(""), None);
+    }
+
+    #[test]
+    fn a_type_that_is_declared_is_read_back_as_the_same() {
+        let column = |logical| Column {
+            name: "c".to_owned(),
+            logical,
+            declared: String::new(),
+            nullable: true,
+            key_position: None,
+            generated: false,
+            from_catalog: false,
+        };
+        for logical in [
+            LogicalType::Boolean,
+            LogicalType::decimal(38, 10),
+            LogicalType::DECIMAL,
+            LogicalType::Integer { bits: 64, signed: true },
+            LogicalType::Float { bits: 64 },
+            LogicalType::Text { length: Some(9), padding: Padding::None },
+            LogicalType::TEXT,
+            LogicalType::BYTES,
+            LogicalType::Date,
+            LogicalType::Time { digits: 9, span: true },
+            LogicalType::Timestamp { digits: 9 },
+            LogicalType::Instant { digits: 9, epoch_32: false },
+            LogicalType::Uuid,
+            LogicalType::Json { normalized: false },
+        ] {
+            let (declared, stored) = Sqlite.declare(&column(logical)).unwrap();
+            assert_eq!(declared_type(&declared), Some(stored), "{declared}");
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! Dates and times, read from and written as ISO 8601 text; what the calendar does not have is refused.
+
+use std::fmt;
+
+/// A day of the proleptic Gregorian calendar, years 1 to 9999.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(C)]
+pub struct Date {
+    /// 1 to 9999.
+    pub year: i16,
+    /// 1 to 12.
+    pub month: u16,
+    /// 1 to 31.
+    pub day: u16,
+}
+
+/// A time of day, or a span of up to some hundred hours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Time {
+    /// Whether the span is negative.
+    pub negative: bool,
+    /// 0 to 23 for a time of day.
+    pub hour: u16,
+    /// 0 to 59.
+    pub minute: u16,
+    /// 0 to 59.
+    pub second: u16,
+    /// 0 to 999,999,999.
+    pub nanosecond: u32,
+}
+
+/// Date and time of day.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Timestamp {
+    /// The day.
+    pub date: Date,
+    /// The time of that day.
+    pub time: Time,
+}
+
+/// Local date and time, and how far they are ahead of UTC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct OffsetTimestamp {
+    /// The local date and time.
+    pub local: Timestamp,
+    /// Minutes ahead of UTC.
+    pub offset_minutes: i16,
+}
+
+impl Date {
+    /// The day, if the calendar has it.
+    pub fn new(year: i16, month: u16, day: u16) -> Option<Date> {
+        let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+        let days = match month {
+            2 => 28 + u16::from(leap),
+            4 | 6 | 9 | 11 => 30,
+            1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
+            _ => return None,
+        };
+        ((1..=9999).contains(&year) && (1..=days).contains(&day)).then_some(Date { year, month, day })
+    }
+
+    /// Reads `2026-11-22`.
+    pub fn parse(text: &str) -> Option<Date> {
+        let mut parts = text.splitn(3, '-');
+        let mut number = |width: usize| digits(parts.next()?, width..=width);
+        let (year, month, day) = (number(4)?, number(2)?, number(2)?);
+        Date::new(year as i16, month as u16, day as u16)
+    }
+
+    /// Days since 1970-01-01 (Howard Hinnant's `days_from_civil`).
+    fn days(self) -> i64 {
+        let (month, day) = (i64::from(self.month), i64::from(self.day));
+        let year = i64::from(self.year) - i64::from(month <= 2);
+        let era = year.div_euclid(400);
+        let year_of_era = year.rem_euclid(400);
+        let day_of_year = (153 * (month + if month > 2 { -3 } else { 9 }) + 2) / 5 + day - 1;
+        era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
+    }
+
+    /// The day that many days after 1970-01-01; `None` outside the years 1 to 9999.
+    fn from_days(days: i64) -> Option<Date> {
+        let days = days + 719_468;
+        let era = days.div_euclid(146_097);
+        let day_of_era = days.rem_euclid(146_097);
+        let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let month_from_march = (5 * day_of_year + 2) / 153;
+        let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+        let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+        let year = year_of_era + era * 400 + i64::from(month <= 2);
+        Date::new(i16::try_from(year).ok()?, month as u16, day as u16)
+    }
+}
+
+impl Time {
+    /// Reads `12:34`, `12:34:56` or `-838:59:59.123456789`.
+    pub fn parse(text: &str) -> Option<Time> {
+        let (negative, text) = match text.strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, text),
+        };
+        let mut parts = text.splitn(3, ':');
+        let hour = digits(parts.next()?, 1..=3)?;
+        let minute = digits(parts.next()?, 2..=2)?;
+        let (second, nanosecond) = match parts.next() {
+            None => (0, 0),
+            Some(text) => match text.split_once('.') {
+                None => (digits(text, 2..=2)?, 0),
+                Some((second, fraction)) => {
+                    let value = digits(fraction, 1..=9)?;
+                    (digits(second, 2..=2)?, value * 10_u32.pow(9 - fraction.len() as u32))
+                }
+            },
+        };
+        let valid = minute < 60 && second < 60;
+        valid.then_some(Time {
+            negative,
+            hour: hour as u16,
+            minute: minute as u16,
+            second: second as u16,
+            nanosecond,
+        })
+    }
+
+    /// Whether it is a time of day and no longer or negative span.
+    pub fn is_of_day(self) -> bool {
+        !self.negative && self.hour < 24
+    }
+
+    /// How many digits of the second's fraction it needs.
+    pub fn fraction_digits(self) -> u8 {
+        let mut fraction = self.nanosecond;
+        if fraction == 0 {
+            return 0;
+        }
+        let mut needed = 9;
+        while fraction % 10 == 0 {
+            fraction /= 10;
+            needed -= 1;
+        }
+        needed
+    }
+}
+
+impl Timestamp {
+    /// Reads a date and a time of day with a space or `T` between them; a date alone is its midnight.
+    pub fn parse(text: &str) -> Option<Timestamp> {
+        match text.split_once([' ', 'T']) {
+            None => Some(Timestamp { date: Date::parse(text)?, time: Time::default() }),
+            Some((date, time)) => {
+                let time = Time::parse(time).filter(|time| time.is_of_day())?;
+                Some(Timestamp { date: Date::parse(date)?, time })
+            }
+        }
+    }
+}
+
+impl OffsetTimestamp {
+    /// Reads a timestamp that ends in `Z`, `+02`, `+02:00`, `+0200` or, for local mean times, `+00:53:28`.
+    ///
+    /// An offset that is no whole minute is turned into UTC.
+    pub fn parse(text: &str) -> Option<OffsetTimestamp> {
+        if let Some(local) = text.strip_suffix(['Z', 'z']) {
+            return Some(OffsetTimestamp { local: Timestamp::parse(local.trim_end())?, offset_minutes: 0 });
+        }
+        // Behind the date, whose hyphens are no signs.
+        let sign = text.char_indices().skip(10).find(|(_, letter)| matches!(letter, '+' | '-'))?.0;
+        let local = Timestamp::parse(text[..sign].trim_end())?;
+        let offset = &text[sign + 1..];
+        let compact = offset.replace(':', "");
+        let number = digits(&compact, 2..=6)?;
+        let seconds = match compact.len() {
+            2 => number * 3_600,
+            4 => number / 100 * 3_600 + number % 100 * 60,
+            6 => number / 10_000 * 3_600 + number / 100 % 100 * 60 + number % 100,
+            _ => return None,
+        };
+        let seconds = if text[sign..].starts_with('-') { -i64::from(seconds) } else { i64::from(seconds) };
+        if seconds % 60 == 0 {
+            return Some(OffsetTimestamp { local, offset_minutes: (seconds / 60) as i16 });
+        }
+        Some(OffsetTimestamp { local: shifted(local, -seconds)?, offset_minutes: 0 })
+    }
+
+    /// The same instant as date and time in UTC; `None` if that leaves the years 1 to 9999.
+    pub fn utc(self) -> Option<Timestamp> {
+        shifted(self.local, -60 * i64::from(self.offset_minutes))
+    }
+}
+
+/// The timestamp that many seconds later.
+fn shifted(timestamp: Timestamp, seconds: i64) -> Option<Timestamp> {
+    let time = timestamp.time;
+    let of_day = i64::from(time.hour) * 3_600 + i64::from(time.minute) * 60 + i64::from(time.second);
+    let total = timestamp.date.days() * 86_400 + of_day + seconds;
+    let date = Date::from_days(total.div_euclid(86_400))?;
+    let of_day = total.rem_euclid(86_400);
+    let time = Time {
+        hour: (of_day / 3_600) as u16,
+        minute: (of_day / 60 % 60) as u16,
+        second: (of_day % 60) as u16,
+        ..time
+    };
+    Some(Timestamp { date, time })
+}
+
+/// A number of nothing but ASCII digits, as many as `width` allows.
+fn digits(text: &str, width: std::ops::RangeInclusive<usize>) -> Option<u32> {
+    (width.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok())?
+}
+
+impl fmt::Display for Date {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04}-{:02}-{:02}", self.year, self.month, self.day)
+    }
+}
+
+impl fmt::Display for Time {
+    /// `12:34:56`, with as many digits of the fraction as it needs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.negative { "-" } else { "" };
+        write!(f, "{sign}{:02}:{:02}:{:02}", self.hour, self.minute, self.second)?;
+        match usize::from(self.fraction_digits()) {
+            0 => Ok(()),
+            digits => write!(f, ".{}", &format!("{:09}", self.nanosecond)[..digits]),
+        }
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.date, self.time)
+    }
+}
+
+impl fmt::Display for OffsetTimestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.offset_minutes < 0 { '-' } else { '+' };
+        let minutes = self.offset_minutes.unsigned_abs();
+        write!(f, "{}{sign}{:02}:{:02}", self.local, minutes / 60, minutes % 60)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_that_the_calendar_lacks_are_refused() {
+        assert_eq!(Date::parse("2024-02-29").unwrap().to_string(), "2024-02-29");
+        for text in ["0000-00-00", "2023-02-29", "10000-01-01", "infinity", "2024-1-1", "0044-03-15 BC", "2024-13-01"] {
+            assert_eq!(Date::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn times_keep_every_digit_and_spans_their_sign() {
+        for text in ["00:00:00", "23:59:59.999999999", "-838:59:59.5", "12:34:56.000001"] {
+            assert_eq!(Time::parse(text).unwrap().to_string(), text);
+        }
+        assert_eq!(Time::parse("12:34").unwrap().to_string(), "12:34:00");
+        for text in ["24:60:00", "1:2:3", "12:34:60", "12:34:56.", "+1:00:00"] {
+            assert_eq!(Time::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_instant_is_the_same_in_utc_over_midnight_and_leap_days() {
+        let utc = |text: &str| OffsetTimestamp::parse(text).unwrap().utc().unwrap().to_string();
+        assert_eq!(utc("2024-03-01 00:30:00.25+02"), "2024-02-29 22:30:00.25");
+        assert_eq!(utc("1999-12-31T23:30:00-0130"), "2000-01-01 01:00:00");
+        assert_eq!(utc("1890-01-01 00:53:28+00:53:28"), "1890-01-01 00:00:00");
+        assert_eq!(utc("0001-01-01 00:00:00Z"), "0001-01-01 00:00:00");
+        assert_eq!(OffsetTimestamp::parse("0001-01-01 00:00:00+01").unwrap().utc(), None);
+        assert_eq!(OffsetTimestamp::parse("2024-01-01 00:00:00"), None);
+    }
+
+    #[test]
+    fn days_count_on_through_every_year() {
+        let mut expected = Date { year: 1, month: 1, day: 1 }.days();
+        for year in 1..=9999 {
+            for month in 1..=12 {
+                for day in 1..=31 {
+                    if let Some(date) = Date::new(year, month, day) {
+                        assert_eq!(date.days(), expected);
+                        assert_eq!(Date::from_days(expected), Some(date));
+                        expected += 1;
+                    }
+                }
+            }
+        }
+        assert_eq!(Date::parse("1970-01-01").unwrap().days(), 0);
+    }
+}

@@ -1,0 +1,287 @@
+//! Parameters of a prepared statement: one row or many, column by column.
+
+#![allow(unsafe_code)]
+
+use std::ptr;
+
+use odbc_sys::{
+    CDataType, Date, FreeStmtOption, Len, NULL_DATA, ParamType, Pointer, SQLBindParameter, SQLFreeStmt, SQLSetStmtAttr,
+    SqlDataType, StatementAttribute, Timestamp,
+};
+
+use super::{Encoding, Error, Statement};
+
+/// In which C and SQL type a parameter is handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParameterKind {
+    /// `SQL_C_SBIGINT` as `SQL_BIGINT`.
+    I64,
+    /// `SQL_C_DOUBLE` as `SQL_DOUBLE`.
+    F64,
+    /// Text in the connection's encoding.
+    Text,
+    /// `SQL_C_BINARY` as `SQL_VARBINARY`, or `SQL_LONGVARBINARY` beyond 8000 bytes.
+    Bytes,
+    /// `SQL_C_TYPE_DATE`.
+    Date,
+    /// `SQL_C_TYPE_TIMESTAMP` with this many digits of a second.
+    Timestamp(u8),
+}
+
+/// Values for the parameters of one statement, as many rows as were pushed to each column.
+pub struct ParameterArray {
+    encoding: Encoding,
+    columns: Vec<Column>,
+}
+
+struct Column {
+    kind: ParameterKind,
+    /// Values one after the other; `ends` says where each one stops.
+    values: Vec<u8>,
+    ends: Vec<usize>,
+    indicators: Vec<Len>,
+    longest: usize,
+}
+
+/// An execution that failed.
+#[derive(Debug)]
+pub struct ExecuteError {
+    /// What the driver said.
+    pub error: Error,
+    /// The row of the array, from 0, if the driver says which.
+    pub row: Option<usize>,
+}
+
+impl From<Error> for ExecuteError {
+    fn from(error: Error) -> Self {
+        ExecuteError { error, row: None }
+    }
+}
+
+impl ParameterArray {
+    /// An empty array with a column for each parameter.
+    pub fn new(encoding: Encoding, kinds: &[ParameterKind]) -> Self {
+        let column = |kind: &ParameterKind| Column {
+            kind: *kind,
+            values: Vec::new(),
+            ends: Vec::new(),
+            indicators: Vec::new(),
+            longest: 0,
+        };
+        ParameterArray { encoding, columns: kinds.iter().map(column).collect() }
+    }
+
+    /// Forgets the rows and keeps the memory.
+    pub fn clear(&mut self) {
+        for column in &mut self.columns {
+            column.values.clear();
+            column.ends.clear();
+            column.indicators.clear();
+            column.longest = 0;
+        }
+    }
+
+    /// NULL for the next row of a column; columns count from 0.
+    pub fn push_null(&mut self, column: usize) {
+        let column = &mut self.columns[column];
+        column.ends.push(column.values.len());
+        column.indicators.push(NULL_DATA);
+    }
+
+    /// The next integer of a column.
+    pub fn push_i64(&mut self, column: usize, value: i64) {
+        self.columns[column].push(&value.to_ne_bytes());
+    }
+
+    /// The next floating-point number of a column.
+    pub fn push_f64(&mut self, column: usize, value: f64) {
+        self.columns[column].push(&value.to_ne_bytes());
+    }
+
+    /// The next text of a column.
+    pub fn push_text(&mut self, column: usize, value: &str) {
+        let encoding = self.encoding;
+        self.columns[column].push_with(|values| encoding.encode_into(value, values));
+    }
+
+    /// The next bytes of a column.
+    pub fn push_bytes(&mut self, column: usize, value: &[u8]) {
+        self.columns[column].push(value);
+    }
+
+    /// The next date of a column.
+    pub fn push_date(&mut self, column: usize, value: Date) {
+        // SAFETY: a C struct of six bytes without padding.
+        let bytes = unsafe { std::slice::from_raw_parts((&raw const value).cast::<u8>(), size_of::<Date>()) };
+        self.columns[column].push(bytes);
+    }
+
+    /// The next timestamp of a column; its fraction is in nanoseconds.
+    pub fn push_timestamp(&mut self, column: usize, value: Timestamp) {
+        // SAFETY: a C struct of sixteen bytes without padding.
+        let bytes = unsafe { std::slice::from_raw_parts((&raw const value).cast::<u8>(), size_of::<Timestamp>()) };
+        self.columns[column].push(bytes);
+    }
+
+    /// Rows that were pushed to the first column.
+    pub fn rows(&self) -> usize {
+        self.columns.first().map_or(0, |column| column.indicators.len())
+    }
+
+    /// Bytes that the rows take when they are laid out for the driver: the longest value of a column times the rows.
+    pub fn laid_out_bytes(&self) -> usize {
+        self.columns.iter().map(|column| column.longest.max(8) * column.indicators.len()).sum()
+    }
+
+    /// Runs the prepared statement once for each row.
+    ///
+    /// # Errors
+    /// If any row fails. Which rows before it were done is for the transaction to settle.
+    pub fn execute(&self, statement: &mut Statement) -> Result<(), ExecuteError> {
+        let rows = if self.columns.is_empty() { 1 } else { self.rows() };
+        if rows == 0 {
+            return Ok(());
+        }
+        let mut laid_out: Vec<(Vec<u64>, usize)> = self.columns.iter().map(Column::lay_out).collect();
+        let mut processed = Box::new(0_usize);
+        let mut status = vec![0_u16; rows];
+        let result = self.bind_and_run(statement, rows, &mut laid_out, &mut processed, &mut status);
+        // Before the buffers go: the driver must not keep their addresses.
+        self.unbind(statement);
+        result
+    }
+
+    fn bind_and_run(
+        &self,
+        statement: &mut Statement,
+        rows: usize,
+        laid_out: &mut [(Vec<u64>, usize)],
+        processed: &mut usize,
+        status: &mut [u16],
+    ) -> Result<(), ExecuteError> {
+        let attributes: [(StatementAttribute, Pointer); 4] = [
+            (StatementAttribute::ParamBindType, ptr::null_mut()),
+            (StatementAttribute::ParamsetSize, rows as Pointer),
+            (StatementAttribute::ParamsProcessedPtr, ptr::from_mut(processed).cast()),
+            (StatementAttribute::ParamStatusPtr, status.as_mut_ptr().cast()),
+        ];
+        // A single row needs none of them, and not every driver knows them.
+        for (attribute, value) in attributes.into_iter().filter(|_| rows > 1) {
+            // SAFETY: column-wise binding; the pointers live until `unbind`.
+            let result = unsafe { SQLSetStmtAttr(statement.handle(), attribute, value, 0) };
+            statement.check("SQLSetStmtAttr", result)?;
+        }
+        for (position, (column, (data, stride))) in self.columns.iter().zip(laid_out).enumerate() {
+            let (c_type, sql_type, size, digits) = column.types(self.encoding);
+            // SAFETY: data and indicators have a place for each row and live, unmoved, until `unbind`. Indicators of
+            // input parameters are only read.
+            let result = unsafe {
+                SQLBindParameter(
+                    statement.handle(),
+                    (position + 1) as u16,
+                    ParamType::Input,
+                    c_type,
+                    sql_type,
+                    size,
+                    digits,
+                    data.as_mut_ptr().cast(),
+                    *stride as Len,
+                    column.indicators.as_ptr().cast_mut(),
+                )
+            };
+            statement.check("SQLBindParameter", result)?;
+        }
+        let result = statement.execute_prepared()?;
+        // psqlodbc answers "success with info" when rows in the middle failed, so the rows themselves are looked at.
+        const PARAM_ERROR: u16 = 5;
+        let failed = status.iter().position(|status| *status == PARAM_ERROR);
+        if failed.is_some() {
+            let diagnostics = statement.diagnostics();
+            let error = Error::Call { function: "SQLExecute", diagnostics };
+            return Err(ExecuteError { error, row: failed });
+        }
+        let row = (rows == 1).then_some(0);
+        statement.check_executed("SQLExecute", result).map_err(|error| ExecuteError { error, row })?;
+        // MariaDB's driver counts a bulk execution as one parameter set or as all of them.
+        if rows > 1 && !matches!(*processed, 0 | 1) && *processed != rows {
+            let error = Error::Internal(format!("the driver took {processed} of {rows} rows of a parameter array"));
+            return Err(error.into());
+        }
+        Ok(())
+    }
+
+    fn unbind(&self, statement: &mut Statement) {
+        // SAFETY: a live statement; integers and null pointers.
+        unsafe {
+            let _ = SQLFreeStmt(statement.handle(), FreeStmtOption::ResetParams);
+            for attribute in [StatementAttribute::ParamsProcessedPtr, StatementAttribute::ParamStatusPtr] {
+                let _ = SQLSetStmtAttr(statement.handle(), attribute, ptr::null_mut(), 0);
+            }
+            let _ = SQLSetStmtAttr(statement.handle(), StatementAttribute::ParamsetSize, 1 as Pointer, 0);
+        }
+    }
+}
+
+impl Column {
+    fn push(&mut self, value: &[u8]) {
+        self.push_with(|values| values.extend_from_slice(value));
+    }
+
+    fn push_with(&mut self, append: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.values.len();
+        append(&mut self.values);
+        let length = self.values.len() - start;
+        self.ends.push(self.values.len());
+        self.indicators.push(length as Len);
+        self.longest = self.longest.max(length);
+    }
+
+    /// The values at equal distances, as column-wise binding wants them, and the distance in bytes.
+    fn lay_out(&self) -> (Vec<u64>, usize) {
+        let stride = match self.kind {
+            ParameterKind::I64 | ParameterKind::F64 => 8,
+            ParameterKind::Date => size_of::<Date>(),
+            ParameterKind::Timestamp(_) => size_of::<Timestamp>(),
+            // A place for a terminator: MariaDB's driver was seen to read text to its end whatever its length.
+            ParameterKind::Text | ParameterKind::Bytes => (self.longest + 2).next_multiple_of(2),
+        };
+        let mut data = vec![0_u64; (stride * self.indicators.len()).div_ceil(8).max(1)];
+        // SAFETY: u64s are plain bytes.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(data.as_mut_ptr().cast::<u8>(), data.len() * 8) };
+        let mut start = 0;
+        for (row, end) in self.ends.iter().enumerate() {
+            let value = &self.values[start..*end];
+            bytes[row * stride..row * stride + value.len()].copy_from_slice(value);
+            start = *end;
+        }
+        (data, stride)
+    }
+
+    /// C type, SQL type, column size (characters, bytes or digits) and decimal digits.
+    fn types(&self, encoding: Encoding) -> (CDataType, SqlDataType, usize, i16) {
+        match self.kind {
+            ParameterKind::I64 => (CDataType::SBigInt, SqlDataType::EXT_BIG_INT, 19, 0),
+            ParameterKind::F64 => (CDataType::Double, SqlDataType::DOUBLE, 15, 0),
+            ParameterKind::Date => (CDataType::TypeDate, SqlDataType::DATE, 10, 0),
+            ParameterKind::Timestamp(digits) => {
+                let size = if digits == 0 { 19 } else { 20 + usize::from(digits) };
+                (CDataType::TypeTimestamp, SqlDataType::TIMESTAMP, size, digits.into())
+            }
+            ParameterKind::Bytes => {
+                let long = self.longest > 8_000;
+                let sql_type = if long { SqlDataType::EXT_LONG_VAR_BINARY } else { SqlDataType::EXT_VAR_BINARY };
+                (CDataType::Binary, sql_type, self.longest.max(1), 0)
+            }
+            ParameterKind::Text => {
+                let size = (self.longest / encoding.unit_bytes()).max(1);
+                // 4000 characters are the most of SQL Server's nvarchar(n); other products do not mind.
+                match (encoding, size > 4_000) {
+                    (Encoding::Wide, false) => (CDataType::WChar, SqlDataType::EXT_W_VARCHAR, size, 0),
+                    (Encoding::Wide, true) => (CDataType::WChar, SqlDataType::EXT_W_LONG_VARCHAR, size, 0),
+                    (Encoding::Narrow, false) => (CDataType::Char, SqlDataType::VARCHAR, size, 0),
+                    (Encoding::Narrow, true) => (CDataType::Char, SqlDataType::EXT_LONG_VARCHAR, size, 0),
+                }
+            }
+        }
+    }
+}

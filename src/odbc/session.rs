@@ -1,0 +1,344 @@
+//! One connection: opened, asked what it can do, its transactions ended.
+
+#![allow(unsafe_code)]
+
+use std::{
+    ptr,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread,
+    time::Duration,
+};
+
+use odbc_sys::{
+    AttrOdbcVersion, CompletionType, ConnectionAttribute, DriverConnectOption, EnvironmentAttribute, HDbc, HEnv, Handle,
+    HandleType, InfoType, Pointer, SQLAllocHandle, SQLDisconnect, SQLDriverConnect, SQLDriverConnectW, SQLEndTran,
+    SQLFreeHandle, SQLGetInfo, SQLGetInfoW, SQLSetConnectAttr, SQLSetEnvAttr, SqlReturn,
+};
+
+use super::{ConnectionString, DriverSearch, Encoding, Error, Interrupt, diagnostics, encoding, library, locale};
+
+/// How a connection is opened.
+#[derive(Clone, Debug)]
+pub struct ConnectOptions {
+    /// Seconds that the driver may take to log in; drivers that do not know the attribute ignore it. 30 by default.
+    pub login_timeout_s: u32,
+    /// Whether each statement is its own transaction. False by default.
+    pub autocommit: bool,
+}
+
+impl Default for ConnectOptions {
+    fn default() -> Self {
+        ConnectOptions { login_timeout_s: 30, autocommit: false }
+    }
+}
+
+/// What `SQLGetData` may be asked for beside the columns after the last bound one, from `SQL_GETDATA_EXTENSIONS`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GetDataRules {
+    /// Columns that are bound, before or after others, in any order.
+    pub bound_columns: bool,
+    /// Any row of a block of several, after `SQLSetPos`.
+    pub blocks: bool,
+}
+
+/// A connection to a database, spoken to in its driver's own form.
+///
+/// May be moved between threads; its calls are made by one thread at a time. Dropping it rolls back what is open.
+pub struct Session {
+    pub(super) link: Arc<Link>,
+}
+
+/// The connection's handle, kept alive by its statements as well.
+pub(super) struct Link {
+    handle: HDbc,
+    pub(super) encoding: Encoding,
+    /// Whether cells and parameters are narrow though the calls are wide.
+    narrow_cells: AtomicBool,
+    interrupt: Mutex<Interrupt>,
+    connected: bool,
+}
+
+// SAFETY: an ODBC connection handle may be used from any thread (ODBC reference, "Multithreading"). `Session` and
+// `Statement` give out no way to call the driver from two threads at once but `Interrupt`, which argues for itself.
+unsafe impl Send for Link {}
+// SAFETY: as above; statements of one session share the link and stay on the session's thread.
+unsafe impl Sync for Link {}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        // SAFETY: the last owner of a live handle. A driver refuses to disconnect inside a transaction (25000), so that
+        // is rolled back first.
+        unsafe {
+            if self.connected {
+                let _ = SQLEndTran(HandleType::Dbc, self.handle.as_handle(), CompletionType::Rollback);
+                let _ = SQLDisconnect(self.handle);
+            }
+            let _ = SQLFreeHandle(HandleType::Dbc, self.handle.as_handle());
+        }
+    }
+}
+
+struct Environment(HEnv);
+
+// SAFETY: environment handles may be shared between threads; the driver manager locks them itself.
+unsafe impl Sync for Environment {}
+
+/// The process's one ODBC environment; never freed, as connections may outlive any owner of it.
+fn environment() -> Result<HEnv, Error> {
+    static ENVIRONMENT: OnceLock<Option<Environment>> = OnceLock::new();
+    let environment = ENVIRONMENT.get_or_init(|| {
+        let mut handle = Handle::null();
+        // SAFETY: plain allocation; then an integer attribute of the handle just allocated.
+        let done = unsafe {
+            SQLAllocHandle(HandleType::Env, Handle::null(), &mut handle) == SqlReturn::SUCCESS
+                && SQLSetEnvAttr(
+                    handle.as_henv(),
+                    EnvironmentAttribute::OdbcVersion,
+                    AttrOdbcVersion::Odbc3_80.into(),
+                    0,
+                ) == SqlReturn::SUCCESS
+        };
+        done.then(|| Environment(handle.as_henv()))
+    });
+    match environment {
+        Some(environment) => Ok(environment.0),
+        None => Err(Error::Internal("the ODBC driver manager gives no environment".to_owned())),
+    }
+}
+
+impl Session {
+    /// Opens a connection.
+    ///
+    /// `string` is resolved with `search` first, see [`DriverSearch::resolve`]. Returns within 50 ms after `interrupt`
+    /// was raised, also while the driver still waits for the server.
+    ///
+    /// # Errors
+    /// Those of the driver lookup, [`Error::DriverUnloadable`], [`Error::Connect`], [`Error::Cancelled`].
+    pub fn connect(
+        search: &DriverSearch,
+        string: &ConnectionString,
+        options: &ConnectOptions,
+        interrupt: &Interrupt,
+    ) -> Result<Session, Error> {
+        locale::ensure_utf8();
+        let mut string = string.clone();
+        let path = search.resolve(&mut string)?;
+        let encoding = library::load(&path)?;
+        tracing::debug!(event = "odbc.connecting", driver = %path.display(), ?encoding, "connecting");
+        // No driver can be told to give up a login. So it has a thread of its own, which is left behind if the run is
+        // told to stop, and then closes what it may have opened.
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let (options, interrupt_of_session) = (options.clone(), interrupt.clone());
+        thread::Builder::new()
+            .name("dray-connect".to_owned())
+            .spawn(move || {
+                let _ = sender.send(Session::open(&string, encoding, &options, interrupt_of_session));
+            })
+            .map_err(|error| Error::Internal(format!("no thread for the connection: {error}")))?;
+        loop {
+            match receiver.recv_timeout(Duration::from_millis(50)) {
+                Ok(result) => return result,
+                Err(mpsc::RecvTimeoutError::Timeout) if interrupt.is_raised() => return Err(Error::Cancelled),
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(mpsc::RecvTimeoutError::Disconnected) => {
+                    return Err(Error::Internal("the driver ended the thread that connects".to_owned()));
+                }
+            }
+        }
+    }
+
+    fn open(
+        string: &ConnectionString,
+        encoding: Encoding,
+        options: &ConnectOptions,
+        interrupt: Interrupt,
+    ) -> Result<Session, Error> {
+        let environment = environment()?;
+        let mut handle = Handle::null();
+        // SAFETY: a live environment.
+        if unsafe { SQLAllocHandle(HandleType::Dbc, environment.as_handle(), &mut handle) } != SqlReturn::SUCCESS {
+            return Err(Error::Internal("the ODBC driver manager gives no connection handle".to_owned()));
+        }
+        let interrupt = Mutex::new(interrupt);
+        let narrow_cells = AtomicBool::new(encoding == Encoding::Narrow);
+        let mut link = Link { handle: handle.as_hdbc(), encoding, narrow_cells, interrupt, connected: false };
+        let timeout = options.login_timeout_s as usize as Pointer;
+        // SAFETY: an integer attribute. Not every driver knows it, so the answer does not matter.
+        let _ = unsafe { SQLSetConnectAttr(link.handle, ConnectionAttribute::LOGIN_TIMEOUT, timeout, 0) };
+        let text = string.reveal();
+        let result = match encoding {
+            Encoding::Wide => {
+                let units = encoding::wide(&text);
+                let length = length_i16(units.len() - 1)?;
+                // SAFETY: the text is as long as its length says; no completed string is asked for.
+                unsafe {
+                    SQLDriverConnectW(
+                        link.handle,
+                        ptr::null_mut(),
+                        units.as_ptr(),
+                        length,
+                        ptr::null_mut(),
+                        0,
+                        ptr::null_mut(),
+                        DriverConnectOption::NoPrompt,
+                    )
+                }
+            }
+            Encoding::Narrow => {
+                let length = length_i16(text.len())?;
+                // SAFETY: as above.
+                unsafe {
+                    SQLDriverConnect(
+                        link.handle,
+                        ptr::null_mut(),
+                        text.as_ptr(),
+                        length,
+                        ptr::null_mut(),
+                        0,
+                        ptr::null_mut(),
+                        DriverConnectOption::NoPrompt,
+                    )
+                }
+            }
+        };
+        if !matches!(result, SqlReturn::SUCCESS | SqlReturn::SUCCESS_WITH_INFO) {
+            return Err(Error::Connect { diagnostics: link.diagnostics() });
+        }
+        link.connected = true;
+        let session = Session { link: Arc::new(link) };
+        session.set_autocommit(options.autocommit)?;
+        Ok(session)
+    }
+
+    /// Whether each statement is its own transaction from now on.
+    pub fn set_autocommit(&self, on: bool) -> Result<(), Error> {
+        let value = usize::from(on) as Pointer;
+        // SAFETY: an integer attribute of a live connection.
+        let result = unsafe { SQLSetConnectAttr(self.link.handle, ConnectionAttribute::AUTOCOMMIT, value, 0) };
+        self.link.check("SQLSetConnectAttr", result)
+    }
+
+    /// Makes the open transaction permanent.
+    pub fn commit(&self) -> Result<(), Error> {
+        self.end_transaction(CompletionType::Commit)
+    }
+
+    /// Undoes the open transaction; also after the interrupt was raised.
+    pub fn rollback(&self) -> Result<(), Error> {
+        self.end_transaction(CompletionType::Rollback)
+    }
+
+    fn end_transaction(&self, completion: CompletionType) -> Result<(), Error> {
+        // SAFETY: a live connection.
+        let result = unsafe { SQLEndTran(HandleType::Dbc, self.link.handle.as_handle(), completion) };
+        self.link.check("SQLEndTran", result)
+    }
+
+    /// The form of the driver's functions: of SQL text, names and diagnostics.
+    pub fn encoding(&self) -> Encoding {
+        self.link.encoding
+    }
+
+    /// The form of text cells and text parameters; that of the functions unless [`Self::use_narrow_cells`] was called.
+    pub fn cell_encoding(&self) -> Encoding {
+        self.link.cell_encoding()
+    }
+
+    /// From now on text cells and text parameters are UTF-8, whatever the form of the functions.
+    ///
+    /// For drivers that hand text through as it is where the connection's charset is UTF-8, and whose own conversion to
+    /// UTF-16 is not to be trusted.
+    pub fn use_narrow_cells(&self) {
+        self.link.narrow_cells.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on the session's calls are stopped by this interrupt alone; used to clean up after another was raised.
+    pub fn set_interrupt(&self, interrupt: &Interrupt) {
+        *self.link.interrupt.lock().unwrap_or_else(PoisonError::into_inner) = interrupt.clone();
+    }
+
+    /// A text that the driver tells of itself or its server, such as `SQL_DBMS_NAME`.
+    pub fn info_text(&self, info: InfoType) -> Result<String, Error> {
+        let mut length = 0_i16;
+        let mut text = String::new();
+        match self.link.encoding {
+            Encoding::Wide => {
+                let mut units = [0_u16; 1024];
+                // SAFETY: the buffer is as long as its length, which this function takes in bytes, says.
+                let result = unsafe {
+                    SQLGetInfoW(self.link.handle, info, units.as_mut_ptr().cast(), (units.len() * 2) as i16, &mut length)
+                };
+                self.link.check("SQLGetInfo", result)?;
+                let end = units.iter().position(|unit| *unit == 0).unwrap_or(units.len());
+                text.push_str(&String::from_utf16_lossy(&units[..end]));
+            }
+            Encoding::Narrow => {
+                let mut bytes = [0_u8; 1024];
+                // SAFETY: the buffer is as long as its length says.
+                let result = unsafe {
+                    SQLGetInfo(self.link.handle, info, bytes.as_mut_ptr().cast(), bytes.len() as i16, &mut length)
+                };
+                self.link.check("SQLGetInfo", result)?;
+                let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+                text.push_str(&String::from_utf8_lossy(&bytes[..end]));
+            }
+        }
+        Ok(text)
+    }
+
+    /// A number that the driver tells of itself; 0 if it does not know the question.
+    pub fn info_number(&self, info: InfoType) -> u32 {
+        let mut value = 0_u32;
+        // SAFETY: numbers of this function take 16 or 32 bits; the rest of a shorter one stays 0.
+        let result = unsafe { SQLGetInfo(self.link.handle, info, (&raw mut value).cast(), 4, ptr::null_mut()) };
+        if matches!(result, SqlReturn::SUCCESS | SqlReturn::SUCCESS_WITH_INFO) { value } else { 0 }
+    }
+
+    /// Where this driver lets a cell be read with `SQLGetData`.
+    pub fn get_data_rules(&self) -> GetDataRules {
+        const ANY_COLUMN: u32 = 1;
+        const BLOCK: u32 = 4;
+        const BOUND: u32 = 8;
+        let extensions = self.info_number(InfoType::GetDataExtensions);
+        GetDataRules {
+            bound_columns: extensions & (ANY_COLUMN | BOUND) == (ANY_COLUMN | BOUND),
+            blocks: extensions & BLOCK != 0,
+        }
+    }
+}
+
+impl Link {
+    pub(super) fn handle(&self) -> HDbc {
+        self.handle
+    }
+
+    pub(super) fn interrupt(&self) -> Interrupt {
+        self.interrupt.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn cell_encoding(&self) -> Encoding {
+        match self.narrow_cells.load(Ordering::Relaxed) {
+            true => Encoding::Narrow,
+            false => self.encoding,
+        }
+    }
+
+    fn diagnostics(&self) -> Vec<diagnostics::Diagnostic> {
+        diagnostics::read(self.encoding, HandleType::Dbc, self.handle.as_handle())
+    }
+
+    fn check(&self, function: &'static str, result: SqlReturn) -> Result<(), Error> {
+        match result {
+            SqlReturn::SUCCESS | SqlReturn::SUCCESS_WITH_INFO => Ok(()),
+            _ => Err(Error::Call { function, diagnostics: self.diagnostics() }),
+        }
+    }
+}
+
+fn length_i16(units: usize) -> Result<i16, Error> {
+    i16::try_from(units).map_err(|_| Error::ConnectionString(format!("it has {units} characters, 32767 are allowed")))
+}
