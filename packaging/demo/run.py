@@ -177,7 +177,8 @@ def run(working_directory: Path) -> None:
 def compare(working_directory: Path) -> None:
     """Print what was copied and outputs.json; fail if a row of a source is not in the warehouse as it was."""
     outputs = json.loads((working_directory / "outputs.json").read_text("utf-8"))
-    print(f"\n{'source':<20} {'table':<10} {'rows':>8}  compared by sqlite3")
+    told = {copy["target"].rpartition(".")[2]: copy for copy in outputs["dray"]["copies"]}
+    print(f"\n{'source':<10} {'table':<10} {'rows':>8} {'bytes':>10} {'ms':>6}  compared by sqlite3")
     wrong = []
     total = 0
     target = sqlite3.connect(f"file:{WAREHOUSE}?mode=ro", uri=True)
@@ -187,9 +188,12 @@ def compare(working_directory: Path) -> None:
             left, right = content(source, table, condition), content(target, table, "1 = 1")
             equal = left == right and len(left) > 0
             total += len(right)
-            print(f"{name:<20} {table:<10} {len(right):>8}  {'every value equal' if equal else 'DIFFERENT'}")
+            numbers = f"{len(right):>8} {told[table]['bytes']:>10} {told[table]['duration_ms']:>6}"
+            print(f"{name:<10} {table:<10} {numbers}  {'every value equal' if equal else 'DIFFERENT'}")
             if not equal:
                 wrong.append(f"{name}.{table}: {len(left)} rows left, {len(right)} arrived")
+            if told[table]["rows"] != len(right):
+                wrong.append(f"{name}.{table}: the report says {told[table]['rows']} rows, {len(right)} arrived")
         source.close()
     target.close()
     if outputs.get("rows") != total:
