@@ -37,12 +37,14 @@ pub fn run<M: Send, T: Send>(
 ) -> PyResult<T> {
     let (sender, mut receiver) = channel::<Message<M, T>>();
     thread::scope(|scope| {
-        let spawned = thread::Builder::new().name("dray-work".to_owned()).spawn_scoped(scope, move || {
-            let notes = sender.clone();
-            // The receiver lives until the thread has ended.
-            let done = work(&move |message| drop(notes.send(Message::Note(message))));
-            drop(sender.send(Message::Done(done)));
-        });
+        let spawned = thread::Builder::new()
+            .name("dray-work".to_owned())
+            .spawn_scoped(scope, move || {
+                let notes = sender.clone();
+                // The receiver lives until the thread has ended.
+                let done = work(&move |message| drop(notes.send(Message::Note(message))));
+                drop(sender.send(Message::Done(done)));
+            });
         if let Err(error) = spawned {
             return Err(PyRuntimeError::new_err(format!("no thread to work with: {error}")));
         }

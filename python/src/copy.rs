@@ -43,8 +43,15 @@ pub fn copy_tables(
             return Err(PyValueError::new_err(message));
         }
     };
-    let copies = copies.iter().map(|copy| table_request(&copy)).collect::<PyResult<Vec<_>>>()?;
-    let request = Request { copies, target: endpoint(py, target)?, mode };
+    let copies = copies
+        .iter()
+        .map(|copy| table_request(&copy))
+        .collect::<PyResult<Vec<_>>>()?;
+    let request = Request {
+        copies,
+        target: endpoint(py, target)?,
+        mode,
+    };
     let search = DriverSearch::from_environment(folders);
     let interrupt = Interrupt::new();
     let result = blocking::run(
@@ -60,7 +67,8 @@ pub fn copy_tables(
 fn table_request(copy: &Bound<'_, PyAny>) -> PyResult<TableRequest> {
     let copy = copy.cast::<PyDict>()?;
     let field = |name: &str| -> PyResult<Bound<'_, PyAny>> {
-        copy.get_item(name)?.ok_or_else(|| PyValueError::new_err(format!("a copy lacks `{name}`")))
+        copy.get_item(name)?
+            .ok_or_else(|| PyValueError::new_err(format!("a copy lacks `{name}`")))
     };
     let selection = match field("query")?.extract::<Option<String>>()? {
         Some(query) => Selection::Query(query),
@@ -78,7 +86,7 @@ fn table_request(copy: &Bound<'_, PyAny>) -> PyResult<TableRequest> {
 }
 
 fn endpoint(py: Python<'_>, (label, string): (String, String)) -> PyResult<Endpoint> {
-    let string = ConnectionString::parse(&string).map_err(|error| failures::database(py, true, &error.into()))?;
+    let string = ConnectionString::parse(&string).map_err(|error| failures::database(py, None, &error.into()))?;
     let label = if label.is_empty() { string.to_string() } else { label };
     Ok(Endpoint { label, string })
 }

@@ -4,8 +4,10 @@
 //! carries the entry point that the worker calls after it has loaded libpython.
 
 mod blocking;
+mod connection;
 mod copy;
 mod failures;
+mod values;
 
 use pyo3::prelude::*;
 
@@ -14,6 +16,8 @@ use pyo3::prelude::*;
 mod _native {
     use super::*;
 
+    #[pymodule_export]
+    use super::connection::{close, commit, connect, execute, query, rollback, set_autocommit};
     #[pymodule_export]
     use super::copy::copy_tables;
 

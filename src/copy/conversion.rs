@@ -69,7 +69,12 @@ impl Conversion {
             ));
         }
         let nullable = target.nullable && target.key_position.is_none();
-        Ok(Conversion { source: source.logical, target: target.logical, nullable, limits: limits.clone() })
+        Ok(Conversion {
+            source: source.logical,
+            target: target.logical,
+            nullable,
+            limits: limits.clone(),
+        })
     }
 
     /// Appends the whole column to `out`, which has the target's layout.
@@ -80,7 +85,9 @@ impl Conversion {
         let mut scratch = String::new();
         for row in 0..from.nulls.len() {
             scratch.clear();
-            let value = self.value(from.value(row), &mut scratch).map_err(|reason| Refusal { row, reason })?;
+            let value = self
+                .value(from.value(row), &mut scratch)
+                .map_err(|reason| Refusal { row, reason })?;
             out.push(value);
         }
         Ok(())
@@ -108,7 +115,10 @@ impl Conversion {
             (Value::Date(date), Layout::Date) => self.year(date.year).map(|()| value),
             (Value::Date(date), Layout::Timestamp) => {
                 self.year(date.year)?;
-                Ok(Value::Timestamp(Timestamp { date, time: Time::default() }))
+                Ok(Value::Timestamp(Timestamp {
+                    date,
+                    time: Time::default(),
+                }))
             }
             (Value::Time(time), Layout::Time) => self.time(time),
             (Value::Timestamp(timestamp), Layout::Timestamp) => self.timestamp(timestamp),
@@ -131,7 +141,10 @@ impl Conversion {
                 spell(value, scratch)?;
                 self.length(scratch, scratch)
             }
-            (value, layout) => Err(format!("dray has no way from {value:?} to {layout:?}").chars().take(40).collect()),
+            (value, layout) => Err(format!("dray has no way from {value:?} to {layout:?}")
+                .chars()
+                .take(40)
+                .collect()),
         }
     }
 
@@ -145,15 +158,23 @@ impl Conversion {
         };
         match (low..=high).contains(&value) {
             true => Ok(Value::I64(value)),
-            false => Err(format!("the value is outside {low} to {high}, which the target column holds")),
+            false => Err(format!(
+                "the value is outside {low} to {high}, which the target column holds"
+            )),
         }
     }
 
     fn integer_as_float(&self, value: i64) -> Result<Value<'static>, String> {
-        let bits = if matches!(self.target, LogicalType::Float { bits: 32 }) { 24 } else { 53 };
+        let bits = if matches!(self.target, LogicalType::Float { bits: 32 }) {
+            24
+        } else {
+            53
+        };
         match value.unsigned_abs() <= 1 << bits {
             true => Ok(Value::F64(value as f64)),
-            false => Err(format!("the value has more than the {bits} bits of the target's floating-point numbers")),
+            false => Err(format!(
+                "the value has more than the {bits} bits of the target's floating-point numbers"
+            )),
         }
     }
 
@@ -177,7 +198,11 @@ impl Conversion {
             LogicalType::Integer { .. } if !digits.is_u64() => {
                 Err("the value is outside 0 to 18446744073709551615, which the target column holds".to_owned())
             }
-            LogicalType::Decimal { precision, scale, kept_digits } => {
+            LogicalType::Decimal {
+                precision,
+                scale,
+                kept_digits,
+            } => {
                 if !digits.fits(precision, scale) {
                     return Err(format!(
                         "the value has {} digits before and {} after the point, the target column holds {}",
@@ -206,10 +231,13 @@ impl Conversion {
             LogicalType::Uuid => {
                 let hyphens = [8, 13, 18, 23];
                 let valid = text.len() == 36
-                    && text.bytes().enumerate().all(|(position, byte)| match hyphens.contains(&position) {
-                        true => byte == b'-',
-                        false => byte.is_ascii_hexdigit(),
-                    });
+                    && text
+                        .bytes()
+                        .enumerate()
+                        .all(|(position, byte)| match hyphens.contains(&position) {
+                            true => byte == b'-',
+                            false => byte.is_ascii_hexdigit(),
+                        });
                 if !valid {
                     return Err("the text is no UUID, and the target column is one".to_owned());
                 }
@@ -222,9 +250,17 @@ impl Conversion {
 
     /// The text, if the target's length and padding leave it as it is.
     fn length<'a>(&self, text: &'a str, whole: &'a str) -> Result<Value<'a>, String> {
-        let LogicalType::Text { length, padding } = self.target else { return Ok(Value::Text(whole)) };
+        let LogicalType::Text { length, padding } = self.target else {
+            return Ok(Value::Text(whole));
+        };
         // Between two columns of fixed length, trailing spaces are filling on both sides.
-        let fixed = matches!(self.source, LogicalType::Text { padding: Padding::Filled | Padding::Stripped, .. });
+        let fixed = matches!(
+            self.source,
+            LogicalType::Text {
+                padding: Padding::Filled | Padding::Stripped,
+                ..
+            }
+        );
         let text = match (padding, fixed) {
             (Padding::None, _) => text,
             (_, true) => text.trim_end_matches(' '),
@@ -232,7 +268,9 @@ impl Conversion {
         };
         let letters = text.chars().count();
         if let Some(length) = length.filter(|length| letters > *length as usize) {
-            return Err(format!("the text has {letters} characters, the target column holds {length}"));
+            return Err(format!(
+                "the text has {letters} characters, the target column holds {length}"
+            ));
         }
         match padding {
             Padding::Stripped if !fixed && text.ends_with(' ') => {
@@ -246,10 +284,20 @@ impl Conversion {
     }
 
     fn bytes<'a>(&self, bytes: &'a [u8]) -> Result<Value<'a>, String> {
-        let LogicalType::Bytes { length: Some(length), filled } = self.target else { return Ok(Value::Bytes(bytes)) };
-        let source_filled = matches!(self.source, LogicalType::Bytes { filled: true, length: Some(own) } if own == length);
+        let LogicalType::Bytes {
+            length: Some(length),
+            filled,
+        } = self.target
+        else {
+            return Ok(Value::Bytes(bytes));
+        };
+        let source_filled =
+            matches!(self.source, LogicalType::Bytes { filled: true, length: Some(own) } if own == length);
         if bytes.len() > length as usize {
-            return Err(format!("the value has {} bytes, the target column holds {length}", bytes.len()));
+            return Err(format!(
+                "the value has {} bytes, the target column holds {length}",
+                bytes.len()
+            ));
         }
         if filled && !source_filled && bytes.len() < length as usize {
             return Err(format!(
@@ -264,7 +312,11 @@ impl Conversion {
         let years = &self.limits.years;
         match years.contains(&year) {
             true => Ok(()),
-            false => Err(format!("the value is outside the years {} to {} of the target", years.start(), years.end())),
+            false => Err(format!(
+                "the value is outside the years {} to {} of the target",
+                years.start(),
+                years.end()
+            )),
         }
     }
 
@@ -297,9 +349,11 @@ impl Conversion {
                 self.fraction(timestamp.time, digits)?;
                 let text = timestamp.to_string();
                 if epoch_32 && !("1970-01-01 00:00:01".."2038-01-19 03:14:08").contains(&text.as_str()) {
-                    return Err("the value is outside 1970-01-01 00:00:01 to 2038-01-19 03:14:07 UTC, which the target \
+                    return Err(
+                        "the value is outside 1970-01-01 00:00:01 to 2038-01-19 03:14:07 UTC, which the target \
                                 column holds"
-                        .to_owned());
+                            .to_owned(),
+                    );
                 }
             }
             _ => {}
@@ -331,7 +385,11 @@ fn words(logical: LogicalType) -> String {
         LogicalType::Integer { bits, signed } => {
             format!("{bits}-bit integer{}", if signed { "" } else { " without a sign" })
         }
-        LogicalType::Decimal { precision: Some(precision), scale: Some(scale), .. } => {
+        LogicalType::Decimal {
+            precision: Some(precision),
+            scale: Some(scale),
+            ..
+        } => {
             format!("decimal({precision},{scale})")
         }
         LogicalType::Decimal { .. } => "decimal".to_owned(),

@@ -44,13 +44,24 @@ pub fn run(
     for copy in &request.copies {
         jobs.extend(jobs_of(copy, search, interrupt, &mut sources)?);
     }
-    if let Some(twice) = (0..jobs.len()).find(|second| jobs[..*second].iter().any(|job| job.target == jobs[*second].target)) {
-        let message = format!("several tables would go into `{}`; give them names with `into`", jobs[twice].target);
+    if let Some(twice) =
+        (0..jobs.len()).find(|second| jobs[..*second].iter().any(|job| job.target == jobs[*second].target))
+    {
+        let message = format!(
+            "several tables would go into `{}`; give them names with `into`",
+            jobs[twice].target
+        );
         return Err(refused(Side::Target, "copy.same_target", message));
     }
     let mut report = Report::default();
     // The first connection to the target is made before any table: a wrong password is one error and not three hundred.
-    let mut target = Some(connect(&request.target, Purpose::Write, Side::Target, search, interrupt)?);
+    let mut target = Some(connect(
+        &request.target,
+        Purpose::Write,
+        Side::Target,
+        search,
+        interrupt,
+    )?);
     for job in &jobs {
         if interrupt.is_raised() {
             break;
@@ -161,11 +172,24 @@ fn jobs_of<'a>(
             };
             let target = Relation::parse(into).map_err(malformed)?;
             let sql = sql.trim().trim_end_matches(';').trim_end().to_owned();
-            return Ok(vec![Job { source: &copy.source, what: Source::Query(sql), target }]);
+            return Ok(vec![Job {
+                source: &copy.source,
+                what: Source::Query(sql),
+                target,
+            }]);
         }
-        Selection::Tables { names, exclude, condition } => (names, exclude, condition),
+        Selection::Tables {
+            names,
+            exclude,
+            condition,
+        } => (names, exclude, condition),
     };
-    let parse = |texts: &[String]| texts.iter().map(|text| Pattern::parse(text)).collect::<Result<Vec<_>, _>>();
+    let parse = |texts: &[String]| {
+        texts
+            .iter()
+            .map(|text| Pattern::parse(text))
+            .collect::<Result<Vec<_>, _>>()
+    };
     let patterns = parse(names).map_err(malformed)?;
     let excluded = parse(exclude).map_err(malformed)?;
     let mut relations: Vec<Relation> = Vec::new();
@@ -179,12 +203,17 @@ fn jobs_of<'a>(
                     sources.insert(key.clone(), connection);
                 }
                 let Some(connection) = sources.get(&key) else { continue };
-                let place = Place { phase: Phase::Plan, side: Side::Source };
+                let place = Place {
+                    phase: Phase::Plan,
+                    side: Side::Source,
+                };
                 let failed = |error| TableError::database(place, error, Some(connection.dialect));
                 let schema = connection.dialect.default_schema(&connection.session).map_err(failed)?;
                 let all = connection.dialect.relations(&connection.session).map_err(failed)?;
-                let matched: Vec<Relation> =
-                    all.into_iter().filter(|relation| pattern.matches(relation, schema.as_deref())).collect();
+                let matched: Vec<Relation> = all
+                    .into_iter()
+                    .filter(|relation| pattern.matches(relation, schema.as_deref()))
+                    .collect();
                 if matched.is_empty() {
                     let message = format!("no table of `{}` matches `{text}`", copy.source.label);
                     return Err(refused(Side::Source, "copy.no_match", message));
@@ -198,16 +227,30 @@ fn jobs_of<'a>(
             }
         }
     }
-    if let Some(into) = copy.into.as_deref().filter(|into| relations.len() > 1 && !into.contains("{table}")) {
-        let message = format!("`into` is `{into}` for {} tables; put `{{table}}` into it", relations.len());
+    if let Some(into) = copy
+        .into
+        .as_deref()
+        .filter(|into| relations.len() > 1 && !into.contains("{table}"))
+    {
+        let message = format!(
+            "`into` is `{into}` for {} tables; put `{{table}}` into it",
+            relations.len()
+        );
         return Err(malformed(message));
     }
     relations
         .into_iter()
         .map(|relation| {
             let target = target_name(&relation, copy.into.as_deref()).map_err(malformed)?;
-            let what = Source::Table { relation, condition: condition.clone() };
-            Ok(Job { source: &copy.source, what, target })
+            let what = Source::Table {
+                relation,
+                condition: condition.clone(),
+            };
+            Ok(Job {
+                source: &copy.source,
+                what,
+                target,
+            })
         })
         .collect()
 }
@@ -215,7 +258,10 @@ fn jobs_of<'a>(
 /// The target's name for a source table.
 fn target_name(relation: &Relation, into: Option<&str>) -> Result<Relation, String> {
     match into {
-        None => Ok(Relation { schema: None, name: relation.name.clone() }),
+        None => Ok(Relation {
+            schema: None,
+            name: relation.name.clone(),
+        }),
         Some(template) => {
             // Parsed first: a dot or quote in a source's name is a part of the name.
             let parsed = Relation::parse(template)?;
@@ -224,7 +270,10 @@ fn target_name(relation: &Relation, into: Option<&str>) -> Result<Relation, Stri
                 text.replace("{schema}", schema).replace("{table}", &relation.name)
             };
             let schema = parsed.schema.as_deref().map(fill).filter(|schema| !schema.is_empty());
-            Ok(Relation { schema, name: fill(&parsed.name) })
+            Ok(Relation {
+                schema,
+                name: fill(&parsed.name),
+            })
         }
     }
 }
@@ -234,7 +283,10 @@ fn staging_name(target: &Relation) -> Relation {
     // 64 characters are the most of MariaDB and MySQL, and `_old` may follow.
     let kept: String = target.name.chars().take(40).collect();
     let tag = &uuid::Uuid::new_v4().simple().to_string()[..8];
-    Relation { schema: target.schema.clone(), name: format!("{kept}__dray_{tag}") }
+    Relation {
+        schema: target.schema.clone(),
+        name: format!("{kept}__dray_{tag}"),
+    }
 }
 
 fn connect(
@@ -244,7 +296,10 @@ fn connect(
     search: &DriverSearch,
     interrupt: &Interrupt,
 ) -> Result<Connection, TableError> {
-    let place = Place { phase: Phase::Connect, side };
+    let place = Place {
+        phase: Phase::Connect,
+        side,
+    };
     Connection::open(search, &endpoint.string, purpose, purpose == Purpose::Write, interrupt).map_err(|error| {
         let mut error = TableError::database(place, error, None);
         error.message = format!("`{}`: {}", endpoint.label, error.message);
@@ -253,7 +308,14 @@ fn connect(
 }
 
 fn refused(side: Side, code: &str, message: String) -> TableError {
-    TableError::refused(Place { phase: Phase::Plan, side }, code, message)
+    TableError::refused(
+        Place {
+            phase: Phase::Plan,
+            side,
+        },
+        code,
+        message,
+    )
 }
 
 fn mode_name(mode: Mode) -> &'static str {
@@ -274,10 +336,22 @@ mod tests {
 
     #[test]
     fn a_targets_name_takes_the_sources_parts_as_they_are() {
-        let relation = Relation { schema: Some("SalesLT".to_owned()), name: "a.b".to_owned() };
+        let relation = Relation {
+            schema: Some("SalesLT".to_owned()),
+            name: "a.b".to_owned(),
+        };
         let name = |into: Option<&str>| target_name(&relation, into).unwrap();
-        assert_eq!(name(None), Relation { schema: None, name: "a.b".to_owned() });
-        let expected = Relation { schema: Some("staging".to_owned()), name: "SalesLT_a.b".to_owned() };
+        assert_eq!(
+            name(None),
+            Relation {
+                schema: None,
+                name: "a.b".to_owned()
+            }
+        );
+        let expected = Relation {
+            schema: Some("staging".to_owned()),
+            name: "SalesLT_a.b".to_owned(),
+        };
         assert_eq!(name(Some("staging.{schema}_{table}")), expected);
     }
 }

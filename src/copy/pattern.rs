@@ -14,7 +14,9 @@ impl Pattern {
     /// # Errors
     /// Those of [`Relation::parse`].
     pub fn parse(text: &str) -> Result<Pattern, String> {
-        Ok(Pattern { relation: Relation::parse(text)? })
+        Ok(Pattern {
+            relation: Relation::parse(text)?,
+        })
     }
 
     /// The relation, if there is no wildcard in it.
@@ -74,7 +76,10 @@ mod tests {
     use super::*;
 
     fn relation(schema: &str, name: &str) -> Relation {
-        Relation { schema: Some(schema.to_owned()), name: name.to_owned() }
+        Relation {
+            schema: Some(schema.to_owned()),
+            name: name.to_owned(),
+        }
     }
 
     #[test]

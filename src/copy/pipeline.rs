@@ -13,7 +13,7 @@ use super::{
     plan::{TablePlan, sides},
 };
 use crate::{
-    database::{Batch, Connection, Dialect, Error, Reader, Writer, WriteError},
+    database::{Batch, Connection, Dialect, Error, Reader, WriteError, Writer},
     odbc::Interrupt,
 };
 
@@ -46,8 +46,13 @@ pub(super) fn run(
         |phase: Phase| move |error: Error| TableError::database(at(phase, Side::Source), error, Some(dialects.0));
     let target_failed =
         |phase: Phase| move |error: Error| TableError::database(at(phase, Side::Target), error, Some(dialects.1));
-    let lane = target.dialect.write_lanes().iter().find(|lane| lane.name() == plan.write_lane.name);
-    let lane = lane.ok_or_else(|| TableError::refused(at(Phase::Plan, Side::Target), "copy.no_lane", "gone".to_owned()))?;
+    let lane = target
+        .dialect
+        .write_lanes()
+        .iter()
+        .find(|lane| lane.name() == plan.write_lane.name);
+    let lane =
+        lane.ok_or_else(|| TableError::refused(at(Phase::Plan, Side::Target), "copy.no_lane", "gone".to_owned()))?;
     let mut writer = lane.open(target).map_err(target_failed(Phase::Prepare))?;
     let loaded = (|| {
         writer.begin().map_err(target_failed(Phase::Prepare))?;
@@ -55,13 +60,23 @@ pub(super) fn run(
             writer.execute(sql).map_err(target_failed(Phase::Prepare))?;
         }
         let into = plan.steps.staging.as_ref().unwrap_or(&plan.target);
-        writer.load_into(into, &to_columns).map_err(target_failed(Phase::Prepare))?;
-        let lane = source.dialect.read_lanes().iter().find(|lane| lane.name() == plan.read_lane.name);
+        writer
+            .load_into(into, &to_columns)
+            .map_err(target_failed(Phase::Prepare))?;
+        let lane = source
+            .dialect
+            .read_lanes()
+            .iter()
+            .find(|lane| lane.name() == plan.read_lane.name);
         let lane =
             lane.ok_or_else(|| TableError::refused(at(Phase::Plan, Side::Source), "copy.no_lane", "gone".to_owned()))?;
-        let reader = lane.open(source, &plan.source, &from_columns).map_err(source_failed(Phase::Read))?;
+        let reader = lane
+            .open(source, &plan.source, &from_columns)
+            .map_err(source_failed(Phase::Read))?;
         let moved = move_rows(plan, reader, writer.as_mut(), dialects, reading)?;
-        writer.finish().map_err(|failed| target_failed(Phase::Write)(failed.error))?;
+        writer
+            .finish()
+            .map_err(|failed| target_failed(Phase::Write)(failed.error))?;
         for sql in &plan.steps.after {
             writer.execute(sql).map_err(target_failed(Phase::Commit))?;
         }
@@ -101,14 +116,19 @@ fn move_rows(
     let (full_sender, full) = sync_channel::<Result<Batch, Error>>(BATCHES);
     for _ in 0..BATCHES {
         // There is room for all of them.
-        let _ = empty_sender.send(Batch::new(plan.columns.iter().map(|column| column.source.logical.layout())));
+        let _ = empty_sender.send(Batch::new(
+            plan.columns.iter().map(|column| column.source.logical.layout()),
+        ));
     }
     thread::scope(|scope| {
         let thread = thread::Builder::new()
             .name("dray-read".to_owned())
             .spawn_scoped(scope, move || read_all(reader, &empty, &full_sender));
         let thread = thread.map_err(|error| {
-            let place = Place { phase: Phase::Read, side: Side::Source };
+            let place = Place {
+                phase: Phase::Read,
+                side: Side::Source,
+            };
             TableError::refused(place, "copy.no_thread", format!("no thread to read with: {error}"))
         })?;
         let result = write_all(plan, &full, empty_sender, writer, dialects);
@@ -153,12 +173,21 @@ fn write_all(
     let mut converted = Batch::new(plan.columns.iter().map(|column| column.target.logical.layout()));
     while let Ok(message) = full.recv() {
         let batch = message.map_err(|error| {
-            TableError::database(Place { phase: Phase::Read, side: Side::Source }, error, Some(source))
+            TableError::database(
+                Place {
+                    phase: Phase::Read,
+                    side: Side::Source,
+                },
+                error,
+                Some(source),
+            )
         })?;
         convert(plan, &batch, &mut converted)?;
         moved.rows += converted.rows() as u64;
         moved.bytes += converted.bytes() as u64;
-        writer.write(&converted).map_err(|failed| write_failed(failed, &converted, target))?;
+        writer
+            .write(&converted)
+            .map_err(|failed| write_failed(failed, &converted, target))?;
         tracing::debug!(event = "copy.progress", table = %plan.target, rows = moved.rows, bytes = moved.bytes, "copying");
         // The reader may be done already.
         let _ = empty.send(batch);
@@ -171,25 +200,36 @@ fn convert(plan: &TablePlan, batch: &Batch, converted: &mut Batch) -> Result<(),
     converted.first_row = batch.first_row;
     for (position, column) in plan.columns.iter().enumerate() {
         let conversion: &Conversion = &column.conversion;
-        conversion.convert(&batch.columns[position], &mut converted.columns[position]).map_err(|refusal| {
-            let place = Place { phase: Phase::Convert, side: Side::Target };
-            let mut error = TableError::refused(place, "copy.value_refused", refusal.reason);
-            error.column = Some(column.target.name.clone());
-            error.row = Some(batch.first_row + refusal.row as u64);
-            error
-        })?;
+        conversion
+            .convert(&batch.columns[position], &mut converted.columns[position])
+            .map_err(|refusal| {
+                let place = Place {
+                    phase: Phase::Convert,
+                    side: Side::Target,
+                };
+                let mut error = TableError::refused(place, "copy.value_refused", refusal.reason);
+                error.column = Some(column.target.name.clone());
+                error.row = Some(batch.first_row + refusal.row as u64);
+                error
+            })?;
     }
     Ok(())
 }
 
 fn write_failed(failed: WriteError, batch: &Batch, target: &dyn Dialect) -> TableError {
-    let place = Place { phase: Phase::Write, side: Side::Target };
+    let place = Place {
+        phase: Phase::Write,
+        side: Side::Target,
+    };
     let mut error = TableError::database(place, failed.error, Some(target));
     match failed.row {
         Some(row) => error.row = Some(batch.first_row + row as u64),
         None if error.code != "copy.cancelled" => {
             let last = batch.first_row + batch.rows() as u64 - 1;
-            error.message.push_str(&format!("; the driver does not say which of rows {} to {last}", batch.first_row));
+            error.message.push_str(&format!(
+                "; the driver does not say which of rows {} to {last}",
+                batch.first_row
+            ));
         }
         None => {}
     }

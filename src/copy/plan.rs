@@ -49,7 +49,10 @@ pub struct LaneChoice {
     pub reason: String,
 }
 
-const PLACE: Place = Place { phase: Phase::Plan, side: Side::Target };
+const PLACE: Place = Place {
+    phase: Phase::Plan,
+    side: Side::Target,
+};
 
 /// Decides everything but the lanes; pure.
 ///
@@ -73,7 +76,11 @@ pub(super) fn columns_and_steps(
         return Err(error);
     }
     for column in columns {
-        let column = if same_product { source.verbatim(column) } else { column.clone() };
+        let column = if same_product {
+            source.verbatim(column)
+        } else {
+            column.clone()
+        };
         let target_column = match kept {
             Some(table) => match same_name(&table.columns, &column.name) {
                 Some(found) if same_product => Ok(target.verbatim(found)),
@@ -87,7 +94,11 @@ pub(super) fn columns_and_steps(
             Ok((target_column, conversion))
         });
         match planned {
-            Ok((target, conversion)) => plans.push(ColumnPlan { source: column, target, conversion }),
+            Ok((target, conversion)) => plans.push(ColumnPlan {
+                source: column,
+                target,
+                conversion,
+            }),
             Err(reason) => refusals.push(format!("column `{}`: {reason}", column.name)),
         }
     }
@@ -95,7 +106,10 @@ pub(super) fn columns_and_steps(
         return Err(TableError::refused(PLACE, "copy.columns_refused", refusals.join("; ")));
     }
     if let Some(twice) = plans.iter().enumerate().find_map(|(position, plan)| {
-        plans[..position].iter().find(|other| other.target.name == plan.target.name).map(|_| &plan.target.name)
+        plans[..position]
+            .iter()
+            .find(|other| other.target.name == plan.target.name)
+            .map(|_| &plan.target.name)
     }) {
         let message = format!("two columns of the source are called `{twice}`");
         return Err(TableError::refused(PLACE, "copy.columns_refused", message));
@@ -119,10 +133,18 @@ fn same_name<'a>(columns: &'a [Column], name: &str) -> Option<&'a Column> {
 fn new_column(column: &Column, target: &dyn Dialect, same_product: bool) -> Result<Column, String> {
     // In the same product a type is taken over in its own words; a query's types have none to rely on.
     if same_product && column.from_catalog && !column.declared.is_empty() {
-        return Ok(Column { generated: false, ..column.clone() });
+        return Ok(Column {
+            generated: false,
+            ..column.clone()
+        });
     }
     let (declared, logical) = target.declare(column)?;
-    Ok(Column { declared, logical, generated: false, ..column.clone() })
+    Ok(Column {
+        declared,
+        logical,
+        generated: false,
+        ..column.clone()
+    })
 }
 
 /// Takes the first lane that offers itself.
@@ -135,7 +157,13 @@ pub(super) fn choose<'a, L: ?Sized>(
         match offer(lane) {
             (name, Ok(reason)) => {
                 declined.insert(0, reason);
-                return Ok((lane, LaneChoice { name, reason: declined.join("; ") }));
+                return Ok((
+                    lane,
+                    LaneChoice {
+                        name,
+                        reason: declined.join("; "),
+                    },
+                ));
             }
             (name, Err(reason)) => declined.push(format!("not `{name}`: {reason}")),
         }
@@ -152,14 +180,21 @@ pub(super) fn plan(
     mode: Mode,
     staging: &Relation,
 ) -> Result<TablePlan, TableError> {
-    let from = Place { phase: Phase::Plan, side: Side::Source };
+    let from = Place {
+        phase: Phase::Plan,
+        side: Side::Source,
+    };
     let columns = match what {
-        Source::Table { relation, .. } => source
-            .dialect
-            .table(&source.session, relation)
-            .map_err(|error| TableError::database(from, error, Some(source.dialect)))?
-            .ok_or_else(|| TableError::refused(from, "copy.no_such_table", format!("there is no table `{relation}`")))?
-            .columns,
+        Source::Table { relation, .. } => {
+            source
+                .dialect
+                .table(&source.session, relation)
+                .map_err(|error| TableError::database(from, error, Some(source.dialect)))?
+                .ok_or_else(|| {
+                    TableError::refused(from, "copy.no_such_table", format!("there is no table `{relation}`"))
+                })?
+                .columns
+        }
         Source::Query(sql) => source
             .dialect
             .query_columns(&source.session, sql)
@@ -169,11 +204,21 @@ pub(super) fn plan(
         .dialect
         .table(&target.session, relation)
         .map_err(|error| TableError::database(PLACE, error, Some(target.dialect)))?;
-    let (columns, steps) =
-        columns_and_steps(source.dialect, &columns, target.dialect, (relation, existing.as_ref()), mode, staging)?;
+    let (columns, steps) = columns_and_steps(
+        source.dialect,
+        &columns,
+        target.dialect,
+        (relation, existing.as_ref()),
+        mode,
+        staging,
+    )?;
     let (from_columns, to_columns) = sides(&columns);
-    let read_lane = choose(source.dialect.read_lanes(), |lane| (lane.name(), lane.offer(source, what, &from_columns)));
-    let write_lane = choose(target.dialect.write_lanes(), |lane| (lane.name(), lane.offer(target, relation, &to_columns)));
+    let read_lane = choose(source.dialect.read_lanes(), |lane| {
+        (lane.name(), lane.offer(source, what, &from_columns))
+    });
+    let write_lane = choose(target.dialect.write_lanes(), |lane| {
+        (lane.name(), lane.offer(target, relation, &to_columns))
+    });
     let no_lane = |place: Place| move |reason: String| TableError::refused(place, "copy.no_lane", reason);
     Ok(TablePlan {
         source: what.clone(),
@@ -189,7 +234,10 @@ pub(super) fn plan(
 
 /// The columns on both sides.
 pub(super) fn sides(columns: &[ColumnPlan]) -> (Vec<Column>, Vec<Column>) {
-    columns.iter().map(|plan| (plan.source.clone(), plan.target.clone())).unzip()
+    columns
+        .iter()
+        .map(|plan| (plan.source.clone(), plan.target.clone()))
+        .unzip()
 }
 
 impl fmt::Display for TablePlan {
@@ -206,7 +254,13 @@ impl fmt::Display for TablePlan {
         }
         writeln!(f, "  read by {}: {}", self.read_lane.name, self.read_lane.reason)?;
         writeln!(f, "  written by {}: {}", self.write_lane.name, self.write_lane.reason)?;
-        for sql in self.steps.before.iter().chain(&self.steps.after).chain(&self.steps.after_commit) {
+        for sql in self
+            .steps
+            .before
+            .iter()
+            .chain(&self.steps.after)
+            .chain(&self.steps.after_commit)
+        {
             writeln!(f, "  {sql}")?;
         }
         Ok(())

@@ -14,7 +14,10 @@ fn column(name: &str, logical: LogicalType, declared: &str) -> Column {
 }
 
 fn relation(name: &str) -> Relation {
-    Relation { schema: None, name: name.to_owned() }
+    Relation {
+        schema: None,
+        name: name.to_owned(),
+    }
 }
 
 fn decide(
@@ -25,29 +28,56 @@ fn decide(
     mode: Mode,
 ) -> Result<(Vec<ColumnPlan>, LoadSteps), TableError> {
     let target = relation("t");
-    columns_and_steps(dialect(from), columns, dialect(to), (&target, existing), mode, &relation("t__dray_1"))
+    columns_and_steps(
+        dialect(from),
+        columns,
+        dialect(to),
+        (&target, existing),
+        mode,
+        &relation("t__dray_1"),
+    )
 }
 
 fn table(columns: Vec<Column>) -> Table {
-    Table { columns, not_transactional: None }
+    Table {
+        columns,
+        not_transactional: None,
+    }
 }
 
 #[test]
 fn a_missing_table_is_made_with_the_targets_types_for_the_sources() {
     let columns = [
-        Column { key_position: Some(1), ..column("id", LogicalType::Integer { bits: 64, signed: false }, "bigint unsigned") },
+        Column {
+            key_position: Some(1),
+            ..column(
+                "id",
+                LogicalType::Integer {
+                    bits: 64,
+                    signed: false,
+                },
+                "bigint unsigned",
+            )
+        },
         column("größe", LogicalType::decimal(20, 4), "decimal(20,4)"),
     ];
     let (_, steps) = decide("mariadb", &columns, "postgres", None, Mode::Append).unwrap();
-    let expected = "CREATE TABLE \"t\" (\n  \"id\" numeric(20,0) NOT NULL,\n  \"größe\" numeric(20,4),\n  PRIMARY KEY (\"id\")\n)";
+    let expected =
+        "CREATE TABLE \"t\" (\n  \"id\" numeric(20,0) NOT NULL,\n  \"größe\" numeric(20,4),\n  PRIMARY KEY (\"id\")\n)";
     assert_eq!(steps.before, [expected]);
 }
 
 #[test]
 fn within_one_product_a_type_keeps_its_own_words() {
-    let columns = [column("mood", LogicalType::Opaque, "mood"), column("n", LogicalType::DECIMAL, "numeric(5,-2)")];
+    let columns = [
+        column("mood", LogicalType::Opaque, "mood"),
+        column("n", LogicalType::DECIMAL, "numeric(5,-2)"),
+    ];
     let (plans, _) = decide("postgres", &columns, "postgres", None, Mode::Append).unwrap();
-    assert_eq!([&*plans[0].target.declared, &*plans[1].target.declared], ["mood", "numeric(5,-2)"]);
+    assert_eq!(
+        [&*plans[0].target.declared, &*plans[1].target.declared],
+        ["mood", "numeric(5,-2)"]
+    );
 }
 
 #[test]
@@ -57,20 +87,32 @@ fn columns_that_the_target_lacks_or_cannot_hold_are_all_named() {
         column("b", LogicalType::DECIMAL, "numeric"),
         column("Name", LogicalType::TEXT, "text"),
     ];
-    let existing =
-        table(vec![column("b", LogicalType::Float { bits: 64 }, "double"), column("name", LogicalType::TEXT, "text")]);
+    let existing = table(vec![
+        column("b", LogicalType::Float { bits: 64 }, "double"),
+        column("name", LogicalType::TEXT, "text"),
+    ]);
     let error = decide("postgres", &columns, "mariadb", Some(&existing), Mode::Append).unwrap_err();
     assert_eq!(error.code, "copy.columns_refused");
-    assert!(error.message.contains("`a`") && error.message.contains("`b`"), "{error}");
+    assert!(
+        error.message.contains("`a`") && error.message.contains("`b`"),
+        "{error}"
+    );
     assert!(!error.message.contains("`Name`"), "{error}");
 }
 
 #[test]
 fn a_table_without_transactions_is_only_replaced() {
     let columns = [column("a", LogicalType::TEXT, "text")];
-    let existing = Table { not_transactional: Some("its engine `MyISAM` has none".to_owned()), ..table(columns.to_vec()) };
+    let existing = Table {
+        not_transactional: Some("its engine `MyISAM` has none".to_owned()),
+        ..table(columns.to_vec())
+    };
     for (mode, allowed) in [(Mode::Append, false), (Mode::Truncate, false), (Mode::Replace, true)] {
-        assert_eq!(decide("postgres", &columns, "mariadb", Some(&existing), mode).is_ok(), allowed, "{mode:?}");
+        assert_eq!(
+            decide("postgres", &columns, "mariadb", Some(&existing), mode).is_ok(),
+            allowed,
+            "{mode:?}"
+        );
     }
 }
 
@@ -79,5 +121,8 @@ fn replace_does_not_look_at_the_old_columns() {
     let columns = [column("a", LogicalType::TEXT, "text")];
     let existing = table(vec![column("other", LogicalType::Date, "date")]);
     let (_, steps) = decide("sqlite", &columns, "postgres", Some(&existing), Mode::Replace).unwrap();
-    assert_eq!(steps.before, ["DROP TABLE \"t\"", "CREATE TABLE \"t\" (\n  \"a\" text\n)"]);
+    assert_eq!(
+        steps.before,
+        ["DROP TABLE \"t\"", "CREATE TABLE \"t\" (\n  \"a\" text\n)"]
+    );
 }

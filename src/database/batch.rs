@@ -121,7 +121,10 @@ impl ColumnData {
             Layout::Timestamp => Values::Timestamp(Vec::new()),
             Layout::Instant => Values::Instant(Vec::new()),
         };
-        ColumnData { nulls: Vec::new(), values }
+        ColumnData {
+            nulls: Vec::new(),
+            values,
+        }
     }
 
     /// Forgets the rows and keeps the memory.
@@ -232,7 +235,10 @@ pub struct Batch {
 impl Batch {
     /// A batch without rows.
     pub fn new(layouts: impl IntoIterator<Item = Layout>) -> Self {
-        Batch { columns: layouts.into_iter().map(ColumnData::new).collect(), first_row: 1 }
+        Batch {
+            columns: layouts.into_iter().map(ColumnData::new).collect(),
+            first_row: 1,
+        }
     }
 
     /// How many rows it has.
@@ -261,7 +267,10 @@ mod tests {
         for value in [Value::Text(""), Value::Null, Value::Text("é")] {
             column.push(value);
         }
-        assert_eq!([column.value(0), column.value(1), column.value(2)], [Value::Text(""), Value::Null, Value::Text("é")]);
+        assert_eq!(
+            [column.value(0), column.value(1), column.value(2)],
+            [Value::Text(""), Value::Null, Value::Text("é")]
+        );
         column.clear();
         assert_eq!(column.bytes(), 0);
     }

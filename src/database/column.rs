@@ -40,11 +40,18 @@ impl Relation {
             return Err(format!("table name `{text}` has an empty part"));
         }
         match <[String; 2]>::try_from(parts) {
-            Ok([schema, name]) => Ok(Relation { schema: Some(schema), name }),
-            Err(mut parts) if parts.len() == 1 => Ok(Relation { schema: None, name: parts.remove(0) }),
-            Err(parts) => {
-                Err(format!("table name `{text}` has {} parts, `schema.table` or `table` is allowed", parts.len()))
-            }
+            Ok([schema, name]) => Ok(Relation {
+                schema: Some(schema),
+                name,
+            }),
+            Err(mut parts) if parts.len() == 1 => Ok(Relation {
+                schema: None,
+                name: parts.remove(0),
+            }),
+            Err(parts) => Err(format!(
+                "table name `{text}` has {} parts, `schema.table` or `table` is allowed",
+                parts.len()
+            )),
         }
     }
 }
@@ -147,7 +154,10 @@ impl LogicalType {
         match self {
             LogicalType::Boolean => Layout::I64,
             // Beyond i64; its digits are carried as text.
-            LogicalType::Integer { bits: 64, signed: false } => Layout::Decimal,
+            LogicalType::Integer {
+                bits: 64,
+                signed: false,
+            } => Layout::Decimal,
             LogicalType::Integer { .. } => Layout::I64,
             LogicalType::Decimal { .. } => Layout::Decimal,
             LogicalType::Float { .. } => Layout::F64,
@@ -163,17 +173,31 @@ impl LogicalType {
     }
 
     /// Text without a bound.
-    pub const TEXT: LogicalType = LogicalType::Text { length: None, padding: Padding::None };
+    pub const TEXT: LogicalType = LogicalType::Text {
+        length: None,
+        padding: Padding::None,
+    };
 
     /// Bytes without a bound.
-    pub const BYTES: LogicalType = LogicalType::Bytes { length: None, filled: false };
+    pub const BYTES: LogicalType = LogicalType::Bytes {
+        length: None,
+        filled: false,
+    };
 
     /// A decimal number of any size.
-    pub const DECIMAL: LogicalType = LogicalType::Decimal { precision: None, scale: None, kept_digits: None };
+    pub const DECIMAL: LogicalType = LogicalType::Decimal {
+        precision: None,
+        scale: None,
+        kept_digits: None,
+    };
 
     /// A decimal number with a declared size.
     pub fn decimal(precision: u16, scale: u16) -> LogicalType {
-        LogicalType::Decimal { precision: Some(precision), scale: Some(scale), kept_digits: None }
+        LogicalType::Decimal {
+            precision: Some(precision),
+            scale: Some(scale),
+            kept_digits: None,
+        }
     }
 }
 
@@ -212,7 +236,10 @@ mod tests {
     #[test]
     fn a_table_name_has_one_or_two_parts_and_quotes_hold_dots() {
         let relation = |schema: Option<&str>, name: &str| {
-            Ok(Relation { schema: schema.map(str::to_owned), name: name.to_owned() })
+            Ok(Relation {
+                schema: schema.map(str::to_owned),
+                name: name.to_owned(),
+            })
         };
         assert_eq!(Relation::parse("SalesLT.Größe"), relation(Some("SalesLT"), "Größe"));
         assert_eq!(Relation::parse("t"), relation(None, "t"));

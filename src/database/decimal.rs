@@ -82,9 +82,8 @@ mod tests {
 
     #[test]
     fn a_number_fits_only_without_losing_a_digit() {
-        let fits = |text: &str, precision: u16, scale: u16| {
-            Digits::parse(text).unwrap().fits(Some(precision), Some(scale))
-        };
+        let fits =
+            |text: &str, precision: u16, scale: u16| Digits::parse(text).unwrap().fits(Some(precision), Some(scale));
         assert!(fits("-999.99", 5, 2) && fits("0001.500", 5, 2) && fits("0.00", 2, 2) && fits("0.25", 2, 2));
         assert!(!fits("1000", 5, 2) && !fits("1.005", 5, 2) && !fits("1.0", 2, 2));
         assert!(Digits::parse("123456.789").unwrap().fits(Some(9), None));
@@ -110,7 +109,15 @@ mod tests {
     #[test]
     fn significant_digits_leave_out_zeros_at_both_ends() {
         let significant = |text| Digits::parse(text).unwrap().significant();
-        assert_eq!([significant("1200"), significant("0.0012"), significant("10.01"), significant("0")], [2, 2, 4, 0]);
+        assert_eq!(
+            [
+                significant("1200"),
+                significant("0.0012"),
+                significant("10.01"),
+                significant("0")
+            ],
+            [2, 2, 4, 0]
+        );
     }
 
     #[test]

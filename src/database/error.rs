@@ -122,6 +122,9 @@ impl From<Error> for WriteError {
 
 impl From<odbc::Error> for WriteError {
     fn from(error: odbc::Error) -> Self {
-        WriteError { error: Error::Odbc(error), row: None }
+        WriteError {
+            error: Error::Odbc(error),
+            row: None,
+        }
     }
 }

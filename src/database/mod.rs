@@ -13,6 +13,7 @@ mod error;
 mod generic;
 mod mysql;
 mod postgres;
+pub mod script;
 mod sqlite;
 pub mod temporal;
 
@@ -24,24 +25,33 @@ pub use self::{
     batch::{Batch, Layout, Value},
     column::{Column, LogicalType, Padding, Relation, Table},
     error::{Class, Error, WriteError},
-    generic::{bind_parameters, parameter_kind},
 };
-use crate::odbc::{ConnectOptions, ConnectionString, Diagnostic, DriverSearch, GetDataRules, Interrupt, ResultColumn, Session};
+use crate::odbc::{
+    self, ConnectOptions, ConnectionString, Diagnostic, DriverSearch, Interrupt, Quirks, ResultColumn, Session,
+};
 
 /// Every product, the most particular first; the last one takes what no other does.
-static DIALECTS: [&dyn Dialect; 5] =
-    [&postgres::Postgres, &mysql::MARIADB, &mysql::MYSQL, &sqlite::Sqlite, &generic::Generic];
+static DIALECTS: [&dyn Dialect; 5] = [
+    &postgres::Postgres,
+    &mysql::MARIADB,
+    &mysql::MYSQL,
+    &sqlite::Sqlite,
+    &generic::Generic,
+];
 
 /// The dialect of this name, for tests of what is decided without a connection.
 #[cfg(test)]
 pub(crate) fn dialect(name: &str) -> &'static dyn Dialect {
-    *DIALECTS.iter().find(|dialect| dialect.name() == name).expect("a dialect of this name")
+    *DIALECTS
+        .iter()
+        .find(|dialect| dialect.name() == name)
+        .expect("a dialect of this name")
 }
 
 /// What a connection is for; drivers and servers are set up after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// A script's own statements: everything is as the driver has it by default, but nothing is cut or guessed.
+    /// A script's own statements. The session's time zone is UTC, so that a timestamp with a zone is never ambiguous.
     Script,
     /// Reading tables in a stream.
     Read,
@@ -101,10 +111,14 @@ pub struct ReadAs {
 /// The form in which a value is handed over as a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
+    /// A bit: true or false.
+    Bit,
     /// A 64-bit integer.
     I64,
     /// A 64-bit float.
     F64,
+    /// Decimal digits, as SQL_DECIMAL.
+    Decimal,
     /// Text; instants with their offset.
     Text,
     /// Text; instants as UTC without an offset, for a session whose time zone is UTC.
@@ -171,14 +185,9 @@ pub trait Dialect: Send + Sync {
         &[]
     }
 
-    /// Where the driver lets a cell be read again with `SQLGetData`: what it says itself, unless that is not true.
-    fn get_data_rules(&self, said: GetDataRules) -> GetDataRules {
-        said
-    }
-
-    /// Whether text cells and parameters go as UTF-8 even where the driver's functions are wide.
-    fn narrow_cells(&self) -> bool {
-        false
+    /// What the product's driver does wrong without saying so.
+    fn quirks(&self) -> Quirks {
+        Quirks::default()
     }
 
     /// Statements that set up a new session.
@@ -212,7 +221,11 @@ pub trait Dialect: Send + Sync {
     fn query_columns(&self, session: &Session, sql: &str) -> Result<Vec<Column>, Error> {
         let mut statement = session.statement()?;
         statement.execute_direct(&format!("SELECT * FROM ({sql}) AS dray_query WHERE 1 = 0"))?;
-        Ok(statement.result_columns()?.into_iter().map(|column| self.result_column(column)).collect())
+        Ok(statement
+            .result_columns()?
+            .into_iter()
+            .map(|column| self.result_column(column))
+            .collect())
     }
 
     /// A result's column in common words, from what the driver says of it.
@@ -236,6 +249,22 @@ pub trait Dialect: Send + Sync {
     /// # Errors
     /// Why the product has none.
     fn declare(&self, column: &Column) -> Result<(String, LogicalType), String>;
+
+    /// The form of a script's parameter of this type.
+    fn parameter_form(&self, logical: LogicalType) -> Form {
+        generic::standard_form(logical)
+    }
+
+    /// Whether the driver takes text parameters with U+0000 in them as they are.
+    fn nul_in_parameters(&self) -> bool {
+        true
+    }
+
+    /// A script's query as it is sent, if its values can only be told apart by rewriting it: with
+    /// [`Transfer::Dynamic`] for each of its `columns`.
+    fn script_query(&self, _sql: &str, _columns: usize) -> Option<String> {
+        None
+    }
 
     /// What no column of the product holds.
     fn limits(&self) -> Limits;
@@ -377,19 +406,52 @@ impl Connection {
                 resolved.set_default(key, value);
             }
         }
-        let options = ConnectOptions { autocommit: true, ..ConnectOptions::default() };
+        let options = ConnectOptions {
+            autocommit: true,
+            ..ConnectOptions::default()
+        };
         let session = Session::connect(search, &resolved, &options, interrupt)?;
         let dbms_name = session.info_text(InfoType::DbmsName)?;
         let dialect = DIALECTS.iter().find(|dialect| dialect.is_product(&dbms_name)).copied();
         let dialect = dialect.unwrap_or(&generic::Generic);
-        if dialect.narrow_cells() {
-            session.use_narrow_cells();
-        }
+        session.set_quirks(dialect.quirks());
         for sql in dialect.session_setup(purpose) {
             session.execute(sql)?;
         }
         session.set_autocommit(autocommit)?;
-        tracing::debug!(event = "database.connected", product = dialect.name(), dbms_name, ?purpose, "connected");
-        Ok(Connection { session, dialect, string: string.clone() })
+        tracing::debug!(
+            event = "database.connected",
+            product = dialect.name(),
+            dbms_name,
+            ?purpose,
+            "connected"
+        );
+        Ok(Connection {
+            session,
+            dialect,
+            string: string.clone(),
+        })
+    }
+
+    /// What kind of trouble an error of this connection is.
+    pub fn classify(&self, error: &Error) -> Class {
+        let diagnostic = error.odbc().and_then(odbc::Error::diagnostic);
+        diagnostic.map_or(Class::Other, |diagnostic| self.dialect.classify(diagnostic))
+    }
+
+    /// The error without the cell values that its server's messages may repeat.
+    pub fn without_values(&self, error: Error) -> Error {
+        match error {
+            Error::Odbc(odbc::Error::Call {
+                function,
+                mut diagnostics,
+            }) => {
+                for diagnostic in &mut diagnostics {
+                    diagnostic.message = self.dialect.without_values(&diagnostic.message);
+                }
+                Error::Odbc(odbc::Error::Call { function, diagnostics })
+            }
+            other => other,
+        }
     }
 }

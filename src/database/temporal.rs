@@ -90,7 +90,11 @@ impl Date {
         let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
         let month_from_march = (5 * day_of_year + 2) / 153;
         let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-        let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+        let month = if month_from_march < 10 {
+            month_from_march + 3
+        } else {
+            month_from_march - 9
+        };
         let year = year_of_era + era * 400 + i64::from(month <= 2);
         Date::new(i16::try_from(year).ok()?, month as u16, day as u16)
     }
@@ -150,10 +154,16 @@ impl Timestamp {
     /// Reads a date and a time of day with a space or `T` between them; a date alone is its midnight.
     pub fn parse(text: &str) -> Option<Timestamp> {
         match text.split_once([' ', 'T']) {
-            None => Some(Timestamp { date: Date::parse(text)?, time: Time::default() }),
+            None => Some(Timestamp {
+                date: Date::parse(text)?,
+                time: Time::default(),
+            }),
             Some((date, time)) => {
                 let time = Time::parse(time).filter(|time| time.is_of_day())?;
-                Some(Timestamp { date: Date::parse(date)?, time })
+                Some(Timestamp {
+                    date: Date::parse(date)?,
+                    time,
+                })
             }
         }
     }
@@ -165,10 +175,17 @@ impl OffsetTimestamp {
     /// An offset that is no whole minute is turned into UTC.
     pub fn parse(text: &str) -> Option<OffsetTimestamp> {
         if let Some(local) = text.strip_suffix(['Z', 'z']) {
-            return Some(OffsetTimestamp { local: Timestamp::parse(local.trim_end())?, offset_minutes: 0 });
+            return Some(OffsetTimestamp {
+                local: Timestamp::parse(local.trim_end())?,
+                offset_minutes: 0,
+            });
         }
         // Behind the date, whose hyphens are no signs.
-        let sign = text.char_indices().skip(10).find(|(_, letter)| matches!(letter, '+' | '-'))?.0;
+        let sign = text
+            .char_indices()
+            .skip(10)
+            .find(|(_, letter)| matches!(letter, '+' | '-'))?
+            .0;
         let local = Timestamp::parse(text[..sign].trim_end())?;
         let offset = &text[sign + 1..];
         let compact = offset.replace(':', "");
@@ -179,11 +196,21 @@ impl OffsetTimestamp {
             6 => number / 10_000 * 3_600 + number / 100 % 100 * 60 + number % 100,
             _ => return None,
         };
-        let seconds = if text[sign..].starts_with('-') { -i64::from(seconds) } else { i64::from(seconds) };
+        let seconds = if text[sign..].starts_with('-') {
+            -i64::from(seconds)
+        } else {
+            i64::from(seconds)
+        };
         if seconds % 60 == 0 {
-            return Some(OffsetTimestamp { local, offset_minutes: (seconds / 60) as i16 });
+            return Some(OffsetTimestamp {
+                local,
+                offset_minutes: (seconds / 60) as i16,
+            });
         }
-        Some(OffsetTimestamp { local: shifted(local, -seconds)?, offset_minutes: 0 })
+        Some(OffsetTimestamp {
+            local: shifted(local, -seconds)?,
+            offset_minutes: 0,
+        })
     }
 
     /// The same instant as date and time in UTC; `None` if that leaves the years 1 to 9999.
@@ -252,7 +279,15 @@ mod tests {
     #[test]
     fn dates_that_the_calendar_lacks_are_refused() {
         assert_eq!(Date::parse("2024-02-29").unwrap().to_string(), "2024-02-29");
-        for text in ["0000-00-00", "2023-02-29", "10000-01-01", "infinity", "2024-1-1", "0044-03-15 BC", "2024-13-01"] {
+        for text in [
+            "0000-00-00",
+            "2023-02-29",
+            "10000-01-01",
+            "infinity",
+            "2024-1-1",
+            "0044-03-15 BC",
+            "2024-13-01",
+        ] {
             assert_eq!(Date::parse(text), None, "{text}");
         }
     }
@@ -281,7 +316,12 @@ mod tests {
 
     #[test]
     fn days_count_on_through_every_year() {
-        let mut expected = Date { year: 1, month: 1, day: 1 }.days();
+        let mut expected = Date {
+            year: 1,
+            month: 1,
+            day: 1,
+        }
+        .days();
         for year in 1..=9999 {
             for month in 1..=12 {
                 for day in 1..=31 {

@@ -51,7 +51,9 @@ impl ConnectionString {
                     .ok_or_else(|| Error::ConnectionString(format!("the value of `{key}` has an open `{{`")))?;
                 rest = rest.trim_start();
                 if !rest.is_empty() && !rest.starts_with(';') {
-                    return Err(Error::ConnectionString(format!("the value of `{key}` goes on after its `}}`")));
+                    return Err(Error::ConnectionString(format!(
+                        "the value of `{key}` goes on after its `}}`"
+                    )));
                 }
             } else {
                 let end = after.find(';').unwrap_or(after.len());
@@ -59,18 +61,27 @@ impl ConnectionString {
                 rest = &after[end..];
             }
             let written = start[..start.len() - rest.len()].trim_end().to_owned();
-            attributes.push(Attribute { key: key.to_owned(), value, written });
+            attributes.push(Attribute {
+                key: key.to_owned(),
+                value,
+                written,
+            });
         }
     }
 
     /// The value of the first attribute with this key.
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.attributes.iter().find(|attribute| attribute.is(key)).map(|attribute| attribute.value.as_str())
+        self.attributes
+            .iter()
+            .find(|attribute| attribute.is(key))
+            .map(|attribute| attribute.value.as_str())
     }
 
     /// Keys and values in order.
     pub fn attributes(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.attributes.iter().map(|attribute| (attribute.key.as_str(), attribute.value.as_str()))
+        self.attributes
+            .iter()
+            .map(|attribute| (attribute.key.as_str(), attribute.value.as_str()))
     }
 
     /// Puts the attribute in front and removes others of that key.
@@ -93,7 +104,10 @@ impl ConnectionString {
 
     /// The whole string, secrets and all, as the driver manager takes it.
     pub fn reveal(&self) -> String {
-        self.attributes.iter().map(|attribute| format!("{}={};", attribute.key, attribute.written)).collect()
+        self.attributes
+            .iter()
+            .map(|attribute| format!("{}={};", attribute.key, attribute.written))
+            .collect()
     }
 }
 
@@ -101,8 +115,16 @@ impl Attribute {
     /// An attribute that was not in the text; its value is put in braces where it could not stand without.
     fn new(key: &str, value: &str) -> Self {
         let plain = value.trim() == value && !value.starts_with('{') && !value.contains([';', '}']);
-        let written = if plain { value.to_owned() } else { format!("{{{}}}", value.replace('}', "}}")) };
-        Attribute { key: key.to_owned(), value: value.to_owned(), written }
+        let written = if plain {
+            value.to_owned()
+        } else {
+            format!("{{{}}}", value.replace('}', "}}"))
+        };
+        Attribute {
+            key: key.to_owned(),
+            value: value.to_owned(),
+            written,
+        }
     }
 
     fn is(&self, key: &str) -> bool {
@@ -135,7 +157,12 @@ impl fmt::Display for ConnectionString {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for attribute in &self.attributes {
             let public = PUBLIC_KEYS.iter().any(|name| attribute.is(name));
-            write!(f, "{}={};", attribute.key, if public { &attribute.value } else { "***" })?;
+            write!(
+                f,
+                "{}={};",
+                attribute.key,
+                if public { &attribute.value } else { "***" }
+            )?;
         }
         Ok(())
     }

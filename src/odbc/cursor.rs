@@ -152,7 +152,11 @@ impl Cursor {
             })
             .collect();
         let row_bytes: usize = columns.iter().map(|column| column.stride + size_of::<Len>()).sum();
-        let block_rows = if single { 1 } else { (budget_bytes / row_bytes.max(1)).clamp(1, BLOCK_ROWS_MAX) };
+        let block_rows = if single {
+            1
+        } else {
+            (budget_bytes / row_bytes.max(1)).clamp(1, BLOCK_ROWS_MAX)
+        };
         let mut fetched = Box::new(0_usize);
         let mut status = vec![0_u16; block_rows];
         let attributes = [
@@ -166,7 +170,15 @@ impl Cursor {
             statement.check("SQLSetStmtAttr", result)?;
         }
         let long = HashMap::new();
-        let mut cursor = Cursor { statement, columns, block_rows, budget_bytes, fetched, status, long };
+        let mut cursor = Cursor {
+            statement,
+            columns,
+            block_rows,
+            budget_bytes,
+            fetched,
+            status,
+            long,
+        };
         cursor.bind()?;
         Ok(cursor)
     }
@@ -223,7 +235,10 @@ impl Cursor {
         if self.status[..(*self.fetched).min(self.block_rows)].contains(&ROW_ERROR)
             || warnings.iter().any(|warning| lossy(&warning.sqlstate))
         {
-            return Err(Error::Call { function: "SQLFetch", diagnostics: warnings });
+            return Err(Error::Call {
+                function: "SQLFetch",
+                diagnostics: warnings,
+            });
         }
         let rows = (*self.fetched).min(self.block_rows);
         let reread = self.read_long_cells(rows)?;
@@ -263,7 +278,10 @@ impl Cursor {
                     // MariaDB's driver was seen to hand over another row's value.
                     Some(bytes) if announced >= 0 && announced as usize != bytes.len() => {
                         let reason = format!("{announced} bytes were announced, {} came", bytes.len());
-                        return Err(Error::Truncated { column: position + 1, reason });
+                        return Err(Error::Truncated {
+                            column: position + 1,
+                            reason,
+                        });
                     }
                     Some(bytes) => {
                         column.seen_bytes = column.seen_bytes.max(bytes.len());
@@ -271,7 +289,10 @@ impl Cursor {
                     }
                     None if column.bound => {
                         let reason = "read again, it is NULL".to_owned();
-                        return Err(Error::Truncated { column: position + 1, reason });
+                        return Err(Error::Truncated {
+                            column: position + 1,
+                            reason,
+                        });
                     }
                     None => {}
                 }
@@ -286,7 +307,10 @@ impl Cursor {
         // SAFETY: a live statement with a block of rows.
         let result = unsafe { SQLSetPos(self.statement.handle(), number, Operation::POSITION, Lock::NO_CHANGE) };
         self.statement.check("SQLSetPos", result).map_err(|error| match error {
-            Error::Call { .. } => Error::Truncated { column: position + 1, reason: error.to_string() },
+            Error::Call { .. } => Error::Truncated {
+                column: position + 1,
+                reason: error.to_string(),
+            },
             other => other,
         })
     }
@@ -295,7 +319,11 @@ impl Cursor {
     fn get_data(&mut self, position: usize) -> Result<Option<Vec<u8>>, Error> {
         let encoding = self.statement.link.cell_encoding();
         let kind = self.columns[position].kind;
-        let terminator = if kind == CellKind::Text { encoding.unit_bytes() } else { 0 };
+        let terminator = if kind == CellKind::Text {
+            encoding.unit_bytes()
+        } else {
+            0
+        };
         let mut whole: Vec<u8> = Vec::new();
         loop {
             let start = whole.len();
@@ -342,10 +370,19 @@ impl Cursor {
         }
         let unit = self.statement.link.cell_encoding().unit_bytes();
         let mut left = self.budget_bytes.saturating_sub(
-            self.block_rows * self.columns.iter().map(|column| column.stride + size_of::<Len>()).sum::<usize>(),
+            self.block_rows
+                * self
+                    .columns
+                    .iter()
+                    .map(|column| column.stride + size_of::<Len>())
+                    .sum::<usize>(),
         );
         let mut grown = false;
-        for column in self.columns.iter_mut().filter(|column| column.bound && column.is_variable()) {
+        for column in self
+            .columns
+            .iter_mut()
+            .filter(|column| column.bound && column.is_variable())
+        {
             let wanted = (column.seen_bytes + unit).next_power_of_two();
             let extra = wanted.saturating_sub(column.stride) * self.block_rows;
             if extra > 0 && extra <= left {
@@ -385,7 +422,10 @@ impl Cursor {
     pub fn text(&self, position: usize, row: usize, out: &mut String) -> Result<bool, Error> {
         match self.cell(position, row) {
             Cell::Raw(bytes) => {
-                self.statement.link.cell_encoding().decode_into(bytes, out, position + 1)?;
+                self.statement
+                    .link
+                    .cell_encoding()
+                    .decode_into(bytes, out, position + 1)?;
                 Ok(true)
             }
             _ => Ok(false),
@@ -401,7 +441,12 @@ impl Cursor {
             for attribute in [StatementAttribute::RowsFetchedPtr, StatementAttribute::RowStatusPtr] {
                 let _ = SQLSetStmtAttr(self.statement.handle(), attribute, ptr::null_mut(), 0);
             }
-            let _ = SQLSetStmtAttr(self.statement.handle(), StatementAttribute::RowArraySize, 1 as Pointer, 0);
+            let _ = SQLSetStmtAttr(
+                self.statement.handle(),
+                StatementAttribute::RowArraySize,
+                1 as Pointer,
+                0,
+            );
         }
         self.statement
     }

@@ -21,7 +21,11 @@ pub struct Diagnostic {
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (SQLSTATE {}, native {})", self.message, self.sqlstate, self.native)
+        write!(
+            f,
+            "{} (SQLSTATE {}, native {})",
+            self.message, self.sqlstate, self.native
+        )
     }
 }
 
@@ -33,7 +37,9 @@ const MESSAGE_UNITS_MAX: usize = 32_000;
 
 /// Reads the records of `handle`, at most sixteen.
 pub(super) fn read(encoding: Encoding, kind: HandleType, handle: Handle) -> Vec<Diagnostic> {
-    (1..=RECORDS_MAX).map_while(|number| read_one(encoding, kind, handle, number)).collect()
+    (1..=RECORDS_MAX)
+        .map_while(|number| read_one(encoding, kind, handle, number))
+        .collect()
 }
 
 fn read_one(encoding: Encoding, kind: HandleType, handle: Handle, number: i16) -> Option<Diagnostic> {
@@ -61,7 +67,11 @@ fn read_one(encoding: Encoding, kind: HandleType, handle: Handle, number: i16) -
                 };
                 // Up to the terminator: drivers report the length in bytes, in units, or not at all.
                 let end = text.iter().position(|unit| *unit == 0).unwrap_or(text.len());
-                (result, String::from_utf16_lossy(&state[..5]), String::from_utf16_lossy(&text[..end]))
+                (
+                    result,
+                    String::from_utf16_lossy(&state[..5]),
+                    String::from_utf16_lossy(&text[..end]),
+                )
             }
             Encoding::Narrow => {
                 let mut state = [0_u8; 6];
@@ -92,7 +102,11 @@ fn read_one(encoding: Encoding, kind: HandleType, handle: Handle, number: i16) -
                 capacity = MESSAGE_UNITS_MAX.min((length.max(0) as usize + 1).max(capacity * 4));
             }
             SqlReturn::SUCCESS | SqlReturn::SUCCESS_WITH_INFO => {
-                return Some(Diagnostic { sqlstate, native, message: without_prefixes(&message) });
+                return Some(Diagnostic {
+                    sqlstate,
+                    native,
+                    message: without_prefixes(&message),
+                });
             }
             _ => return None,
         }
@@ -108,7 +122,11 @@ fn without_prefixes(message: &str) -> String {
             None => break,
         }
     }
-    rest.split_whitespace().collect::<Vec<_>>().join(" ").trim_end_matches('.').to_owned()
+    rest.split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+        .trim_end_matches('.')
+        .to_owned()
 }
 
 #[cfg(test)]

@@ -61,8 +61,15 @@ impl DriverSearch {
     /// project and the folders of its packages.
     pub fn from_environment(package_folders: Vec<PathBuf>) -> Self {
         let variable = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let mut search = DriverSearch { package_folders, ..Self::default() };
-        for item in env::var("DRAY_ODBC_DRIVERS").unwrap_or_default().split(':').filter(|item| !item.is_empty()) {
+        let mut search = DriverSearch {
+            package_folders,
+            ..Self::default()
+        };
+        for item in env::var("DRAY_ODBC_DRIVERS")
+            .unwrap_or_default()
+            .split(':')
+            .filter(|item| !item.is_empty())
+        {
             match item.split_once('=') {
                 Some((name, path)) => search.named.push((name.trim().to_owned(), PathBuf::from(path.trim()))),
                 None => search.driver_folders.push(PathBuf::from(item)),
@@ -71,16 +78,24 @@ impl DriverSearch {
         let home = variable("HOME");
         let system = variable("ODBCSYSINI");
         let folders = || system.iter().cloned().chain(SYSTEM_FOLDERS.iter().map(PathBuf::from));
-        search.driver_inis.extend(home.iter().map(|home| home.join(".odbcinst.ini")));
+        search
+            .driver_inis
+            .extend(home.iter().map(|home| home.join(".odbcinst.ini")));
         match variable("ODBCINSTINI") {
             Some(file) if file.is_absolute() => search.driver_inis.push(file),
             Some(file) => search.driver_inis.extend(folders().map(|folder| folder.join(&file))),
             None => {}
         }
-        search.driver_inis.extend(folders().map(|folder| folder.join("odbcinst.ini")));
+        search
+            .driver_inis
+            .extend(folders().map(|folder| folder.join("odbcinst.ini")));
         search.source_inis.extend(variable("ODBCINI"));
-        search.source_inis.extend(home.iter().map(|home| home.join(".odbc.ini")));
-        search.source_inis.extend(folders().map(|folder| folder.join("odbc.ini")));
+        search
+            .source_inis
+            .extend(home.iter().map(|home| home.join(".odbc.ini")));
+        search
+            .source_inis
+            .extend(folders().map(|folder| folder.join("odbc.ini")));
         search.library_folders.extend(LIBRARY_FOLDERS.iter().map(PathBuf::from));
         search
     }
@@ -102,7 +117,10 @@ impl DriverSearch {
         let asked = string.get("driver").unwrap_or_default().to_owned();
         let path = self.find(&asked)?;
         let text = path.to_str().ok_or_else(|| {
-            Error::ConnectionString(format!("the path of driver `{asked}` is not UTF-8: `{}`", path.display()))
+            Error::ConnectionString(format!(
+                "the path of driver `{asked}` is not UTF-8: `{}`",
+                path.display()
+            ))
         })?;
         string.set("Driver", text);
         string.remove("dsn");
@@ -123,7 +141,11 @@ impl DriverSearch {
             for path in libraries_in(folder) {
                 let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 let (file, registered_in) = (path.display().to_string(), folder.display().to_string());
-                drivers.push(Driver { name, file, registered_in });
+                drivers.push(Driver {
+                    name,
+                    file,
+                    registered_in,
+                });
             }
         }
         for ini in &self.driver_inis {
@@ -131,7 +153,11 @@ impl DriverSearch {
                 // [ODBC] holds settings of the driver manager, [ODBC Drivers] is a list that some tools write.
                 if let Some(file) = section.get("driver64").or_else(|| section.get("driver")) {
                     let (file, registered_in) = (file.to_owned(), ini.display().to_string());
-                    drivers.push(Driver { name: section.name.clone(), file, registered_in });
+                    drivers.push(Driver {
+                        name: section.name.clone(),
+                        file,
+                        registered_in,
+                    });
                 }
             }
         }
@@ -173,7 +199,10 @@ impl DriverSearch {
             }
         }
         let names = drivers.into_iter().map(|driver| driver.name).collect();
-        Err(Error::DriverNotFound { asked: asked.to_owned(), found: nearest_first(asked, names) })
+        Err(Error::DriverNotFound {
+            asked: asked.to_owned(),
+            found: nearest_first(asked, names),
+        })
     }
 
     /// The absolute path of a file as odbcinst.ini registers it.
@@ -188,13 +217,22 @@ impl DriverSearch {
     /// Writes the keys of a data source into the string where it does not have them itself.
     fn expand_source(&self, string: &mut ConnectionString, source: &str) -> Result<(), Error> {
         let sections: Vec<ini::Section> = self.source_inis.iter().flat_map(|ini| sections(ini)).collect();
-        let found = sections.iter().find(|section| section.name.eq_ignore_ascii_case(source));
+        let found = sections
+            .iter()
+            .find(|section| section.name.eq_ignore_ascii_case(source));
         let Some(section) = found.filter(|section| section.get("driver").is_some()) else {
             let names = sections.into_iter().filter(|section| section.get("driver").is_some());
             let found = nearest_first(source, names.map(|section| section.name).collect());
-            return Err(Error::DataSourceNotFound { asked: source.to_owned(), found });
+            return Err(Error::DataSourceNotFound {
+                asked: source.to_owned(),
+                found,
+            });
         };
-        for (key, value) in section.keys.iter().filter(|(key, _)| !key.eq_ignore_ascii_case("description")) {
+        for (key, value) in section
+            .keys
+            .iter()
+            .filter(|(key, _)| !key.eq_ignore_ascii_case("description"))
+        {
             string.set_default(key, value);
         }
         Ok(())
@@ -202,12 +240,16 @@ impl DriverSearch {
 }
 
 fn sections(path: &Path) -> Vec<ini::Section> {
-    fs_err::read(path).map(|bytes| ini::parse(&String::from_utf8_lossy(&bytes))).unwrap_or_default()
+    fs_err::read(path)
+        .map(|bytes| ini::parse(&String::from_utf8_lossy(&bytes)))
+        .unwrap_or_default()
 }
 
 /// Shared libraries in a folder, by name.
 fn libraries_in(folder: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs_err::read_dir(folder) else { return Vec::new() };
+    let Ok(entries) = fs_err::read_dir(folder) else {
+        return Vec::new();
+    };
     let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     paths.retain(|path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -221,7 +263,9 @@ fn libraries_in(folder: &Path) -> Vec<PathBuf> {
 /// one build a family of systems.
 fn packaged_drivers(folder: &Path) -> Vec<Driver> {
     let systems = folder.join("mssql_python_odbc/libs/linux");
-    let Ok(entries) = fs_err::read_dir(&systems) else { return Vec::new() };
+    let Ok(entries) = fs_err::read_dir(&systems) else {
+        return Vec::new();
+    };
     let mut systems: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     // Alpine's build needs musl; of the others the node's own family goes first.
     systems.retain(|path| !path.ends_with("alpine"));
@@ -316,7 +360,10 @@ mod tests {
         let (folder, search) = node();
         let string = resolve(&search, "DSN=warehouse;Port=1").unwrap();
         assert_eq!(string.get("driver"), folder.path().join("lib/psqlodbcw.so").to_str());
-        assert_eq!((string.get("servername"), string.get("port"), string.get("dsn")), (Some("db1"), Some("1"), None));
+        assert_eq!(
+            (string.get("servername"), string.get("port"), string.get("dsn")),
+            (Some("db1"), Some("1"), None)
+        );
     }
 
     #[test]
@@ -342,7 +389,10 @@ mod tests {
     fn a_registered_driver_without_its_file_says_where_it_is_registered() {
         let (_folder, search) = node();
         let message = resolve(&search, "Driver=Gone").unwrap_err().to_string();
-        assert!(message.contains("odbcinst.ini") && message.contains("`gone.so`"), "{message}");
+        assert!(
+            message.contains("odbcinst.ini") && message.contains("`gone.so`"),
+            "{message}"
+        );
     }
 
     #[test]

@@ -29,7 +29,9 @@ impl Encoding {
     /// Appends `text` in this encoding, without a terminator.
     pub fn encode_into(self, text: &str, out: &mut Vec<u8>) {
         match self {
-            Encoding::Wide => text.encode_utf16().for_each(|unit| out.extend_from_slice(&unit.to_ne_bytes())),
+            Encoding::Wide => text
+                .encode_utf16()
+                .for_each(|unit| out.extend_from_slice(&unit.to_ne_bytes())),
             Encoding::Narrow => out.extend_from_slice(text.as_bytes()),
         }
     }
@@ -50,15 +52,24 @@ impl Encoding {
         match self {
             Encoding::Wide => {
                 if bytes.len() % 2 != 0 {
-                    return Err(Error::InvalidText { column, encoding: "UTF-16" });
+                    return Err(Error::InvalidText {
+                        column,
+                        encoding: "UTF-16",
+                    });
                 }
                 let units = bytes.chunks_exact(2).map(|pair| u16::from_ne_bytes([pair[0], pair[1]]));
                 for character in char::decode_utf16(units) {
-                    out.push(character.map_err(|_| Error::InvalidText { column, encoding: "UTF-16" })?);
+                    out.push(character.map_err(|_| Error::InvalidText {
+                        column,
+                        encoding: "UTF-16",
+                    })?);
                 }
             }
             Encoding::Narrow => {
-                let text = std::str::from_utf8(bytes).map_err(|_| Error::InvalidText { column, encoding: "UTF-8" })?;
+                let text = std::str::from_utf8(bytes).map_err(|_| Error::InvalidText {
+                    column,
+                    encoding: "UTF-8",
+                })?;
                 out.push_str(text);
             }
         }
@@ -89,7 +100,10 @@ mod tests {
 
     #[test]
     fn an_unpaired_surrogate_is_refused() {
-        let bytes: Vec<u8> = [0x0061_u16, 0xD83D].iter().flat_map(|unit| unit.to_ne_bytes()).collect();
+        let bytes: Vec<u8> = [0x0061_u16, 0xD83D]
+            .iter()
+            .flat_map(|unit| unit.to_ne_bytes())
+            .collect();
         assert!(Encoding::Wide.decode_into(&bytes, &mut String::new(), 3).is_err());
         assert!(Encoding::Narrow.decode_into(&[0xC3], &mut String::new(), 3).is_err());
     }

@@ -86,7 +86,14 @@ pub enum Error {
 fn listed(names: &[String]) -> String {
     match names {
         [] => "; none is".to_owned(),
-        names => format!("; there are {}", names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")),
+        names => format!(
+            "; there are {}",
+            names
+                .iter()
+                .map(|name| format!("`{name}`"))
+                .collect::<Vec<_>>()
+                .join(", ")
+        ),
     }
 }
 
@@ -139,7 +146,8 @@ impl Failing for Error {
     fn hint(&self) -> Option<String> {
         match self {
             Error::DriverNotFound { .. } | Error::DriverFileMissing { .. } => Some(
-                "install the driver's package in the pool's start task, or name its file in `DRAY_ODBC_DRIVERS`".to_owned(),
+                "install the driver's package in the pool's start task, or name its file in `DRAY_ODBC_DRIVERS`"
+                    .to_owned(),
             ),
             Error::DriverUnloadable { .. } => Some("install the package that holds the missing library".to_owned()),
             _ => None,

@@ -10,7 +10,10 @@ pub(super) struct Section {
 impl Section {
     /// The value of `key`, whatever its case.
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.keys.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)).map(|(_, value)| value.as_str())
+        self.keys
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(key))
+            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -23,7 +26,10 @@ pub(super) fn parse(text: &str) -> Vec<Section> {
             continue;
         }
         if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-            sections.push(Section { name: name.0.trim().to_owned(), keys: Vec::new() });
+            sections.push(Section {
+                name: name.0.trim().to_owned(),
+                keys: Vec::new(),
+            });
         } else if let (Some((key, value)), Some(section)) = (line.split_once('='), sections.last_mut()) {
             section.keys.push((key.trim().to_owned(), value.trim().to_owned()));
         }

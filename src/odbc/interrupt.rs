@@ -41,7 +41,12 @@ impl Interrupt {
 
     /// Not raised itself, and raised whenever this one is: for a part of the work that can be stopped alone.
     pub fn child(&self) -> Self {
-        Interrupt { shared: Arc::new(Shared { parent: Some(self.clone()), ..Shared::default() }) }
+        Interrupt {
+            shared: Arc::new(Shared {
+                parent: Some(self.clone()),
+                ..Shared::default()
+            }),
+        }
     }
 
     /// Whether the work is to stop.
@@ -66,18 +71,30 @@ impl Interrupt {
     pub(super) fn watch<T>(&self, statement: HStmt, call: impl FnOnce() -> T) -> Result<T, Error> {
         self.enter(statement);
         // Looked at after it can be cancelled: one or the other always happens.
-        let result = if self.is_raised() { Err(Error::Cancelled) } else { Ok(call()) };
+        let result = if self.is_raised() {
+            Err(Error::Cancelled)
+        } else {
+            Ok(call())
+        };
         self.leave(statement);
         result
     }
 
     fn enter(&self, statement: HStmt) {
-        self.shared.running.lock().unwrap_or_else(PoisonError::into_inner).push(Running(statement));
+        self.shared
+            .running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Running(statement));
         self.shared.parent.iter().for_each(|parent| parent.enter(statement));
     }
 
     fn leave(&self, statement: HStmt) {
-        self.shared.running.lock().unwrap_or_else(PoisonError::into_inner).retain(|other| other.0 != statement);
+        self.shared
+            .running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|other| other.0 != statement);
         self.shared.parent.iter().for_each(|parent| parent.leave(statement));
     }
 }

@@ -19,7 +19,10 @@ use super::{Encoding, Error};
 /// [`Error::DriverUnloadable`] with the dynamic linker's words; they name a library that the driver needs and the node
 /// does not have.
 pub(super) fn load(path: &Path) -> Result<Encoding, Error> {
-    let unloadable = |reason: String| Error::DriverUnloadable { path: path.to_owned(), reason };
+    let unloadable = |reason: String| Error::DriverUnloadable {
+        path: path.to_owned(),
+        reason,
+    };
     let file = CString::new(path.as_os_str().as_bytes()).map_err(|_| unloadable("its name holds a NUL".to_owned()))?;
     // SAFETY: a terminated path. The library's constructors run, as they will when the driver manager loads it.
     let library = unsafe { libc::dlopen(file.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
@@ -29,7 +32,9 @@ pub(super) fn load(path: &Path) -> Result<Encoding, Error> {
         return Err(unloadable(reason.to_string_lossy().into_owned()));
     }
     let Some(own) = exporter(library, c"SQLAllocHandle").or_else(|| exporter(library, c"SQLAllocEnv")) else {
-        return Err(unloadable("it is not an ODBC driver: it does not export `SQLAllocHandle`".to_owned()));
+        return Err(unloadable(
+            "it is not an ODBC driver: it does not export `SQLAllocHandle`".to_owned(),
+        ));
     };
     // The symbol must be the driver's own: dlsym also looks into the libraries that the driver needs, and a driver that
     // links a driver manager would seem wide by it.

@@ -29,7 +29,10 @@ pub(super) fn ensure_utf8() {
             return;
         }
     }
-    tracing::warn!(event = "odbc.no_utf8_locale", "the node has no UTF-8 locale; ODBC drivers may refuse text");
+    tracing::warn!(
+        event = "odbc.no_utf8_locale",
+        "the node has no UTF-8 locale; ODBC drivers may refuse text"
+    );
 }
 
 fn is_utf8() -> bool {

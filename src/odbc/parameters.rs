@@ -14,6 +14,10 @@ use super::{Encoding, Error, Statement};
 /// In which C and SQL type a parameter is handed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ParameterKind {
+    /// `SQL_C_BIT` as `SQL_BIT`.
+    Bit,
+    /// Text in the connection's encoding as `SQL_DECIMAL`, its precision and scale taken from the digits.
+    Decimal,
     /// `SQL_C_SBIGINT` as `SQL_BIGINT`.
     I64,
     /// `SQL_C_DOUBLE` as `SQL_DOUBLE`.
@@ -41,6 +45,8 @@ struct Column {
     ends: Vec<usize>,
     indicators: Vec<Len>,
     longest: usize,
+    /// Most digits after a decimal's point.
+    scale: i16,
 }
 
 /// An execution that failed.
@@ -67,8 +73,12 @@ impl ParameterArray {
             ends: Vec::new(),
             indicators: Vec::new(),
             longest: 0,
+            scale: 0,
         };
-        ParameterArray { encoding, columns: kinds.iter().map(column).collect() }
+        ParameterArray {
+            encoding,
+            columns: kinds.iter().map(column).collect(),
+        }
     }
 
     /// Forgets the rows and keeps the memory.
@@ -78,6 +88,7 @@ impl ParameterArray {
             column.ends.clear();
             column.indicators.clear();
             column.longest = 0;
+            column.scale = 0;
         }
     }
 
@@ -93,6 +104,11 @@ impl ParameterArray {
         self.columns[column].push(&value.to_ne_bytes());
     }
 
+    /// The next bit of a column.
+    pub fn push_bit(&mut self, column: usize, value: bool) {
+        self.columns[column].push(&[u8::from(value)]);
+    }
+
     /// The next floating-point number of a column.
     pub fn push_f64(&mut self, column: usize, value: f64) {
         self.columns[column].push(&value.to_ne_bytes());
@@ -101,6 +117,8 @@ impl ParameterArray {
     /// The next text of a column.
     pub fn push_text(&mut self, column: usize, value: &str) {
         let encoding = self.encoding;
+        let fraction = value.split_once('.').map_or(0, |(_, fraction)| fraction.len());
+        self.columns[column].scale = self.columns[column].scale.max(fraction.min(38) as i16);
         self.columns[column].push_with(|values| encoding.encode_into(value, values));
     }
 
@@ -130,7 +148,10 @@ impl ParameterArray {
 
     /// Bytes that the rows take when they are laid out for the driver: the longest value of a column times the rows.
     pub fn laid_out_bytes(&self) -> usize {
-        self.columns.iter().map(|column| column.longest.max(8) * column.indicators.len()).sum()
+        self.columns
+            .iter()
+            .map(|column| column.longest.max(8) * column.indicators.len())
+            .sum()
     }
 
     /// Runs the prepared statement once for each row.
@@ -197,14 +218,21 @@ impl ParameterArray {
         let failed = status.iter().position(|status| *status == PARAM_ERROR);
         if failed.is_some() {
             let diagnostics = statement.diagnostics();
-            let error = Error::Call { function: "SQLExecute", diagnostics };
+            let error = Error::Call {
+                function: "SQLExecute",
+                diagnostics,
+            };
             return Err(ExecuteError { error, row: failed });
         }
         let row = (rows == 1).then_some(0);
-        statement.check_executed("SQLExecute", result).map_err(|error| ExecuteError { error, row })?;
+        statement
+            .check_executed("SQLExecute", result)
+            .map_err(|error| ExecuteError { error, row })?;
         // MariaDB's driver counts a bulk execution as one parameter set or as all of them.
         if rows > 1 && !matches!(*processed, 0 | 1) && *processed != rows {
-            let error = Error::Internal(format!("the driver took {processed} of {rows} rows of a parameter array"));
+            let error = Error::Internal(format!(
+                "the driver took {processed} of {rows} rows of a parameter array"
+            ));
             return Err(error.into());
         }
         Ok(())
@@ -214,7 +242,10 @@ impl ParameterArray {
         // SAFETY: a live statement; integers and null pointers.
         unsafe {
             let _ = SQLFreeStmt(statement.handle(), FreeStmtOption::ResetParams);
-            for attribute in [StatementAttribute::ParamsProcessedPtr, StatementAttribute::ParamStatusPtr] {
+            for attribute in [
+                StatementAttribute::ParamsProcessedPtr,
+                StatementAttribute::ParamStatusPtr,
+            ] {
                 let _ = SQLSetStmtAttr(statement.handle(), attribute, ptr::null_mut(), 0);
             }
             let _ = SQLSetStmtAttr(statement.handle(), StatementAttribute::ParamsetSize, 1 as Pointer, 0);
@@ -239,11 +270,14 @@ impl Column {
     /// The values at equal distances, as column-wise binding wants them, and the distance in bytes.
     fn lay_out(&self) -> (Vec<u64>, usize) {
         let stride = match self.kind {
+            ParameterKind::Bit => 1,
             ParameterKind::I64 | ParameterKind::F64 => 8,
             ParameterKind::Date => size_of::<Date>(),
             ParameterKind::Timestamp(_) => size_of::<Timestamp>(),
             // A place for a terminator: MariaDB's driver was seen to read text to its end whatever its length.
-            ParameterKind::Text | ParameterKind::Bytes => (self.longest + 2).next_multiple_of(2),
+            ParameterKind::Text | ParameterKind::Decimal | ParameterKind::Bytes => {
+                (self.longest + 2).next_multiple_of(2)
+            }
         };
         let mut data = vec![0_u64; (stride * self.indicators.len()).div_ceil(8).max(1)];
         // SAFETY: u64s are plain bytes.
@@ -260,6 +294,17 @@ impl Column {
     /// C type, SQL type, column size (characters, bytes or digits) and decimal digits.
     fn types(&self, encoding: Encoding) -> (CDataType, SqlDataType, usize, i16) {
         match self.kind {
+            ParameterKind::Bit => (CDataType::Bit, SqlDataType::EXT_BIT, 1, 0),
+            ParameterKind::Decimal => {
+                // Every digit may stand on either side of the point.
+                let digits = (self.longest / encoding.unit_bytes()).clamp(1, 38);
+                let c_type = if encoding == Encoding::Wide {
+                    CDataType::WChar
+                } else {
+                    CDataType::Char
+                };
+                (c_type, SqlDataType::DECIMAL, digits, self.scale)
+            }
             ParameterKind::I64 => (CDataType::SBigInt, SqlDataType::EXT_BIG_INT, 19, 0),
             ParameterKind::F64 => (CDataType::Double, SqlDataType::DOUBLE, 15, 0),
             ParameterKind::Date => (CDataType::TypeDate, SqlDataType::DATE, 10, 0),
@@ -269,7 +314,11 @@ impl Column {
             }
             ParameterKind::Bytes => {
                 let long = self.longest > 8_000;
-                let sql_type = if long { SqlDataType::EXT_LONG_VAR_BINARY } else { SqlDataType::EXT_VAR_BINARY };
+                let sql_type = if long {
+                    SqlDataType::EXT_LONG_VAR_BINARY
+                } else {
+                    SqlDataType::EXT_VAR_BINARY
+                };
                 (CDataType::Binary, sql_type, self.longest.max(1), 0)
             }
             ParameterKind::Text => {

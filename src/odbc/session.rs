@@ -4,19 +4,15 @@
 
 use std::{
     ptr,
-    sync::{
-        Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicBool, Ordering},
-        mpsc,
-    },
+    sync::{Arc, Mutex, OnceLock, PoisonError, mpsc},
     thread,
     time::Duration,
 };
 
 use odbc_sys::{
-    AttrOdbcVersion, CompletionType, ConnectionAttribute, DriverConnectOption, EnvironmentAttribute, HDbc, HEnv, Handle,
-    HandleType, InfoType, Pointer, SQLAllocHandle, SQLDisconnect, SQLDriverConnect, SQLDriverConnectW, SQLEndTran,
-    SQLFreeHandle, SQLGetInfo, SQLGetInfoW, SQLSetConnectAttr, SQLSetEnvAttr, SqlReturn,
+    AttrOdbcVersion, CompletionType, ConnectionAttribute, DriverConnectOption, EnvironmentAttribute, HDbc, HEnv,
+    Handle, HandleType, InfoType, Pointer, SQLAllocHandle, SQLDisconnect, SQLDriverConnect, SQLDriverConnectW,
+    SQLEndTran, SQLFreeHandle, SQLGetInfo, SQLGetInfoW, SQLSetConnectAttr, SQLSetEnvAttr, SqlReturn,
 };
 
 use super::{ConnectionString, DriverSearch, Encoding, Error, Interrupt, diagnostics, encoding, library, locale};
@@ -32,8 +28,21 @@ pub struct ConnectOptions {
 
 impl Default for ConnectOptions {
     fn default() -> Self {
-        ConnectOptions { login_timeout_s: 30, autocommit: false }
+        ConnectOptions {
+            login_timeout_s: 30,
+            autocommit: false,
+        }
     }
+}
+
+/// What a driver does wrong without saying so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quirks {
+    /// Its conversion of text to and from UTF-16 is not to be trusted: text cells and parameters go as UTF-8, whatever the
+    /// form of its functions. The connection's charset is UTF-8.
+    pub narrow_cells: bool,
+    /// It claims `SQLGetData` for any row of a block and hands over another row's value.
+    pub no_get_data_in_blocks: bool,
 }
 
 /// What `SQLGetData` may be asked for beside the columns after the last bound one, from `SQL_GETDATA_EXTENSIONS`.
@@ -56,8 +65,7 @@ pub struct Session {
 pub(super) struct Link {
     handle: HDbc,
     pub(super) encoding: Encoding,
-    /// Whether cells and parameters are narrow though the calls are wide.
-    narrow_cells: AtomicBool,
+    quirks: OnceLock<Quirks>,
     interrupt: Mutex<Interrupt>,
     connected: bool,
 }
@@ -106,7 +114,9 @@ fn environment() -> Result<HEnv, Error> {
     });
     match environment {
         Some(environment) => Ok(environment.0),
-        None => Err(Error::Internal("the ODBC driver manager gives no environment".to_owned())),
+        None => Err(Error::Internal(
+            "the ODBC driver manager gives no environment".to_owned(),
+        )),
     }
 }
 
@@ -161,11 +171,19 @@ impl Session {
         let mut handle = Handle::null();
         // SAFETY: a live environment.
         if unsafe { SQLAllocHandle(HandleType::Dbc, environment.as_handle(), &mut handle) } != SqlReturn::SUCCESS {
-            return Err(Error::Internal("the ODBC driver manager gives no connection handle".to_owned()));
+            return Err(Error::Internal(
+                "the ODBC driver manager gives no connection handle".to_owned(),
+            ));
         }
         let interrupt = Mutex::new(interrupt);
-        let narrow_cells = AtomicBool::new(encoding == Encoding::Narrow);
-        let mut link = Link { handle: handle.as_hdbc(), encoding, narrow_cells, interrupt, connected: false };
+        let quirks = OnceLock::new();
+        let mut link = Link {
+            handle: handle.as_hdbc(),
+            encoding,
+            quirks,
+            interrupt,
+            connected: false,
+        };
         let timeout = options.login_timeout_s as usize as Pointer;
         // SAFETY: an integer attribute. Not every driver knows it, so the answer does not matter.
         let _ = unsafe { SQLSetConnectAttr(link.handle, ConnectionAttribute::LOGIN_TIMEOUT, timeout, 0) };
@@ -206,7 +224,9 @@ impl Session {
             }
         };
         if !matches!(result, SqlReturn::SUCCESS | SqlReturn::SUCCESS_WITH_INFO) {
-            return Err(Error::Connect { diagnostics: link.diagnostics() });
+            return Err(Error::Connect {
+                diagnostics: link.diagnostics(),
+            });
         }
         link.connected = true;
         let session = Session { link: Arc::new(link) };
@@ -243,17 +263,14 @@ impl Session {
         self.link.encoding
     }
 
-    /// The form of text cells and text parameters; that of the functions unless [`Self::use_narrow_cells`] was called.
+    /// The form of text cells and text parameters; that of the functions unless a quirk says otherwise.
     pub fn cell_encoding(&self) -> Encoding {
         self.link.cell_encoding()
     }
 
-    /// From now on text cells and text parameters are UTF-8, whatever the form of the functions.
-    ///
-    /// For drivers that hand text through as it is where the connection's charset is UTF-8, and whose own conversion to
-    /// UTF-16 is not to be trusted.
-    pub fn use_narrow_cells(&self) {
-        self.link.narrow_cells.store(true, Ordering::Relaxed);
+    /// Says what the driver does wrong. Once, before the first statement; later calls change nothing.
+    pub fn set_quirks(&self, quirks: Quirks) {
+        let _ = self.link.quirks.set(quirks);
     }
 
     /// From now on the session's calls are stopped by this interrupt alone; used to clean up after another was raised.
@@ -270,7 +287,13 @@ impl Session {
                 let mut units = [0_u16; 1024];
                 // SAFETY: the buffer is as long as its length, which this function takes in bytes, says.
                 let result = unsafe {
-                    SQLGetInfoW(self.link.handle, info, units.as_mut_ptr().cast(), (units.len() * 2) as i16, &mut length)
+                    SQLGetInfoW(
+                        self.link.handle,
+                        info,
+                        units.as_mut_ptr().cast(),
+                        (units.len() * 2) as i16,
+                        &mut length,
+                    )
                 };
                 self.link.check("SQLGetInfo", result)?;
                 let end = units.iter().position(|unit| *unit == 0).unwrap_or(units.len());
@@ -280,7 +303,13 @@ impl Session {
                 let mut bytes = [0_u8; 1024];
                 // SAFETY: the buffer is as long as its length says.
                 let result = unsafe {
-                    SQLGetInfo(self.link.handle, info, bytes.as_mut_ptr().cast(), bytes.len() as i16, &mut length)
+                    SQLGetInfo(
+                        self.link.handle,
+                        info,
+                        bytes.as_mut_ptr().cast(),
+                        bytes.len() as i16,
+                        &mut length,
+                    )
                 };
                 self.link.check("SQLGetInfo", result)?;
                 let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
@@ -295,7 +324,11 @@ impl Session {
         let mut value = 0_u32;
         // SAFETY: numbers of this function take 16 or 32 bits; the rest of a shorter one stays 0.
         let result = unsafe { SQLGetInfo(self.link.handle, info, (&raw mut value).cast(), 4, ptr::null_mut()) };
-        if matches!(result, SqlReturn::SUCCESS | SqlReturn::SUCCESS_WITH_INFO) { value } else { 0 }
+        if matches!(result, SqlReturn::SUCCESS | SqlReturn::SUCCESS_WITH_INFO) {
+            value
+        } else {
+            0
+        }
     }
 
     /// Where this driver lets a cell be read with `SQLGetData`.
@@ -306,7 +339,7 @@ impl Session {
         let extensions = self.info_number(InfoType::GetDataExtensions);
         GetDataRules {
             bound_columns: extensions & (ANY_COLUMN | BOUND) == (ANY_COLUMN | BOUND),
-            blocks: extensions & BLOCK != 0,
+            blocks: extensions & BLOCK != 0 && !self.link.quirks().no_get_data_in_blocks,
         }
     }
 }
@@ -320,10 +353,15 @@ impl Link {
         self.interrupt.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    fn quirks(&self) -> Quirks {
+        self.quirks.get().copied().unwrap_or_default()
+    }
+
     pub(super) fn cell_encoding(&self) -> Encoding {
-        match self.narrow_cells.load(Ordering::Relaxed) {
-            true => Encoding::Narrow,
-            false => self.encoding,
+        if self.quirks().narrow_cells {
+            Encoding::Narrow
+        } else {
+            self.encoding
         }
     }
 
@@ -334,7 +372,10 @@ impl Link {
     fn check(&self, function: &'static str, result: SqlReturn) -> Result<(), Error> {
         match result {
             SqlReturn::SUCCESS | SqlReturn::SUCCESS_WITH_INFO => Ok(()),
-            _ => Err(Error::Call { function, diagnostics: self.diagnostics() }),
+            _ => Err(Error::Call {
+                function,
+                diagnostics: self.diagnostics(),
+            }),
         }
     }
 }

@@ -59,11 +59,16 @@ impl Session {
         // SAFETY: a live connection.
         let result = unsafe { SQLAllocHandle(HandleType::Stmt, self.link.handle().as_handle(), &mut handle) };
         if !matches!(result, SqlReturn::SUCCESS | SqlReturn::SUCCESS_WITH_INFO) {
-            let diagnostics =
-                diagnostics::read(self.link.encoding, HandleType::Dbc, self.link.handle().as_handle());
-            return Err(Error::Call { function: "SQLAllocHandle", diagnostics });
+            let diagnostics = diagnostics::read(self.link.encoding, HandleType::Dbc, self.link.handle().as_handle());
+            return Err(Error::Call {
+                function: "SQLAllocHandle",
+                diagnostics,
+            });
         }
-        Ok(Statement { handle: handle.as_hstmt(), link: Arc::clone(&self.link) })
+        Ok(Statement {
+            handle: handle.as_hstmt(),
+            link: Arc::clone(&self.link),
+        })
     }
 
     /// Runs one statement without a result and returns the number of rows that it changed, -1 if unknown.
@@ -82,7 +87,10 @@ impl Session {
             statement.prepare(sql)?;
             let kinds = vec![ParameterKind::Text; parameters.len()];
             let mut array = ParameterArray::new(self.cell_encoding(), &kinds);
-            parameters.iter().enumerate().for_each(|(column, text)| array.push_text(column, text));
+            parameters
+                .iter()
+                .enumerate()
+                .for_each(|(column, text)| array.push_text(column, text));
             array.execute(&mut statement).map_err(|failed| failed.error)?;
         }
         statement.into_text_rows(self)
@@ -170,7 +178,9 @@ impl Statement {
 
     /// What the columns of the result look like.
     pub fn result_columns(&mut self) -> Result<Vec<ResultColumn>, Error> {
-        (1..=self.result_column_count()?).map(|number| self.result_column(number)).collect()
+        (1..=self.result_column_count()?)
+            .map(|number| self.result_column(number))
+            .collect()
     }
 
     fn result_column(&mut self, number: u16) -> Result<ResultColumn, Error> {
@@ -199,8 +209,10 @@ impl Statement {
                 };
                 self.check("SQLDescribeCol", result)?;
                 let end = units.iter().position(|unit| *unit == 0).unwrap_or(units.len());
-                name = String::from_utf16(&units[..end])
-                    .map_err(|_| Error::InvalidText { column: number.into(), encoding: "UTF-16" })?;
+                name = String::from_utf16(&units[..end]).map_err(|_| Error::InvalidText {
+                    column: number.into(),
+                    encoding: "UTF-16",
+                })?;
             }
             Encoding::Narrow => {
                 let mut bytes = [0_u8; 1024];
@@ -314,14 +326,34 @@ impl Statement {
                 self.watch(|handle| unsafe {
                     let (name, length) = wide_name(schema.as_deref());
                     let none = std::ptr::null();
-                    SQLColumnsW(handle, none, 0, name, length, table.as_ptr(), (table.len() - 1) as i16, none, 0)
+                    SQLColumnsW(
+                        handle,
+                        none,
+                        0,
+                        name,
+                        length,
+                        table.as_ptr(),
+                        (table.len() - 1) as i16,
+                        none,
+                        0,
+                    )
                 })?
             }
             // SAFETY: as above.
             Encoding::Narrow => self.watch(|handle| unsafe {
                 let (name, length) = narrow_name(schema);
                 let none = std::ptr::null();
-                SQLColumns(handle, none, 0, name, length, table.as_ptr(), table.len() as i16, none, 0)
+                SQLColumns(
+                    handle,
+                    none,
+                    0,
+                    name,
+                    length,
+                    table.as_ptr(),
+                    table.len() as i16,
+                    none,
+                    0,
+                )
             })?,
         };
         self.check("SQLColumns", result)
@@ -349,7 +381,15 @@ impl Statement {
             // SAFETY: as above.
             Encoding::Narrow => self.watch(|handle| unsafe {
                 let (name, length) = narrow_name(schema);
-                SQLPrimaryKeys(handle, std::ptr::null(), 0, name, length, table.as_ptr(), table.len() as i16)
+                SQLPrimaryKeys(
+                    handle,
+                    std::ptr::null(),
+                    0,
+                    name,
+                    length,
+                    table.as_ptr(),
+                    table.len() as i16,
+                )
             })?,
         };
         self.check("SQLPrimaryKeys", result)
@@ -361,7 +401,13 @@ impl Statement {
         if columns == 0 {
             return Ok(Vec::new());
         }
-        let specs = vec![CellSpec { kind: CellKind::Text, bound: None }; columns];
+        let specs = vec![
+            CellSpec {
+                kind: CellKind::Text,
+                bound: None
+            };
+            columns
+        ];
         let mut cursor = Cursor::open(self, &specs, session.get_data_rules(), 1 << 20)?;
         let mut rows = Vec::new();
         loop {
@@ -372,7 +418,9 @@ impl Statement {
             for row in 0..fetched {
                 let cells = (0..columns).map(|column| {
                     let mut text = String::new();
-                    cursor.text(column, row, &mut text).map(|present| present.then_some(text))
+                    cursor
+                        .text(column, row, &mut text)
+                        .map(|present| present.then_some(text))
                 });
                 rows.push(cells.collect::<Result<Vec<_>, _>>()?);
             }
@@ -400,7 +448,10 @@ impl Statement {
         match result {
             SqlReturn::SUCCESS | SqlReturn::SUCCESS_WITH_INFO => Ok(()),
             _ if self.link.interrupt().is_raised() => Err(Error::Cancelled),
-            _ => Err(Error::Call { function, diagnostics: self.diagnostics() }),
+            _ => Err(Error::Call {
+                function,
+                diagnostics: self.diagnostics(),
+            }),
         }
     }
 

@@ -6,8 +6,10 @@ mod writer;
 
 use odbc_sys::SqlDataType;
 
-pub use self::writer::{bind_parameters, parameter_kind};
-pub(super) use self::{reader::OdbcRead, writer::OdbcWrite};
+pub(super) use self::{
+    reader::{CellPlan, OdbcRead, cell_kind, read_cell},
+    writer::{OdbcWrite, bind_parameters, parameter_kind},
+};
 use super::{
     Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, Mode, Padding, ReadAs, Relation, Table, Transfer,
     WriteAs,
@@ -43,7 +45,12 @@ impl Dialect for Generic {
         Ok(rows
             .iter()
             .filter(|row| matches!(cell(row, 3).as_deref(), Some("TABLE" | "VIEW")))
-            .filter_map(|row| Some(Relation { schema: cell(row, 1).filter(|schema| !schema.is_empty()), name: cell(row, 2)? }))
+            .filter_map(|row| {
+                Some(Relation {
+                    schema: cell(row, 1).filter(|schema| !schema.is_empty()),
+                    name: cell(row, 2)?,
+                })
+            })
             .collect())
     }
 
@@ -70,11 +77,18 @@ impl Dialect for Generic {
             let key = keys.iter().find(|row| cell(row, 3).as_deref() == Some(&column.name));
             column.key_position = key.and_then(|row| cell(row, 4)).and_then(|number| number.parse().ok());
         }
-        Ok(Some(Table { columns, not_transactional: None }))
+        Ok(Some(Table {
+            columns,
+            not_transactional: None,
+        }))
     }
 
     fn read_as(&self, column: &Column) -> ReadAs {
-        ReadAs { expression: self.quote(&column.name), transfer: Transfer::Native, bound: native_bound(column.logical) }
+        ReadAs {
+            expression: self.quote(&column.name),
+            transfer: Transfer::Native,
+            bound: native_bound(column.logical),
+        }
     }
 
     fn write_as(&self, column: &Column) -> WriteAs {
@@ -86,28 +100,53 @@ impl Dialect for Generic {
             LogicalType::Timestamp { digits } => Form::Timestamp(digits),
             _ => Form::Text,
         };
-        WriteAs { expression: "?".to_owned(), form }
+        WriteAs {
+            expression: "?".to_owned(),
+            form,
+        }
     }
 
     fn declare(&self, column: &Column) -> Result<(String, LogicalType), String> {
         let declared = match column.logical {
-            LogicalType::Integer { bits: 8 | 16, signed: true } => "smallint".to_owned(),
-            LogicalType::Integer { bits: 24 | 32, signed: true } => "integer".to_owned(),
+            LogicalType::Integer {
+                bits: 8 | 16,
+                signed: true,
+            } => "smallint".to_owned(),
+            LogicalType::Integer {
+                bits: 24 | 32,
+                signed: true,
+            } => "integer".to_owned(),
             LogicalType::Integer { bits: 64, signed: true } => "bigint".to_owned(),
-            LogicalType::Decimal { precision: Some(precision), scale: Some(scale), .. } => {
+            LogicalType::Decimal {
+                precision: Some(precision),
+                scale: Some(scale),
+                ..
+            } => {
                 format!("decimal({precision},{scale})")
             }
             LogicalType::Float { .. } => "double precision".to_owned(),
-            LogicalType::Text { length: Some(length), .. } => format!("varchar({length})"),
+            LogicalType::Text {
+                length: Some(length), ..
+            } => format!("varchar({length})"),
             LogicalType::Date => "date".to_owned(),
             LogicalType::Timestamp { .. } => "timestamp".to_owned(),
-            other => return Err(format!("dray knows no standard SQL type for {other:?}; create the table yourself")),
+            other => {
+                return Err(format!(
+                    "dray knows no standard SQL type for {other:?}; create the table yourself"
+                ));
+            }
         };
         Ok((declared, column.logical))
     }
 
     fn limits(&self) -> Limits {
-        Limits { nul_in_text: false, nan: false, infinity: false, years: 1..=9999, instants_as_utc: false }
+        Limits {
+            nul_in_text: false,
+            nan: false,
+            infinity: false,
+            years: 1..=9999,
+            instants_as_utc: false,
+        }
     }
 
     fn load_steps(
@@ -118,7 +157,13 @@ impl Dialect for Generic {
         _staging: &Relation,
         create: &dyn Fn(&Relation) -> String,
     ) -> LoadSteps {
-        transactional_steps(mode, exists, &self.quote_relation(target), &create(target), "DELETE FROM")
+        transactional_steps(
+            mode,
+            exists,
+            &self.quote_relation(target),
+            &create(target),
+            "DELETE FROM",
+        )
     }
 }
 
@@ -130,7 +175,28 @@ pub(super) fn transactional_steps(mode: Mode, exists: bool, target: &str, create
         (Mode::Truncate, true) => vec![format!("{empty} {target}")],
         (Mode::Replace, true) => vec![format!("DROP TABLE {target}"), create.to_owned()],
     };
-    LoadSteps { before, ..LoadSteps::default() }
+    LoadSteps {
+        before,
+        ..LoadSteps::default()
+    }
+}
+
+/// The form of a script's parameter, in the standard's types.
+pub(super) fn standard_form(logical: LogicalType) -> Form {
+    match logical {
+        LogicalType::Boolean => Form::Bit,
+        LogicalType::Decimal { .. }
+        | LogicalType::Integer {
+            bits: 64,
+            signed: false,
+        } => Form::Decimal,
+        LogicalType::Integer { .. } => Form::I64,
+        LogicalType::Float { .. } => Form::F64,
+        LogicalType::Bytes { .. } => Form::Bytes,
+        LogicalType::Date => Form::Date,
+        LogicalType::Timestamp { .. } => Form::Timestamp(6),
+        _ => Form::Text,
+    }
 }
 
 /// A CREATE TABLE statement; `options` follow the closing parenthesis.
@@ -143,7 +209,11 @@ pub(super) fn create_table(
     let mut lines: Vec<String> = columns
         .iter()
         .map(|column| {
-            let null = if column.nullable && column.key_position.is_none() { "" } else { " NOT NULL" };
+            let null = if column.nullable && column.key_position.is_none() {
+                ""
+            } else {
+                " NOT NULL"
+            };
             format!("{} {}{null}", quote(&column.name), column.declared)
         })
         .collect();
@@ -161,7 +231,10 @@ pub(super) fn native_bound(logical: LogicalType) -> Option<usize> {
     match logical {
         LogicalType::Text { length, .. } | LogicalType::Bytes { length, .. } => length.map(|length| length as usize),
         // Sign and point.
-        LogicalType::Decimal { precision: Some(precision), .. } => Some(usize::from(precision) + 3),
+        LogicalType::Decimal {
+            precision: Some(precision),
+            ..
+        } => Some(usize::from(precision) + 3),
         LogicalType::Integer { .. } => Some(20),
         LogicalType::Time { .. } => Some(20),
         LogicalType::Instant { .. } => Some(40),
@@ -173,14 +246,28 @@ pub(super) fn native_bound(logical: LogicalType) -> Option<usize> {
 /// A result's column by its ODBC type. Sizes are not believed further than a type of that size goes: text and bytes of
 /// some products report made-up ones, and the reader does not depend on them.
 pub(super) fn result_column(column: ResultColumn) -> Column {
-    let length = u32::try_from(column.size).ok().filter(|size| (1..=8_000).contains(size));
+    let length = u32::try_from(column.size)
+        .ok()
+        .filter(|size| (1..=8_000).contains(size));
     let digits = column.decimal_digits.clamp(0, 9) as u8;
     let logical = match column.sql_type {
         SqlDataType::EXT_BIT => LogicalType::Boolean,
-        SqlDataType::EXT_TINY_INT => LogicalType::Integer { bits: 8, signed: !column.unsigned },
-        SqlDataType::SMALLINT => LogicalType::Integer { bits: 16, signed: !column.unsigned },
-        SqlDataType::INTEGER => LogicalType::Integer { bits: 32, signed: !column.unsigned },
-        SqlDataType::EXT_BIG_INT => LogicalType::Integer { bits: 64, signed: !column.unsigned },
+        SqlDataType::EXT_TINY_INT => LogicalType::Integer {
+            bits: 8,
+            signed: !column.unsigned,
+        },
+        SqlDataType::SMALLINT => LogicalType::Integer {
+            bits: 16,
+            signed: !column.unsigned,
+        },
+        SqlDataType::INTEGER => LogicalType::Integer {
+            bits: 32,
+            signed: !column.unsigned,
+        },
+        SqlDataType::EXT_BIG_INT => LogicalType::Integer {
+            bits: 64,
+            signed: !column.unsigned,
+        },
         SqlDataType::NUMERIC | SqlDataType::DECIMAL => {
             match (u16::try_from(column.size), u16::try_from(column.decimal_digits)) {
                 (Ok(precision), Ok(scale)) if precision > 0 => LogicalType::decimal(precision, scale),
@@ -195,8 +282,14 @@ pub(super) fn result_column(column: ResultColumn) -> Column {
         SqlDataType::TIME | SqlDataType::EXT_TIME_OR_INTERVAL => LogicalType::Time { digits, span: false },
         SqlDataType::TIMESTAMP | SqlDataType::EXT_TIMESTAMP => LogicalType::Timestamp { digits },
         SqlDataType::EXT_GUID => LogicalType::Uuid,
-        SqlDataType::CHAR | SqlDataType::EXT_W_CHAR => LogicalType::Text { length, padding: Padding::Filled },
-        SqlDataType::VARCHAR | SqlDataType::EXT_W_VARCHAR => LogicalType::Text { length, padding: Padding::None },
+        SqlDataType::CHAR | SqlDataType::EXT_W_CHAR => LogicalType::Text {
+            length,
+            padding: Padding::Filled,
+        },
+        SqlDataType::VARCHAR | SqlDataType::EXT_W_VARCHAR => LogicalType::Text {
+            length,
+            padding: Padding::None,
+        },
         _ => LogicalType::TEXT,
     };
     Column {

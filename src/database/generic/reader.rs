@@ -24,33 +24,46 @@ impl ReadLane for OdbcRead {
 
     fn open(&self, connection: Connection, source: &Source, columns: &[Column]) -> Result<Box<dyn Reader>, Error> {
         let Connection { session, dialect, .. } = connection;
+        let encoding = session.cell_encoding();
         let mut expressions = Vec::new();
         let mut plans = Vec::new();
         let mut specs = Vec::new();
         for column in columns {
             let read_as = dialect.read_as(column);
             let kind = cell_kind(column.logical, read_as.transfer);
-            specs.push(CellSpec { kind, bound: read_as.bound });
+            specs.push(CellSpec {
+                kind,
+                bound: read_as.bound,
+            });
             expressions.push(read_as.expression);
-            plans.push(ColumnPlan { name: column.name.clone(), logical: column.logical, transfer: read_as.transfer });
+            let cell = CellPlan {
+                logical: column.logical,
+                transfer: read_as.transfer,
+                encoding,
+            };
+            plans.push(ColumnPlan {
+                name: column.name.clone(),
+                cell,
+            });
         }
         let list = expressions.join(", ");
         let sql = match source {
             Source::Table { relation, condition } => {
-                let condition = condition.as_ref().map(|text| format!(" WHERE {text}")).unwrap_or_default();
+                let condition = condition
+                    .as_ref()
+                    .map(|text| format!(" WHERE {text}"))
+                    .unwrap_or_default();
                 format!("SELECT {list} FROM {}{condition}", dialect.quote_relation(relation))
             }
             Source::Query(query) => format!("SELECT {list} FROM ({query}) AS dray_query"),
         };
         let mut statement = session.statement()?;
         statement.execute_direct(&sql)?;
-        let cursor = Cursor::open(statement, &specs, dialect.get_data_rules(session.get_data_rules()), BLOCK_BYTES)?;
-        let encoding = session.cell_encoding();
+        let cursor = Cursor::open(statement, &specs, session.get_data_rules(), BLOCK_BYTES)?;
         Ok(Box::new(OdbcReader {
             cursor,
             _session: session,
             plans,
-            encoding,
             scratch: String::new(),
             pending: 0..0,
             rows_read: 0,
@@ -60,15 +73,13 @@ impl ReadLane for OdbcRead {
 
 struct ColumnPlan {
     name: String,
-    logical: LogicalType,
-    transfer: Transfer,
+    cell: CellPlan,
 }
 
 struct OdbcReader {
     cursor: Cursor,
     _session: Session,
     plans: Vec<ColumnPlan>,
-    encoding: Encoding,
     scratch: String,
     /// Rows of the current block that no batch has taken yet.
     pending: std::ops::Range<usize>,
@@ -91,44 +102,17 @@ impl Reader for OdbcReader {
             self.rows_read += 1;
             for (position, plan) in self.plans.iter().enumerate() {
                 let cell = self.cursor.cell(position, row);
-                let data = &mut batch.columns[position];
                 if let Cell::Raw(raw) = cell {
                     bytes += raw.len();
                 }
-                let unreadable = |reason: String| Error::Unreadable {
-                    column: plan.name.clone(),
-                    row: self.rows_read,
-                    reason,
-                };
-                let value = match cell {
-                    Cell::Null => Value::Null,
-                    Cell::I64(value) => Value::I64(value),
-                    Cell::F64(value) => Value::F64(value),
-                    Cell::Date(value) => Date::new(value.year, value.month, value.day)
-                        .map(Value::Date)
-                        .ok_or_else(|| unreadable("the date is not in the calendar of years 1 to 9999".to_owned()))?,
-                    Cell::Timestamp(value) => native_timestamp(value).map(Value::Timestamp).ok_or_else(|| {
-                        unreadable("the timestamp is not in the calendar of years 1 to 9999".to_owned())
-                    })?,
-                    Cell::Raw(raw) if plan.transfer != Transfer::Dynamic && plan.logical.layout() == Layout::Bytes => {
-                        Value::Bytes(raw)
+                let data = &mut batch.columns[position];
+                read_cell(cell, &plan.cell, &mut self.scratch, &mut |value| data.push(value)).map_err(|reason| {
+                    Error::Unreadable {
+                        column: plan.name.clone(),
+                        row: self.rows_read,
+                        reason,
                     }
-                    Cell::Raw(raw) => {
-                        self.scratch.clear();
-                        self.encoding
-                            .decode_into(raw, &mut self.scratch, position + 1)
-                            .map_err(|error| unreadable(error.to_string()))?;
-                        let text = self.scratch.as_str();
-                        match plan.transfer {
-                            Transfer::Dynamic => {
-                                dynamic_value(text, plan.logical, &mut |value| data.push(value)).map_err(unreadable)?;
-                                continue;
-                            }
-                            _ => text_value(text, plan.logical).map_err(|reason| unreadable(reason.to_owned()))?,
-                        }
-                    }
-                };
-                data.push(value);
+                })?;
             }
             bytes += 8 * self.plans.len();
             self.pending.start += 1;
@@ -137,8 +121,57 @@ impl Reader for OdbcReader {
     }
 }
 
+/// How the cells of a column become values.
+#[derive(Clone, Copy)]
+pub(in crate::database) struct CellPlan {
+    /// The column's type.
+    pub logical: LogicalType,
+    /// How its cells come.
+    pub transfer: Transfer,
+    /// The encoding of its text cells.
+    pub encoding: Encoding,
+}
+
+/// Hands over the value of a cell, in the layout of its column's type.
+///
+/// # Errors
+/// Why the cell has no such value; never the value.
+pub(in crate::database) fn read_cell(
+    cell: Cell<'_>,
+    plan: &CellPlan,
+    scratch: &mut String,
+    push: &mut dyn FnMut(Value<'_>),
+) -> Result<(), String> {
+    let value = match cell {
+        Cell::Null => Value::Null,
+        Cell::I64(value) => Value::I64(value),
+        Cell::F64(value) => Value::F64(value),
+        Cell::Date(value) => Date::new(value.year, value.month, value.day)
+            .map(Value::Date)
+            .ok_or("the date is not in the calendar of years 1 to 9999")?,
+        Cell::Timestamp(value) => native_timestamp(value)
+            .map(Value::Timestamp)
+            .ok_or("the timestamp is not in the calendar of years 1 to 9999")?,
+        Cell::Raw(raw) if plan.transfer != Transfer::Dynamic && plan.logical.layout() == Layout::Bytes => {
+            Value::Bytes(raw)
+        }
+        Cell::Raw(raw) => {
+            scratch.clear();
+            plan.encoding
+                .decode_into(raw, scratch, 0)
+                .map_err(|error| error.to_string())?;
+            match plan.transfer {
+                Transfer::Dynamic => return dynamic_value(scratch, plan.logical, push),
+                _ => text_value(scratch, plan.logical)?,
+            }
+        }
+    };
+    push(value);
+    Ok(())
+}
+
 /// The C type in which the cells of a column are asked for.
-fn cell_kind(logical: LogicalType, transfer: Transfer) -> CellKind {
+pub(in crate::database) fn cell_kind(logical: LogicalType, transfer: Transfer) -> CellKind {
     match (transfer, logical.layout()) {
         (Transfer::Text | Transfer::Dynamic, _) => CellKind::Text,
         (Transfer::Native, Layout::I64) => CellKind::I64,
@@ -159,7 +192,10 @@ fn native_timestamp(value: odbc_sys::Timestamp) -> Option<Timestamp> {
         nanosecond: value.fraction,
     };
     let valid = time.hour < 24 && time.minute < 60 && time.second < 60 && time.nanosecond < 1_000_000_000;
-    valid.then_some(Timestamp { date: Date::new(value.year, value.month, value.day)?, time })
+    valid.then_some(Timestamp {
+        date: Date::new(value.year, value.month, value.day)?,
+        time,
+    })
 }
 
 /// A value of the column's layout from its text form.
@@ -169,16 +205,21 @@ fn text_value(text: &str, logical: LogicalType) -> Result<Value<'_>, &'static st
         Layout::I64 => match text {
             "t" | "true" => Ok(Value::I64(1)),
             "f" | "false" => Ok(Value::I64(0)),
-            _ => text.parse().map(Value::I64).map_err(|_| "the value is no 64-bit whole number"),
+            _ => text
+                .parse()
+                .map(Value::I64)
+                .map_err(|_| "the value is no 64-bit whole number"),
         },
-        Layout::F64 => parse_float(text).map(Value::F64).ok_or("the value is no floating-point number"),
+        Layout::F64 => parse_float(text)
+            .map(Value::F64)
+            .ok_or("the value is no floating-point number"),
         Layout::Decimal => match Digits::parse(text) {
             Some(_) => Ok(Value::Decimal(text)),
             None => Err("the value is no decimal number (NaN and the infinities are none)"),
         },
-        Layout::Date => {
-            Date::parse(text).map(Value::Date).ok_or("the value is no date of the years 1 to 9999 (such as a zero date)")
-        }
+        Layout::Date => Date::parse(text)
+            .map(Value::Date)
+            .ok_or("the value is no date of the years 1 to 9999 (such as a zero date)"),
         Layout::Time => Time::parse(text)
             .map(Value::Time)
             .ok_or("the value is no time such as `12:34:56`"),
@@ -187,7 +228,14 @@ fn text_value(text: &str, logical: LogicalType) -> Result<Value<'_>, &'static st
             .ok_or("the value is no timestamp of the years 1 to 9999 (such as a zero date)"),
         Layout::Instant => OffsetTimestamp::parse(text)
             .map(Value::Instant)
-            .ok_or("the value is no timestamp with an offset of the years 1 to 9999"),
+            // A session's time zone is UTC, and psqlodbc leaves the offset out.
+            .or_else(|| {
+                Some(Value::Instant(OffsetTimestamp {
+                    local: Timestamp::parse(text)?,
+                    offset_minutes: 0,
+                }))
+            })
+            .ok_or("the value is no timestamp of the years 1 to 9999"),
         Layout::Bytes => Err("bytes do not come as text"),
     }
 }
@@ -230,14 +278,18 @@ fn dynamic_value(text: &str, logical: LogicalType, push: &mut dyn FnMut(Value<'_
         ('i', Layout::F64) => {
             let integer: i64 = body.parse().map_err(|_| "the database sent a malformed integer")?;
             if integer.unsigned_abs() > 1 << 53 {
-                return Err("the value is an integer of more than 53 bits, and the column's type is floating".to_owned());
+                return Err(
+                    "the value is an integer of more than 53 bits, and the column's type is floating".to_owned(),
+                );
             }
             push(Value::F64(integer as f64));
         }
         ('r', Layout::F64) => push(text_value(body, logical)?),
         ('r', Layout::Decimal) => {
             let digits = parse_float(body).and_then(decimal::from_f64);
-            push(Value::Decimal(&digits.ok_or("the value is infinite, and the column's type is decimal")?));
+            push(Value::Decimal(
+                &digits.ok_or("the value is infinite, and the column's type is decimal")?,
+            ));
         }
         ('t', Layout::Decimal | Layout::Date | Layout::Time | Layout::Timestamp | Layout::Instant) => {
             push(text_value(body, logical)?);
@@ -257,7 +309,9 @@ fn dynamic_value(text: &str, logical: LogicalType, push: &mut dyn FnMut(Value<'_
 fn unhex(text: &str) -> Option<Vec<u8>> {
     let digit = |byte: u8| (byte as char).to_digit(16).map(|digit| digit as u8);
     let pairs = text.as_bytes().chunks(2);
-    pairs.map(|pair| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?)).collect()
+    pairs
+        .map(|pair| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?))
+        .collect()
 }
 
 #[cfg(test)]
@@ -276,11 +330,28 @@ mod tests {
 
     #[test]
     fn a_value_of_its_columns_class_is_taken_exactly() {
-        assert_eq!(dynamic("i-9223372036854775808", INTEGER).unwrap().value(0), Value::I64(i64::MIN));
-        assert_eq!(dynamic("r5.0000000000000000999e-324", FLOAT).unwrap().value(0), Value::F64(5e-324));
-        assert_eq!(dynamic("r1.1000000000000000888", LogicalType::DECIMAL).unwrap().value(0), Value::Decimal("1.1"));
-        assert_eq!(dynamic("x6100C3A9", LogicalType::TEXT).unwrap().value(0), Value::Text("a\0é"));
-        assert_eq!(dynamic("b00ff", LogicalType::BYTES).unwrap().value(0), Value::Bytes(&[0, 255]));
+        assert_eq!(
+            dynamic("i-9223372036854775808", INTEGER).unwrap().value(0),
+            Value::I64(i64::MIN)
+        );
+        assert_eq!(
+            dynamic("r5.0000000000000000999e-324", FLOAT).unwrap().value(0),
+            Value::F64(5e-324)
+        );
+        assert_eq!(
+            dynamic("r1.1000000000000000888", LogicalType::DECIMAL)
+                .unwrap()
+                .value(0),
+            Value::Decimal("1.1")
+        );
+        assert_eq!(
+            dynamic("x6100C3A9", LogicalType::TEXT).unwrap().value(0),
+            Value::Text("a\0é")
+        );
+        assert_eq!(
+            dynamic("b00ff", LogicalType::BYTES).unwrap().value(0),
+            Value::Bytes(&[0, 255])
+        );
         assert_eq!(dynamic("t", LogicalType::TEXT).unwrap().value(0), Value::Text(""));
     }
 

@@ -1,8 +1,6 @@
 //! Rows into any database: one prepared INSERT and column-wise parameter arrays.
 
-use super::super::{
-    Batch, Column, Connection, Dialect, Error, Form, Relation, Value, WriteError, WriteLane, Writer,
-};
+use super::super::{Batch, Column, Connection, Dialect, Error, Form, Relation, Value, WriteError, WriteLane, Writer};
 use crate::odbc::{Interrupt, ParameterArray, ParameterKind, Session, Statement};
 
 /// The generic lane in.
@@ -22,7 +20,11 @@ impl WriteLane for OdbcWrite {
 
     fn open(&self, connection: Connection) -> Result<Box<dyn Writer>, Error> {
         let Connection { session, dialect, .. } = connection;
-        Ok(Box::new(OdbcWriter { load: None, session, dialect }))
+        Ok(Box::new(OdbcWriter {
+            load: None,
+            session,
+            dialect,
+        }))
     }
 }
 
@@ -70,7 +72,12 @@ impl Writer for OdbcWriter {
         let forms: Vec<Form> = parts.iter().map(|part| part.form).collect();
         let kinds: Vec<ParameterKind> = forms.iter().copied().map(parameter_kind).collect();
         let array = ParameterArray::new(self.session.cell_encoding(), &kinds);
-        self.load = Some(Load { statement, forms, array, rows_max: self.dialect.parameter_rows_max() });
+        self.load = Some(Load {
+            statement,
+            forms,
+            array,
+            rows_max: self.dialect.parameter_rows_max(),
+        });
         Ok(())
     }
 
@@ -112,13 +119,18 @@ impl Load {
     fn run(&mut self, first: usize) -> Result<(), WriteError> {
         let result = self.array.execute(&mut self.statement);
         self.array.clear();
-        result.map_err(|failed| WriteError { error: failed.error.into(), row: failed.row.map(|row| first + row) })
+        result.map_err(|failed| WriteError {
+            error: failed.error.into(),
+            row: failed.row.map(|row| first + row),
+        })
     }
 }
 
 /// The parameter's type for a form.
-pub fn parameter_kind(form: Form) -> ParameterKind {
+pub(in crate::database) fn parameter_kind(form: Form) -> ParameterKind {
     match form {
+        Form::Bit => ParameterKind::Bit,
+        Form::Decimal => ParameterKind::Decimal,
         Form::I64 => ParameterKind::I64,
         Form::F64 => ParameterKind::F64,
         Form::Text | Form::TextUtc => ParameterKind::Text,
@@ -132,7 +144,7 @@ pub fn parameter_kind(form: Form) -> ParameterKind {
 ///
 /// # Errors
 /// If a value cannot take the form, which a dialect's `write_as` must not ask for.
-pub fn bind_parameters(
+pub(in crate::database) fn bind_parameters(
     array: &mut ParameterArray,
     forms: &[Form],
     batch: &Batch,
@@ -142,6 +154,8 @@ pub fn bind_parameters(
         match (form, column.value(row)) {
             (_, Value::Null) => array.push_null(position),
             (Form::I64, Value::I64(value)) => array.push_i64(position, value),
+            (Form::Bit, Value::I64(value)) => array.push_bit(position, value != 0),
+            (Form::Decimal, Value::Decimal(digits)) => array.push_text(position, digits),
             (Form::F64, Value::F64(value)) => array.push_f64(position, value),
             (Form::Bytes, Value::Bytes(value)) => array.push_bytes(position, value),
             (Form::Bytes, Value::Text(value)) => array.push_bytes(position, value.as_bytes()),
@@ -185,7 +199,10 @@ pub fn bind_parameters(
 }
 
 fn failed(row: usize, reason: &str) -> WriteError {
-    WriteError { error: Error::Unsupported(reason.to_owned()), row: Some(row) }
+    WriteError {
+        error: Error::Unsupported(reason.to_owned()),
+        row: Some(row),
+    }
 }
 
 /// The shortest digits that are read back as the same float, in a form that databases read.
@@ -193,7 +210,11 @@ fn float_text(value: f64) -> String {
     if value.is_nan() {
         "NaN".to_owned()
     } else if value.is_infinite() {
-        if value > 0.0 { "Infinity".to_owned() } else { "-Infinity".to_owned() }
+        if value > 0.0 {
+            "Infinity".to_owned()
+        } else {
+            "-Infinity".to_owned()
+        }
     } else {
         // With an exponent where plain digits would be hundreds of zeros.
         format!("{value:?}")

@@ -6,10 +6,10 @@
 mod types;
 
 use super::{
-    Class, Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, Mode, Purpose, ReadAs, Relation, Table, Transfer,
-    WriteAs, generic,
+    Class, Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, Mode, Purpose, ReadAs, Relation, Table,
+    Transfer, WriteAs, generic,
 };
-use crate::odbc::{Diagnostic, GetDataRules, ResultColumn, Session};
+use crate::odbc::{Diagnostic, Quirks, ResultColumn, Session};
 
 /// MariaDB.
 pub(super) static MARIADB: MySql = MySql { mariadb: true };
@@ -57,21 +57,19 @@ impl Dialect for MySql {
         &[("CHARSET", "utf8mb4")]
     }
 
-    fn get_data_rules(&self, said: GetDataRules) -> GetDataRules {
-        // MariaDB Connector/ODBC 3.1.15 says that it can, and hands over the value of another row of the block.
-        GetDataRules { blocks: false, ..said }
-    }
-
-    fn narrow_cells(&self) -> bool {
-        // MariaDB Connector/ODBC 3.1.15: text that is longer than its buffer of wide characters arrives cut in half with
-        // a length that says it is whole, or fails ("Ansi to Unicode conversion error"). As UTF-8 it is not converted.
-        true
+    fn quirks(&self) -> Quirks {
+        // MariaDB Connector/ODBC 3.1.15. Text longer than its buffer of wide characters arrives cut in half with a length
+        // that says it is whole, or fails ("Ansi to Unicode conversion error"); as UTF-8 it is not converted. SQLGetData
+        // after SQLSetPos gives the value of another row.
+        Quirks {
+            narrow_cells: true,
+            no_get_data_in_blocks: true,
+        }
     }
 
     fn session_setup(&self, purpose: Purpose) -> &'static [&'static str] {
         match purpose {
-            Purpose::Script => &[],
-            Purpose::Read => &["SET SESSION time_zone = '+00:00'"],
+            Purpose::Script | Purpose::Read => &["SET SESSION time_zone = '+00:00'"],
             // Strict: a value that does not fit is an error and not cut. NO_AUTO_VALUE_ON_ZERO: a 0 in an AUTO_INCREMENT
             // column stays 0.
             Purpose::Write => &[
@@ -106,8 +104,11 @@ impl Dialect for MySql {
         };
         let same_name = |row: &Vec<Option<String>>| row.first().and_then(Option::as_ref) == Some(&relation.name);
         let rows = session.text_rows(COLUMNS, &[&schema, &relation.name])?;
-        let columns: Vec<Column> =
-            rows.iter().filter(|row| same_name(row)).map(|row| types::catalog_column(row)).collect();
+        let columns: Vec<Column> = rows
+            .iter()
+            .filter(|row| same_name(row))
+            .map(|row| types::catalog_column(row))
+            .collect();
         if columns.is_empty() {
             return Ok(None);
         }
@@ -116,12 +117,15 @@ impl Dialect for MySql {
         let cell = |position: usize| engine.and_then(|row| row.get(position)).and_then(Option::as_deref);
         // A view has no engine.
         let not_transactional = match (cell(1), cell(2)) {
-            (Some(engine), transactions) if transactions != Some("YES") => {
-                Some(format!("its engine `{engine}` has no transactions, so a failed load could not be undone"))
-            }
+            (Some(engine), transactions) if transactions != Some("YES") => Some(format!(
+                "its engine `{engine}` has no transactions, so a failed load could not be undone"
+            )),
             _ => None,
         };
-        Ok(Some(Table { columns, not_transactional }))
+        Ok(Some(Table {
+            columns,
+            not_transactional,
+        }))
     }
 
     fn result_column(&self, column: ResultColumn) -> Column {
@@ -133,10 +137,14 @@ impl Dialect for MySql {
         let (expression, transfer) = match column.logical {
             // BIT arrives as bytes.
             LogicalType::Boolean => (format!("({name} + 0)"), Transfer::Native),
-            LogicalType::Integer { bits: 64, signed: false } if column.declared.starts_with("bit") => {
-                (format!("CAST({name} + 0 AS CHAR)"), Transfer::Text)
-            }
-            LogicalType::Integer { bits: 64, signed: false } => (format!("CAST({name} AS CHAR)"), Transfer::Text),
+            LogicalType::Integer {
+                bits: 64,
+                signed: false,
+            } if column.declared.starts_with("bit") => (format!("CAST({name} + 0 AS CHAR)"), Transfer::Text),
+            LogicalType::Integer {
+                bits: 64,
+                signed: false,
+            } => (format!("CAST({name} AS CHAR)"), Transfer::Text),
             LogicalType::Integer { .. } | LogicalType::Text { .. } | LogicalType::Bytes { .. } => {
                 (name, Transfer::Native)
             }
@@ -148,30 +156,58 @@ impl Dialect for MySql {
             // As the server writes them: the driver makes NULL of a zero date and cuts digits.
             _ => (format!("CAST({name} AS CHAR)"), Transfer::Text),
         };
-        ReadAs { expression, transfer, bound: generic::native_bound(column.logical) }
+        ReadAs {
+            expression,
+            transfer,
+            bound: generic::native_bound(column.logical),
+        }
     }
 
     fn write_as(&self, column: &Column) -> WriteAs {
         let bit = column.declared.starts_with("bit");
         let (expression, form) = match column.logical {
             LogicalType::Boolean => ("?", Form::I64),
-            LogicalType::Integer { bits: 64, signed: false } if bit => ("CAST(? AS UNSIGNED)", Form::Text),
-            LogicalType::Integer { bits: 64, signed: false } => ("?", Form::Text),
+            LogicalType::Integer {
+                bits: 64,
+                signed: false,
+            } if bit => ("CAST(? AS UNSIGNED)", Form::Text),
+            LogicalType::Integer {
+                bits: 64,
+                signed: false,
+            } => ("?", Form::Text),
             LogicalType::Integer { .. } => ("?", Form::I64),
             LogicalType::Float { .. } => ("?", Form::F64),
             LogicalType::Bytes { .. } => ("?", Form::Bytes),
             LogicalType::Instant { .. } => ("?", Form::TextUtc),
             _ => ("?", Form::Text),
         };
-        WriteAs { expression: expression.to_owned(), form }
+        WriteAs {
+            expression: expression.to_owned(),
+            form,
+        }
     }
 
     fn declare(&self, column: &Column) -> Result<(String, LogicalType), String> {
         Ok(types::declare(column, self.mariadb))
     }
 
+    fn parameter_form(&self, logical: LogicalType) -> Form {
+        match logical {
+            LogicalType::Boolean => Form::I64,
+            LogicalType::Date | LogicalType::Timestamp { .. } => Form::Text,
+            LogicalType::Instant { .. } => Form::TextUtc,
+            other => super::generic::standard_form(other),
+        }
+    }
+
     fn limits(&self) -> Limits {
-        Limits { nul_in_text: true, nan: false, infinity: false, years: 1..=9999, instants_as_utc: true }
+        Limits {
+            nul_in_text: true,
+            nan: false,
+            infinity: false,
+            years: 1..=9999,
+            instants_as_utc: true,
+        }
     }
 
     fn create_table(&self, relation: &Relation, columns: &[Column]) -> String {
@@ -191,15 +227,19 @@ impl Dialect for MySql {
         let quote = |relation: &Relation| self.quote_relation(relation);
         match (mode, exists) {
             (Mode::Append, true) => LoadSteps::default(),
-            (Mode::Truncate, true) => {
-                LoadSteps { before: vec![format!("DELETE FROM {}", quote(target))], ..LoadSteps::default() }
-            }
+            (Mode::Truncate, true) => LoadSteps {
+                before: vec![format!("DELETE FROM {}", quote(target))],
+                ..LoadSteps::default()
+            },
             (Mode::Replace, true) | (_, false) => {
                 let mut old = staging.clone();
                 old.name.push_str("_old");
                 let (from, to, old) = (quote(staging), quote(target), quote(&old));
                 let after_commit = match exists {
-                    true => vec![format!("RENAME TABLE {to} TO {old}, {from} TO {to}"), format!("DROP TABLE {old}")],
+                    true => vec![
+                        format!("RENAME TABLE {to} TO {old}, {from} TO {to}"),
+                        format!("DROP TABLE {old}"),
+                    ],
                     false => vec![format!("RENAME TABLE {from} TO {to}")],
                 };
                 LoadSteps {
@@ -249,20 +289,32 @@ mod tests {
 
     #[test]
     fn a_new_table_is_loaded_under_another_name_and_swapped_in_one_rename() {
-        let relation = |name: &str| Relation { schema: None, name: name.to_owned() };
+        let relation = |name: &str| Relation {
+            schema: None,
+            name: name.to_owned(),
+        };
         let create = |relation: &Relation| format!("CREATE {}", relation.name);
         let steps = MARIADB.load_steps(Mode::Replace, true, &relation("t"), &relation("s"), &create);
         assert_eq!(steps.before, ["CREATE s"]);
-        assert_eq!(steps.after_commit, ["RENAME TABLE `t` TO `s_old`, `s` TO `t`", "DROP TABLE `s_old`"]);
+        assert_eq!(
+            steps.after_commit,
+            ["RENAME TABLE `t` TO `s_old`, `s` TO `t`", "DROP TABLE `s_old`"]
+        );
         assert_eq!(steps.undo, ["DROP TABLE IF EXISTS `s`"]);
         let steps = MARIADB.load_steps(Mode::Truncate, true, &relation("t"), &relation("s"), &create);
-        assert_eq!((steps.before.as_slice(), steps.staging), (["DELETE FROM `t`".to_owned()].as_slice(), None));
+        assert_eq!(
+            (steps.before.as_slice(), steps.staging),
+            (["DELETE FROM `t`".to_owned()].as_slice(), None)
+        );
     }
 
     #[test]
     fn messages_lose_the_values_that_the_server_repeats() {
         for (message, expected) in [
-            ("Duplicate entry 'it's secret' for key 'PRIMARY'", "Duplicate entry '…' for key 'PRIMARY'"),
+            (
+                "Duplicate entry 'it's secret' for key 'PRIMARY'",
+                "Duplicate entry '…' for key 'PRIMARY'",
+            ),
             (
                 "Incorrect string value: '\\xF0secret' for column `a`.`b`.`c` at row 1",
                 "Incorrect string value: '…' for column `a`.`b`.`c` at row 1",

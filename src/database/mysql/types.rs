@@ -26,7 +26,8 @@ pub(super) fn catalog_column(row: &[Option<String>]) -> Column {
             cell(7).parse().unwrap_or(0),
         ),
         nullable: cell(8).eq_ignore_ascii_case("YES"),
-        generated: cell(9).to_uppercase().contains("GENERATED") && !cell(9).to_uppercase().contains("DEFAULT_GENERATED"),
+        generated: cell(9).to_uppercase().contains("GENERATED")
+            && !cell(9).to_uppercase().contains("DEFAULT_GENERATED"),
         key_position: cell(10).parse().ok(),
         from_catalog: true,
         declared,
@@ -49,14 +50,30 @@ fn logical_type(
         "mediumint" => integer(24),
         "int" => integer(32),
         "bigint" => integer(64),
-        "year" => LogicalType::Integer { bits: 16, signed: false },
+        "year" => LogicalType::Integer {
+            bits: 16,
+            signed: false,
+        },
         "bit" if column_type == "bit(1)" => LogicalType::Boolean,
-        "bit" => LogicalType::Integer { bits: 64, signed: false },
-        "decimal" => LogicalType::Decimal { precision, scale, kept_digits: None },
+        "bit" => LogicalType::Integer {
+            bits: 64,
+            signed: false,
+        },
+        "decimal" => LogicalType::Decimal {
+            precision,
+            scale,
+            kept_digits: None,
+        },
         "float" => LogicalType::Float { bits: 32 },
         "double" => LogicalType::Float { bits: 64 },
-        "char" => LogicalType::Text { length, padding: Padding::Stripped },
-        "varchar" | "enum" | "set" => LogicalType::Text { length, padding: Padding::None },
+        "char" => LogicalType::Text {
+            length,
+            padding: Padding::Stripped,
+        },
+        "varchar" | "enum" | "set" => LogicalType::Text {
+            length,
+            padding: Padding::None,
+        },
         "tinytext" | "text" | "mediumtext" | "longtext" => LogicalType::TEXT,
         "binary" => LogicalType::Bytes { length, filled: true },
         "varbinary" => LogicalType::Bytes { length, filled: false },
@@ -84,7 +101,13 @@ pub(super) fn result_column(column: ResultColumn) -> Column {
         _ if unbounded_bytes => LogicalType::BYTES,
         LogicalType::Timestamp { digits } if is_timestamp => LogicalType::Instant { digits, epoch_32: true },
         LogicalType::Time { digits, .. } => LogicalType::Time { digits, span: true },
-        LogicalType::Text { length, padding: Padding::Filled } => LogicalType::Text { length, padding: Padding::Stripped },
+        LogicalType::Text {
+            length,
+            padding: Padding::Filled,
+        } => LogicalType::Text {
+            length,
+            padding: Padding::Stripped,
+        },
         other => other,
     };
     column
@@ -104,7 +127,10 @@ pub(super) fn declare(column: &Column, mariadb: bool) -> (String, LogicalType) {
                 32 => "int",
                 _ => "bigint",
             };
-            (format!("{name}{}", if signed { "" } else { " unsigned" }), column.logical)
+            (
+                format!("{name}{}", if signed { "" } else { " unsigned" }),
+                column.logical,
+            )
         }
         LogicalType::Decimal { precision, scale, .. } => {
             // The server's most digits are 65, of which 30 (MySQL) or 38 may follow the point.
@@ -112,28 +138,52 @@ pub(super) fn declare(column: &Column, mariadb: bool) -> (String, LogicalType) {
                 (Some(precision), Some(scale)) => (precision.min(65), scale.min(30)),
                 _ => (65, 30),
             };
-            (format!("decimal({precision},{scale})"), LogicalType::decimal(precision, scale))
+            (
+                format!("decimal({precision},{scale})"),
+                LogicalType::decimal(precision, scale),
+            )
         }
         LogicalType::Float { bits: 32 } => ("float".to_owned(), column.logical),
         LogicalType::Float { .. } => ("double".to_owned(), column.logical),
-        LogicalType::Text { length: Some(length), padding: Padding::Stripped } if length <= 255 => {
-            (format!("char({length})"), column.logical)
-        }
-        LogicalType::Text { length: Some(length), .. } if length <= if in_key { KEY_TEXT_MAX } else { VARCHAR_MAX } => {
-            (format!("varchar({length})"), LogicalType::Text { length: Some(length), padding: none })
-        }
-        LogicalType::Text { .. } | LogicalType::Opaque if in_key => {
-            (format!("varchar({KEY_TEXT_MAX})"), LogicalType::Text { length: Some(KEY_TEXT_MAX), padding: none })
-        }
+        LogicalType::Text {
+            length: Some(length),
+            padding: Padding::Stripped,
+        } if length <= 255 => (format!("char({length})"), column.logical),
+        LogicalType::Text {
+            length: Some(length), ..
+        } if length <= if in_key { KEY_TEXT_MAX } else { VARCHAR_MAX } => (
+            format!("varchar({length})"),
+            LogicalType::Text {
+                length: Some(length),
+                padding: none,
+            },
+        ),
+        LogicalType::Text { .. } | LogicalType::Opaque if in_key => (
+            format!("varchar({KEY_TEXT_MAX})"),
+            LogicalType::Text {
+                length: Some(KEY_TEXT_MAX),
+                padding: none,
+            },
+        ),
         LogicalType::Text { .. } | LogicalType::Opaque => ("longtext".to_owned(), LogicalType::TEXT),
-        LogicalType::Bytes { length: Some(length), filled: true } if length <= 255 => {
-            (format!("binary({length})"), column.logical)
-        }
-        LogicalType::Bytes { length: Some(length), .. } if length <= if in_key { KEY_BYTES_MAX } else { VARCHAR_MAX } => {
-            (format!("varbinary({length})"), LogicalType::Bytes { length: Some(length), filled: false })
-        }
+        LogicalType::Bytes {
+            length: Some(length),
+            filled: true,
+        } if length <= 255 => (format!("binary({length})"), column.logical),
+        LogicalType::Bytes {
+            length: Some(length), ..
+        } if length <= if in_key { KEY_BYTES_MAX } else { VARCHAR_MAX } => (
+            format!("varbinary({length})"),
+            LogicalType::Bytes {
+                length: Some(length),
+                filled: false,
+            },
+        ),
         LogicalType::Bytes { .. } if in_key => {
-            let logical = LogicalType::Bytes { length: Some(KEY_BYTES_MAX), filled: false };
+            let logical = LogicalType::Bytes {
+                length: Some(KEY_BYTES_MAX),
+                filled: false,
+            };
             (format!("varbinary({KEY_BYTES_MAX})"), logical)
         }
         LogicalType::Bytes { .. } => ("longblob".to_owned(), LogicalType::BYTES),
@@ -157,9 +207,13 @@ pub(super) fn declare(column: &Column, mariadb: bool) -> (String, LogicalType) {
             (format!("datetime({digits})"), LogicalType::Timestamp { digits })
         }
         LogicalType::Uuid if mariadb => ("uuid".to_owned(), LogicalType::Uuid),
-        LogicalType::Uuid => {
-            ("char(36)".to_owned(), LogicalType::Text { length: Some(36), padding: Padding::Stripped })
-        }
+        LogicalType::Uuid => (
+            "char(36)".to_owned(),
+            LogicalType::Text {
+                length: Some(36),
+                padding: Padding::Stripped,
+            },
+        ),
         // MySQL's JSON would reorder keys; MariaDB's is text with a check.
         LogicalType::Json { normalized: false } if !mariadb => ("longtext".to_owned(), LogicalType::TEXT),
         LogicalType::Json { .. } => ("json".to_owned(), column.logical),
@@ -191,13 +245,43 @@ mod tests {
     #[test]
     fn catalog_rows_become_columns_with_their_sizes() {
         let row = |cells: [&str; 11]| cells.map(|cell| (!cell.is_empty()).then(|| cell.to_owned())).to_vec();
-        let unsigned = row(["t", "id", "bigint", "bigint(20) unsigned", "", "20", "0", "", "NO", "auto_increment", "1"]);
+        let unsigned = row([
+            "t",
+            "id",
+            "bigint",
+            "bigint(20) unsigned",
+            "",
+            "20",
+            "0",
+            "",
+            "NO",
+            "auto_increment",
+            "1",
+        ]);
         let unsigned = catalog_column(&unsigned);
-        assert_eq!(unsigned.logical, LogicalType::Integer { bits: 64, signed: false });
+        assert_eq!(
+            unsigned.logical,
+            LogicalType::Integer {
+                bits: 64,
+                signed: false
+            }
+        );
         assert!(!unsigned.nullable && unsigned.key_position == Some(1) && !unsigned.generated);
         let decimal = row(["t", "d", "decimal", "decimal(20,4)", "", "20", "4", "", "YES", "", ""]);
         assert_eq!(catalog_column(&decimal).logical, LogicalType::decimal(20, 4));
-        let computed = row(["t", "g", "int", "int(11)", "", "10", "0", "", "YES", "STORED GENERATED", ""]);
+        let computed = row([
+            "t",
+            "g",
+            "int",
+            "int(11)",
+            "",
+            "10",
+            "0",
+            "",
+            "YES",
+            "STORED GENERATED",
+            "",
+        ]);
         assert!(catalog_column(&computed).generated);
     }
 }

@@ -1,8 +1,8 @@
 //! PostgreSQL.
 
 use super::{
-    Class, Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, Mode, Padding, Purpose, ReadAs, Relation, Table,
-    Transfer, WriteAs, generic,
+    Class, Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, Mode, Padding, Purpose, ReadAs, Relation,
+    Table, Transfer, WriteAs, generic,
 };
 use crate::odbc::{Diagnostic, ResultColumn, Session};
 
@@ -51,15 +51,18 @@ impl Dialect for Postgres {
             // `7.4-0`: a failed statement fails the transaction, as the server has it. The driver's default wraps each
             // statement in a savepoint. `BatchSize` 1: prepared statements at the server; more than one makes the
             // driver write values into the SQL text itself.
-            Purpose::Write | Purpose::Script => {
-                &[("BoolsAsChar", "0"), ("LFConversion", "0"), ("Protocol", "7.4-0"), ("BatchSize", "1")]
-            }
+            Purpose::Write | Purpose::Script => &[
+                ("BoolsAsChar", "0"),
+                ("LFConversion", "0"),
+                ("Protocol", "7.4-0"),
+                ("BatchSize", "1"),
+            ],
         }
     }
 
     fn session_setup(&self, purpose: Purpose) -> &'static [&'static str] {
         match purpose {
-            Purpose::Script => &[],
+            Purpose::Script => &["SET TimeZone = 'UTC'"],
             // Floats with all their digits (PostgreSQL 11 and before), dates as ISO 8601 whatever the role has set.
             Purpose::Read | Purpose::Write => &["SET extra_float_digits = 3", "SET DateStyle = 'ISO, MDY'"],
         }
@@ -86,13 +89,26 @@ impl Dialect for Postgres {
         };
         let rows = session.text_rows(COLUMNS, &[&schema, &relation.name])?;
         let columns: Vec<Column> = rows.iter().map(|row| catalog_column(row)).collect();
-        Ok((!columns.is_empty()).then_some(Table { columns, not_transactional: None }))
+        Ok((!columns.is_empty()).then_some(Table {
+            columns,
+            not_transactional: None,
+        }))
     }
 
     fn result_column(&self, column: ResultColumn) -> Column {
         // The driver makes up sizes (numeric without one is `(28,6)`), so a query's types have none.
-        let logical = logical_type(&column.type_name, -1);
-        Column { logical, ..generic::result_column(column) }
+        let logical = match logical_type(&column.type_name, -1) {
+            // The driver has names of its own (`timestamp without time zone`), `unknown` (jsonb) and none (interval).
+            LogicalType::Opaque => match generic::result_column(column.clone()).logical {
+                LogicalType::Timestamp { .. } => LogicalType::Timestamp { digits: 6 },
+                _ => LogicalType::Opaque,
+            },
+            logical => logical,
+        };
+        Column {
+            logical,
+            ..generic::result_column(column)
+        }
     }
 
     fn read_as(&self, column: &Column) -> ReadAs {
@@ -108,7 +124,11 @@ impl Dialect for Postgres {
             // As the server writes them: the driver would cut years, `infinity`, and digits.
             _ => (format!("CAST({name} AS text)"), Transfer::Text),
         };
-        ReadAs { expression, transfer, bound: generic::native_bound(column.logical) }
+        ReadAs {
+            expression,
+            transfer,
+            bound: generic::native_bound(column.logical),
+        }
     }
 
     fn write_as(&self, column: &Column) -> WriteAs {
@@ -134,6 +154,11 @@ impl Dialect for Postgres {
         WriteAs { expression, form }
     }
 
+    fn nul_in_parameters(&self) -> bool {
+        // No text of PostgreSQL holds one.
+        false
+    }
+
     fn declare(&self, column: &Column) -> Result<(String, LogicalType), String> {
         let declared = match column.logical {
             LogicalType::Boolean => "boolean".to_owned(),
@@ -143,14 +168,23 @@ impl Dialect for Postgres {
                 (64, false) => return Ok(("numeric(20,0)".to_owned(), LogicalType::decimal(20, 0))),
                 _ => "bigint".to_owned(),
             },
-            LogicalType::Decimal { precision: Some(precision), scale: Some(scale), .. } if precision <= 1_000 => {
+            LogicalType::Decimal {
+                precision: Some(precision),
+                scale: Some(scale),
+                ..
+            } if precision <= 1_000 => {
                 format!("numeric({precision},{scale})")
             }
             LogicalType::Decimal { .. } => "numeric".to_owned(),
             LogicalType::Float { bits: 32 } => "real".to_owned(),
             LogicalType::Float { .. } => "double precision".to_owned(),
-            LogicalType::Text { length: Some(length), padding: Padding::Filled } => format!("char({length})"),
-            LogicalType::Text { length: Some(length), .. } if length <= 10_485_760 => format!("varchar({length})"),
+            LogicalType::Text {
+                length: Some(length),
+                padding: Padding::Filled,
+            } => format!("char({length})"),
+            LogicalType::Text {
+                length: Some(length), ..
+            } if length <= 10_485_760 => format!("varchar({length})"),
             LogicalType::Text { .. } | LogicalType::Opaque => "text".to_owned(),
             LogicalType::Bytes { .. } => "bytea".to_owned(),
             LogicalType::Date => "date".to_owned(),
@@ -169,13 +203,23 @@ impl Dialect for Postgres {
                 _ => LogicalType::Integer { bits: 64, signed: true },
             },
             LogicalType::Decimal { .. } if size.is_empty() => LogicalType::DECIMAL,
-            LogicalType::Text { length, padding: Padding::Stripped } => {
-                LogicalType::Text { length, padding: Padding::None }
-            }
+            LogicalType::Text {
+                length,
+                padding: Padding::Stripped,
+            } => LogicalType::Text {
+                length,
+                padding: Padding::None,
+            },
             LogicalType::Bytes { .. } => LogicalType::BYTES,
-            LogicalType::Time { digits, .. } => LogicalType::Time { digits: digits.min(6), span: false },
+            LogicalType::Time { digits, .. } => LogicalType::Time {
+                digits: digits.min(6),
+                span: false,
+            },
             LogicalType::Timestamp { digits } => LogicalType::Timestamp { digits: digits.min(6) },
-            LogicalType::Instant { digits, .. } => LogicalType::Instant { digits: digits.min(6), epoch_32: false },
+            LogicalType::Instant { digits, .. } => LogicalType::Instant {
+                digits: digits.min(6),
+                epoch_32: false,
+            },
             LogicalType::Opaque => LogicalType::TEXT,
             other => other,
         };
@@ -183,7 +227,13 @@ impl Dialect for Postgres {
     }
 
     fn limits(&self) -> Limits {
-        Limits { nul_in_text: false, nan: true, infinity: true, years: 1..=9999, instants_as_utc: false }
+        Limits {
+            nul_in_text: false,
+            nan: true,
+            infinity: true,
+            years: 1..=9999,
+            instants_as_utc: false,
+        }
     }
 
     fn insert_option(&self) -> &'static str {
@@ -200,7 +250,13 @@ impl Dialect for Postgres {
         create: &dyn Fn(&Relation) -> String,
     ) -> LoadSteps {
         // DROP without CASCADE: a view or foreign key that needs the old table stops the copy before it loads a row.
-        generic::transactional_steps(mode, exists, &self.quote_relation(target), &create(target), "TRUNCATE TABLE")
+        generic::transactional_steps(
+            mode,
+            exists,
+            &self.quote_relation(target),
+            &create(target),
+            "TRUNCATE TABLE",
+        )
     }
 
     fn classify(&self, diagnostic: &Diagnostic) -> Class {
@@ -208,7 +264,10 @@ impl Dialect for Postgres {
     }
 
     fn without_values(&self, message: &str) -> String {
-        let end = ["; DETAIL:", " DETAIL:", "; CONTEXT:", " CONTEXT:"].iter().filter_map(|mark| message.find(mark)).min();
+        let end = ["; DETAIL:", " DETAIL:", "; CONTEXT:", " CONTEXT:"]
+            .iter()
+            .filter_map(|mark| message.find(mark))
+            .min();
         let mut text = message[..end.unwrap_or(message.len())].to_owned();
         // `invalid input syntax for type integer: "…"`, `value "…" is out of range`.
         for mark in [": \"", "value \""] {
@@ -258,7 +317,10 @@ fn logical_type(type_name: &str, modifier: i32) -> LogicalType {
         "int2" => LogicalType::Integer { bits: 16, signed: true },
         "int4" => LogicalType::Integer { bits: 32, signed: true },
         "int8" => LogicalType::Integer { bits: 64, signed: true },
-        "oid" => LogicalType::Integer { bits: 32, signed: false },
+        "oid" => LogicalType::Integer {
+            bits: 32,
+            signed: false,
+        },
         "numeric" => match u32::try_from(modifier - 4) {
             Ok(packed) => {
                 // Eleven bits with a sign; since PostgreSQL 15 a scale may be negative or beyond the precision.
@@ -272,14 +334,23 @@ fn logical_type(type_name: &str, modifier: i32) -> LogicalType {
         },
         "float4" => LogicalType::Float { bits: 32 },
         "float8" => LogicalType::Float { bits: 64 },
-        "varchar" => LogicalType::Text { length, padding: Padding::None },
-        "bpchar" | "char" if length.is_some() => LogicalType::Text { length, padding: Padding::Filled },
+        "varchar" => LogicalType::Text {
+            length,
+            padding: Padding::None,
+        },
+        "bpchar" | "char" if length.is_some() => LogicalType::Text {
+            length,
+            padding: Padding::Filled,
+        },
         "text" | "citext" | "name" | "bpchar" => LogicalType::TEXT,
         "bytea" => LogicalType::BYTES,
         "date" => LogicalType::Date,
         "time" => LogicalType::Time { digits, span: false },
         "timestamp" => LogicalType::Timestamp { digits },
-        "timestamptz" => LogicalType::Instant { digits, epoch_32: false },
+        "timestamptz" => LogicalType::Instant {
+            digits,
+            epoch_32: false,
+        },
         "uuid" => LogicalType::Uuid,
         "json" => LogicalType::Json { normalized: false },
         "jsonb" => LogicalType::Json { normalized: true },
@@ -297,7 +368,10 @@ mod tests {
         assert_eq!(numeric(20, 4), LogicalType::decimal(20, 4));
         assert_eq!(numeric(5, -2), LogicalType::DECIMAL);
         assert_eq!(logical_type("numeric", -1), LogicalType::DECIMAL);
-        let varchar = LogicalType::Text { length: Some(20), padding: Padding::None };
+        let varchar = LogicalType::Text {
+            length: Some(20),
+            padding: Padding::None,
+        };
         assert_eq!(logical_type("varchar", 24), varchar);
         assert_eq!(logical_type("varchar", -1), LogicalType::TEXT);
         assert_eq!(logical_type("timestamp", 3), LogicalType::Timestamp { digits: 3 });
@@ -313,8 +387,14 @@ mod tests {
     #[test]
     fn messages_lose_the_values_that_the_server_repeats() {
         let cases = [
-            ("ERROR: invalid input syntax for type integer: \"secret\"", "invalid input syntax for type integer: \"…\""),
-            ("ERROR: value \"99\" is out of range for type integer", "value \"…\" is out of range for type integer"),
+            (
+                "ERROR: invalid input syntax for type integer: \"secret\"",
+                "invalid input syntax for type integer: \"…\"",
+            ),
+            (
+                "ERROR: value \"99\" is out of range for type integer",
+                "value \"…\" is out of range for type integer",
+            ),
             (
                 "ERROR: duplicate key value violates unique constraint \"t_pkey\"; DETAIL: Key (id)=(secret) exists.",
                 "unique constraint \"t_pkey\"",

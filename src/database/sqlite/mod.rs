@@ -5,10 +5,10 @@
 //! VALUES list here see to it that none of that touches a value.
 
 use super::{
-    Class, Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, Mode, Padding, Purpose, ReadAs, Relation, Table,
-    Transfer, WriteAs, generic,
+    Class, Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, Mode, Padding, Purpose, ReadAs, Relation,
+    Table, Transfer, WriteAs, generic,
 };
-use crate::odbc::{Diagnostic, Session};
+use crate::odbc::{Diagnostic, ResultColumn, Session};
 
 /// SQLite through sqliteodbc.
 pub(super) struct Sqlite;
@@ -45,13 +45,21 @@ impl Dialect for Sqlite {
         let sql = "SELECT name FROM main.sqlite_master WHERE type IN ('table', 'view') \
                    AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name";
         let names = session.text_rows(sql, &[])?.into_iter().flatten().flatten();
-        Ok(names.map(|name| Relation { schema: Some("main".to_owned()), name }).collect())
+        Ok(names
+            .map(|name| Relation {
+                schema: Some("main".to_owned()),
+                name,
+            })
+            .collect())
     }
 
     fn table(&self, session: &Session, relation: &Relation) -> Result<Option<Table>, Error> {
         let schema = relation.schema.as_deref().unwrap_or("main");
         let columns = self.columns(session, schema, &relation.name)?;
-        Ok((!columns.is_empty()).then_some(Table { columns, not_transactional: None }))
+        Ok((!columns.is_empty()).then_some(Table {
+            columns,
+            not_transactional: None,
+        }))
     }
 
     fn query_columns(&self, session: &Session, sql: &str) -> Result<Vec<Column>, Error> {
@@ -74,18 +82,28 @@ impl Dialect for Sqlite {
             | LogicalType::Text { .. } => LogicalType::TEXT,
             other => other,
         };
-        Column { logical, ..column.clone() }
+        Column {
+            logical,
+            ..column.clone()
+        }
+    }
+
+    fn result_column(&self, column: ResultColumn) -> Column {
+        // The driver takes an expression's type from its first value.
+        let logical = declared_type(&column.type_name).unwrap_or(LogicalType::TEXT);
+        Column {
+            logical,
+            ..generic::result_column(column)
+        }
     }
 
     fn read_as(&self, column: &Column) -> ReadAs {
-        let name = self.quote(&column.name);
-        // Twenty digits of a real number name it without doubt, though SQLite's own arithmetic is not exact to the last.
-        let expression = format!(
-            "CASE typeof({name}) WHEN 'null' THEN NULL WHEN 'integer' THEN 'i' || {name} \
-             WHEN 'real' THEN 'r' || printf('%!.20g', {name}) WHEN 'blob' THEN 'b' || hex({name}) \
-             ELSE CASE WHEN instr({name}, char(0)) THEN 'x' || hex(CAST({name} AS BLOB)) ELSE 't' || {name} END END"
-        );
-        ReadAs { expression, transfer: Transfer::Dynamic, bound: None }
+        let expression = with_class(&self.quote(&column.name));
+        ReadAs {
+            expression,
+            transfer: Transfer::Dynamic,
+            bound: None,
+        }
     }
 
     fn write_as(&self, column: &Column) -> WriteAs {
@@ -97,7 +115,47 @@ impl Dialect for Sqlite {
             LogicalType::Text { .. } | LogicalType::Opaque => ("CAST(? AS TEXT)", Form::Bytes),
             _ => ("?", Form::Text),
         };
-        WriteAs { expression: expression.to_owned(), form }
+        WriteAs {
+            expression: expression.to_owned(),
+            form,
+        }
+    }
+
+    fn parameter_form(&self, logical: LogicalType) -> Form {
+        match logical {
+            LogicalType::Boolean => Form::I64,
+            // The driver would write a timestamp with three digits of a second.
+            LogicalType::Date | LogicalType::Timestamp { .. } | LogicalType::Decimal { .. } => Form::Text,
+            LogicalType::Integer {
+                bits: 64,
+                signed: false,
+            } => Form::Text,
+            other => generic::standard_form(other),
+        }
+    }
+
+    fn nul_in_parameters(&self) -> bool {
+        false
+    }
+
+    fn script_query(&self, sql: &str, columns: usize) -> Option<String> {
+        let word: String = sql
+            .trim_start()
+            .chars()
+            .take_while(|letter| letter.is_ascii_alphabetic())
+            .collect();
+        if !matches!(word.to_lowercase().as_str(), "select" | "values" | "with") {
+            return None;
+        }
+        let sql = sql.trim().trim_end_matches(';');
+        let names: Vec<String> = (1..=columns).map(|number| format!("c{number}")).collect();
+        let values: Vec<String> = names.iter().map(|name| with_class(name)).collect();
+        // The order of the inner query stays: SQLite drops it only for an outer ORDER BY or join.
+        Some(format!(
+            "WITH dray_query({}) AS ({sql}\n) SELECT {} FROM dray_query",
+            names.join(", "),
+            values.join(", ")
+        ))
     }
 
     fn parameter_rows_max(&self) -> usize {
@@ -109,33 +167,54 @@ impl Dialect for Sqlite {
         let integer = LogicalType::Integer { bits: 64, signed: true };
         Ok(match column.logical {
             LogicalType::Boolean => ("BOOLEAN".to_owned(), LogicalType::Boolean),
-            LogicalType::Integer { bits: 64, signed: false } => {
-                ("DECIMAL_TEXT(20,0)".to_owned(), LogicalType::decimal(20, 0))
-            }
+            LogicalType::Integer {
+                bits: 64,
+                signed: false,
+            } => ("DECIMAL_TEXT(20,0)".to_owned(), LogicalType::decimal(20, 0)),
             LogicalType::Integer { bits: 8, .. } => ("TINYINT".to_owned(), integer),
             LogicalType::Integer { bits: 16, .. } => ("SMALLINT".to_owned(), integer),
             LogicalType::Integer { bits: 24 | 32, .. } => ("INTEGER".to_owned(), integer),
             LogicalType::Integer { .. } => ("BIGINT".to_owned(), integer),
             // NUMERIC affinity as long as it keeps every digit; beyond, the affinity of TEXT, which keeps all.
-            LogicalType::Decimal { precision: Some(precision), scale: Some(scale), .. } => {
+            LogicalType::Decimal {
+                precision: Some(precision),
+                scale: Some(scale),
+                ..
+            } => {
                 let keeps = precision <= NUMERIC_DIGITS;
                 let name = if keeps { "DECIMAL" } else { "DECIMAL_TEXT" };
-                (format!("{name}({precision},{scale})"), LogicalType::decimal(precision, scale))
+                (
+                    format!("{name}({precision},{scale})"),
+                    LogicalType::decimal(precision, scale),
+                )
             }
             LogicalType::Decimal { .. } => ("DECIMAL_TEXT".to_owned(), LogicalType::DECIMAL),
             LogicalType::Float { .. } => ("DOUBLE".to_owned(), LogicalType::Float { bits: 64 }),
-            LogicalType::Text { length: Some(length), padding } => {
+            LogicalType::Text {
+                length: Some(length),
+                padding,
+            } => {
                 let name = if padding == Padding::None { "VARCHAR" } else { "CHAR" };
-                (format!("{name}({length})"), LogicalType::Text { length: Some(length), padding: Padding::None })
+                (
+                    format!("{name}({length})"),
+                    LogicalType::Text {
+                        length: Some(length),
+                        padding: Padding::None,
+                    },
+                )
             }
             LogicalType::Text { .. } | LogicalType::Opaque => ("TEXT".to_owned(), LogicalType::TEXT),
             LogicalType::Bytes { .. } => ("BLOB".to_owned(), LogicalType::BYTES),
             LogicalType::Date => ("DATE".to_owned(), LogicalType::Date),
             LogicalType::Time { .. } => ("TIME".to_owned(), LogicalType::Time { digits: 9, span: true }),
             LogicalType::Timestamp { .. } => ("TIMESTAMP".to_owned(), LogicalType::Timestamp { digits: 9 }),
-            LogicalType::Instant { .. } => {
-                ("TIMESTAMP WITH TIME ZONE".to_owned(), LogicalType::Instant { digits: 9, epoch_32: false })
-            }
+            LogicalType::Instant { .. } => (
+                "TIMESTAMP WITH TIME ZONE".to_owned(),
+                LogicalType::Instant {
+                    digits: 9,
+                    epoch_32: false,
+                },
+            ),
             LogicalType::Uuid => ("UUID_TEXT".to_owned(), LogicalType::Uuid),
             // Not JSON alone: NUMERIC affinity would turn the document `1.0` into 1.
             LogicalType::Json { .. } => ("JSON_TEXT".to_owned(), LogicalType::Json { normalized: false }),
@@ -144,7 +223,13 @@ impl Dialect for Sqlite {
 
     fn limits(&self) -> Limits {
         // NaN is stored as NULL.
-        Limits { nul_in_text: true, nan: false, infinity: true, years: 1..=9999, instants_as_utc: false }
+        Limits {
+            nul_in_text: true,
+            nan: false,
+            infinity: true,
+            years: 1..=9999,
+            instants_as_utc: false,
+        }
     }
 
     fn load_steps(
@@ -155,7 +240,13 @@ impl Dialect for Sqlite {
         _staging: &Relation,
         create: &dyn Fn(&Relation) -> String,
     ) -> LoadSteps {
-        generic::transactional_steps(mode, exists, &self.quote_relation(target), &create(target), "DELETE FROM")
+        generic::transactional_steps(
+            mode,
+            exists,
+            &self.quote_relation(target),
+            &create(target),
+            "DELETE FROM",
+        )
     }
 
     fn classify(&self, diagnostic: &Diagnostic) -> Class {
@@ -180,9 +271,16 @@ impl Sqlite {
     fn columns(&self, session: &Session, schema: &str, name: &str) -> Result<Vec<Column>, Error> {
         let sql = "SELECT name, type, \"notnull\", pk, hidden FROM pragma_table_xinfo(?, ?) WHERE hidden <> 1";
         let rows = session.text_rows(sql, &[name, schema])?;
-        let encoding = session.text_rows("PRAGMA encoding", &[])?.into_iter().flatten().flatten().next();
+        let encoding = session
+            .text_rows("PRAGMA encoding", &[])?
+            .into_iter()
+            .flatten()
+            .flatten()
+            .next();
         if let Some(encoding) = encoding.filter(|encoding| encoding != "UTF-8") {
-            return Err(Error::Unsupported(format!("the SQLite database stores text as {encoding}, UTF-8 is supported")));
+            return Err(Error::Unsupported(format!(
+                "the SQLite database stores text as {encoding}, UTF-8 is supported"
+            )));
         }
         let mut columns = Vec::new();
         for row in rows {
@@ -224,11 +322,25 @@ impl Sqlite {
     }
 }
 
+/// The SQL for a value with its class in front, see [`Transfer::Dynamic`].
+fn with_class(name: &str) -> String {
+    // Twenty digits of a real number name it without doubt, though SQLite's own arithmetic is not exact to the last.
+    format!(
+        "CASE typeof({name}) WHEN 'null' THEN NULL WHEN 'integer' THEN 'i' || {name} \
+         WHEN 'real' THEN 'r' || printf('%!.20g', {name}) WHEN 'blob' THEN 'b' || hex({name}) \
+         ELSE CASE WHEN instr({name}, char(0)) THEN 'x' || hex(CAST({name} AS BLOB)) ELSE 't' || {name} END END"
+    )
+}
+
 /// What a declared type stands for; `None` if it says nothing.
 fn declared_type(declared: &str) -> Option<LogicalType> {
     let upper = declared.to_uppercase();
     let (name, sizes) = upper.split_once('(').unwrap_or((&upper, ""));
-    let mut sizes = sizes.trim_end().trim_end_matches(')').split(',').map(|size| size.trim().parse::<u32>().ok());
+    let mut sizes = sizes
+        .trim_end()
+        .trim_end_matches(')')
+        .split(',')
+        .map(|size| size.trim().parse::<u32>().ok());
     let (first, second) = (sizes.next().flatten(), sizes.next().flatten());
     let name = name.trim();
     let has = |part: &str| name.contains(part);
@@ -246,7 +358,10 @@ fn declared_type(declared: &str) -> Option<LogicalType> {
         LogicalType::Uuid
     } else if has("DATETIME") || has("TIMESTAMP") {
         match has("ZONE") || has("TIMESTAMPTZ") || has("OFFSET") {
-            true => LogicalType::Instant { digits: 9, epoch_32: false },
+            true => LogicalType::Instant {
+                digits: 9,
+                epoch_32: false,
+            },
             false => LogicalType::Timestamp { digits: 9 },
         }
     } else if name == "DATE" {
@@ -256,7 +371,10 @@ fn declared_type(declared: &str) -> Option<LogicalType> {
     } else if has("INT") {
         LogicalType::Integer { bits: 64, signed: true }
     } else if has("CHAR") || has("CLOB") || has("TEXT") {
-        LogicalType::Text { length: first, padding: Padding::None }
+        LogicalType::Text {
+            length: first,
+            padding: Padding::None,
+        }
     } else if has("BLOB") || has("BINARY") {
         LogicalType::BYTES
     } else if has("REAL") || has("FLOA") || has("DOUB") {
@@ -273,17 +391,30 @@ mod tests {
 
     #[test]
     fn declared_types_are_taken_at_their_word() {
-        let decimal = |kept_digits| LogicalType::Decimal { precision: Some(10), scale: Some(2), kept_digits };
+        let decimal = |kept_digits| LogicalType::Decimal {
+            precision: Some(10),
+            scale: Some(2),
+            kept_digits,
+        };
         assert_eq!(declared_type("decimal(10, 2)"), Some(decimal(Some(15))));
         assert_eq!(declared_type("DECIMAL_TEXT(10,2)"), Some(decimal(None)));
-        assert_eq!(declared_type("unsigned big int"), Some(LogicalType::Integer { bits: 64, signed: true }));
+        assert_eq!(
+            declared_type("unsigned big int"),
+            Some(LogicalType::Integer { bits: 64, signed: true })
+        );
         assert_eq!(
             declared_type("NVARCHAR(20)"),
-            Some(LogicalType::Text { length: Some(20), padding: Padding::None })
+            Some(LogicalType::Text {
+                length: Some(20),
+                padding: Padding::None
+            })
         );
         assert_eq!(
             declared_type("timestamp with time zone"),
-            Some(LogicalType::Instant { digits: 9, epoch_32: false })
+            Some(LogicalType::Instant {
+                digits: 9,
+                epoch_32: false
+            })
         );
         assert_eq!(declared_type(""), None);
     }
@@ -305,13 +436,19 @@ mod tests {
             LogicalType::DECIMAL,
             LogicalType::Integer { bits: 64, signed: true },
             LogicalType::Float { bits: 64 },
-            LogicalType::Text { length: Some(9), padding: Padding::None },
+            LogicalType::Text {
+                length: Some(9),
+                padding: Padding::None,
+            },
             LogicalType::TEXT,
             LogicalType::BYTES,
             LogicalType::Date,
             LogicalType::Time { digits: 9, span: true },
             LogicalType::Timestamp { digits: 9 },
-            LogicalType::Instant { digits: 9, epoch_32: false },
+            LogicalType::Instant {
+                digits: 9,
+                epoch_32: false,
+            },
             LogicalType::Uuid,
             LogicalType::Json { normalized: false },
         ] {
