@@ -190,6 +190,11 @@ pub trait Dialect: Send + Sync {
         Quirks::default()
     }
 
+    /// Whether the driver reads in a stream only where each statement is its own transaction.
+    fn reads_in_autocommit(&self) -> bool {
+        false
+    }
+
     /// Statements that set up a new session.
     fn session_setup(&self, _purpose: Purpose) -> &'static [&'static str] {
         &[]
@@ -277,6 +282,11 @@ pub trait Dialect: Send + Sync {
     /// Most rows of a parameter array that the product's driver handles.
     fn parameter_rows_max(&self) -> usize {
         2_000
+    }
+
+    /// Whether the driver says which row of a parameter array has failed.
+    fn names_failed_row(&self) -> bool {
+        true
     }
 
     /// The CREATE TABLE statement for columns whose `declared` types are this product's.
@@ -418,7 +428,7 @@ impl Connection {
         for sql in dialect.session_setup(purpose) {
             session.execute(sql)?;
         }
-        session.set_autocommit(autocommit)?;
+        session.set_autocommit(autocommit || (purpose == Purpose::Read && dialect.reads_in_autocommit()))?;
         tracing::debug!(
             event = "database.connected",
             product = dialect.name(),

@@ -166,12 +166,12 @@ fn run(connection: &Connection, statement: &mut Statement, parameters: &Paramete
         .map(|logical| connection.dialect.parameter_form(*logical))
         .collect();
     for (position, column) in parameters.values.columns.iter().enumerate() {
-        if let (Value::Text(text), false) = (column.value(0), connection.dialect.nul_in_parameters()) {
-            if text.contains('\0') {
-                let number = position + 1;
-                let message = format!("parameter {number} holds U+0000, where the driver would end the text");
-                return Err(Error::Unsupported(message));
-            }
+        if let (Value::Text(text), false) = (column.value(0), connection.dialect.nul_in_parameters())
+            && text.contains('\0')
+        {
+            let number = position + 1;
+            let message = format!("parameter {number} holds U+0000, where the driver would end the text");
+            return Err(Error::Unsupported(message));
         }
     }
     let kinds: Vec<ParameterKind> = forms.iter().copied().map(parameter_kind).collect();

@@ -40,6 +40,7 @@ struct Load {
     forms: Vec<Form>,
     array: ParameterArray,
     rows_max: usize,
+    names_failed_row: bool,
 }
 
 impl Writer for OdbcWriter {
@@ -77,6 +78,7 @@ impl Writer for OdbcWriter {
             forms,
             array,
             rows_max: self.dialect.parameter_rows_max(),
+            names_failed_row: self.dialect.names_failed_row(),
         });
         Ok(())
     }
@@ -90,11 +92,11 @@ impl Writer for OdbcWriter {
             bind_parameters(&mut load.array, &load.forms, batch, row)?;
             // A row is added and then looked at: the array is at most one row beyond its size.
             if load.array.rows() >= load.rows_max || load.array.laid_out_bytes() >= ARRAY_BYTES {
-                load.run(first)?;
+                load.run(&self.session, batch, first)?;
                 first = row + 1;
             }
         }
-        load.run(first)
+        load.run(&self.session, batch, first)
     }
 
     fn finish(&mut self) -> Result<(), WriteError> {
@@ -114,15 +116,51 @@ impl Writer for OdbcWriter {
     }
 }
 
+/// Where the array that is about to run began.
+const SAVEPOINT: &str = "dray_array";
+
 impl Load {
     /// Runs the array, whose first row is row `first` of the batch, and empties it.
-    fn run(&mut self, first: usize) -> Result<(), WriteError> {
+    fn run(&mut self, session: &Session, batch: &Batch, first: usize) -> Result<(), WriteError> {
+        let rows = self.array.rows();
+        let search = rows > 1 && !self.names_failed_row;
+        if search {
+            session.execute(&format!("SAVEPOINT {SAVEPOINT}"))?;
+        }
         let result = self.array.execute(&mut self.statement);
         self.array.clear();
-        result.map_err(|failed| WriteError {
+        let Err(failed) = result else { return Ok(()) };
+        if search
+            && failed.row.is_none()
+            && let Some(found) = self.find_failed_row(session, batch, first..first + rows)
+        {
+            return Err(found);
+        }
+        Err(WriteError {
             error: failed.error.into(),
             row: failed.row.map(|row| first + row),
         })
+    }
+
+    /// Runs the rows of a failed array one by one, to say which of them it was. The transaction is lost in any case.
+    fn find_failed_row(
+        &mut self,
+        session: &Session,
+        batch: &Batch,
+        rows: std::ops::Range<usize>,
+    ) -> Option<WriteError> {
+        session.execute(&format!("ROLLBACK TO SAVEPOINT {SAVEPOINT}")).ok()?;
+        for row in rows {
+            self.array.clear();
+            bind_parameters(&mut self.array, &self.forms, batch, row).ok()?;
+            if let Err(failed) = self.array.execute(&mut self.statement) {
+                return Some(WriteError {
+                    error: failed.error.into(),
+                    row: Some(row),
+                });
+            }
+        }
+        None
     }
 }
 

@@ -191,6 +191,11 @@ impl Dialect for MySql {
         Ok(types::declare(column, self.mariadb))
     }
 
+    fn names_failed_row(&self) -> bool {
+        // An array is one command of the bulk protocol, and its failure one error.
+        false
+    }
+
     fn parameter_form(&self, logical: LogicalType) -> Form {
         match logical {
             LogicalType::Boolean => Form::I64,

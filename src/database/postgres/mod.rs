@@ -271,10 +271,10 @@ impl Dialect for Postgres {
         let mut text = message[..end.unwrap_or(message.len())].to_owned();
         // `invalid input syntax for type integer: "…"`, `value "…" is out of range`.
         for mark in [": \"", "value \""] {
-            if let Some(start) = text.find(mark).map(|start| start + mark.len()) {
-                if let Some(length) = text[start..].rfind('"') {
-                    text.replace_range(start..start + length, "…");
-                }
+            if let Some(start) = text.find(mark).map(|start| start + mark.len())
+                && let Some(length) = text[start..].rfind('"')
+            {
+                text.replace_range(start..start + length, "…");
             }
         }
         text

@@ -37,6 +37,12 @@ impl Dialect for Sqlite {
         }
     }
 
+    fn reads_in_autocommit(&self) -> bool {
+        // sqliteodbc 0.9998 steps through a result only outside of a transaction, without parameters, and with a cursor
+        // that is forward-only; otherwise it takes the whole result into memory first.
+        true
+    }
+
     fn default_schema(&self, _session: &Session) -> Result<Option<String>, Error> {
         Ok(Some("main".to_owned()))
     }
