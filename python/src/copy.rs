@@ -86,7 +86,7 @@ fn table_request(copy: &Bound<'_, PyAny>) -> PyResult<TableRequest> {
 }
 
 fn endpoint(py: Python<'_>, (label, string): (String, String)) -> PyResult<Endpoint> {
-    let string = ConnectionString::parse(&string).map_err(|error| failures::database(py, true, &error.into()))?;
+    let string = ConnectionString::parse(&string).map_err(|error| failures::database(py, None, &error.into()))?;
     let label = if label.is_empty() { string.to_string() } else { label };
     Ok(Endpoint { label, string })
 }

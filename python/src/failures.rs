@@ -1,6 +1,11 @@
 //! Errors of the engine as exceptions of the Python package.
 
-use dray::{copy::TableError, database, failure::Failing, odbc};
+use dray::{
+    copy::TableError,
+    database::{self, Class},
+    failure::Failing,
+    odbc,
+};
 use pyo3::{
     prelude::*,
     types::{PyDict, PyType},
@@ -29,23 +34,27 @@ fn exception(py: Python<'_>, class: &str, message: &str, fields: Fields) -> PyEr
     make().unwrap_or_else(|error| error)
 }
 
-/// A driver's or server's error on a connection of the script's own.
-pub fn database(py: Python<'_>, connecting: bool, error: &database::Error) -> PyErr {
+/// A driver's or server's error on a connection of the script's own; `class` is `None` while connecting.
+pub fn database(py: Python<'_>, class: Option<Class>, error: &database::Error) -> PyErr {
     let odbc = error.odbc();
     let diagnostic = odbc.and_then(odbc::Error::diagnostic);
-    let class = match odbc {
+    let exception_class = match odbc {
         Some(odbc::Error::DriverNotFound { .. } | odbc::Error::DriverFileMissing { .. }) => "DriverNotFoundError",
         Some(odbc::Error::DriverUnloadable { .. }) => "DriverNotFoundError",
-        _ if connecting => "ConnectError",
+        _ if class.is_none() => "ConnectError",
         _ => "DatabaseError",
     };
+    let code = match (class, diagnostic) {
+        (Some(class), Some(_)) => class.code(),
+        _ => odbc.map_or("database.unsupported", Failing::code),
+    };
     let fields = Fields {
-        code: odbc.map_or("database.unsupported", Failing::code).to_owned(),
+        code: code.to_owned(),
         sqlstate: diagnostic.map(|diagnostic| diagnostic.sqlstate.clone()),
         native: diagnostic.map(|diagnostic| diagnostic.native),
         hint: odbc.and_then(Failing::hint),
     };
-    exception(py, class, &error.to_string(), fields)
+    exception(py, exception_class, &error.to_string(), fields)
 }
 
 /// A copy that could not begin.

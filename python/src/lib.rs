@@ -4,9 +4,11 @@
 //! carries the entry point that the worker calls after it has loaded libpython.
 
 mod blocking;
+mod connection;
 mod copy;
 mod failures;
 mod run;
+mod values;
 mod worker_main;
 
 use pyo3::pymodule;
@@ -14,6 +16,8 @@ use pyo3::pymodule;
 /// `dray._native`.
 #[pymodule]
 mod _native {
+    #[pymodule_export]
+    use crate::connection::{close, commit, connect, execute, query, rollback, set_autocommit};
     #[pymodule_export]
     use crate::copy::copy_tables;
     #[pymodule_export]

@@ -95,8 +95,8 @@ pub(super) struct Place {
 
 impl TableError {
     /// An error of our own making: a plan that is not possible, a value that does not fit.
-    pub(super) fn refused(place: Place, code: &str, message: String) -> TableError {
-        TableError {
+    pub(super) fn refused(place: Place, code: &str, message: String) -> Box<TableError> {
+        Box::new(TableError {
             table: String::new(),
             target: String::new(),
             phase: place.phase,
@@ -108,11 +108,11 @@ impl TableError {
             code: code.to_owned(),
             message,
             hint: None,
-        }
+        })
     }
 
     /// An error that came from a database or its driver.
-    pub(super) fn database(place: Place, error: database::Error, dialect: Option<&dyn Dialect>) -> TableError {
+    pub(super) fn database(place: Place, error: database::Error, dialect: Option<&dyn Dialect>) -> Box<TableError> {
         let mut failed = TableError::refused(place, "copy.unsupported", error.to_string());
         match error {
             database::Error::Odbc(odbc::Error::Cancelled) => {
@@ -149,7 +149,7 @@ impl TableError {
     }
 
     /// The error with the names of its tables.
-    pub(super) fn of(mut self, table: &str, target: &str) -> TableError {
+    pub(super) fn of(mut self: Box<Self>, table: &str, target: &str) -> Box<TableError> {
         self.table = table.to_owned();
         self.target = target.to_owned();
         self

@@ -37,7 +37,7 @@ pub fn run(
     search: &DriverSearch,
     interrupt: &Interrupt,
     done: &mut dyn FnMut(&TableReport),
-) -> Result<Report, TableError> {
+) -> Result<Report, Box<TableError>> {
     let started = Instant::now();
     let mut jobs = Vec::new();
     let mut sources: HashMap<String, Connection> = HashMap::new();
@@ -124,7 +124,7 @@ fn copy_table(
         error: None,
     };
     let reading = interrupt.child();
-    let result = (|| -> Result<pipeline::Moved, TableError> {
+    let result = (|| -> Result<pipeline::Moved, Box<TableError>> {
         // A lane takes its connection over, and each table begins with sessions that no other has touched.
         let source = match sources.remove(&job.source.string.reveal()) {
             Some(connection) => connection,
@@ -163,7 +163,7 @@ fn jobs_of<'a>(
     search: &DriverSearch,
     interrupt: &Interrupt,
     sources: &mut HashMap<String, Connection>,
-) -> Result<Vec<Job<'a>>, TableError> {
+) -> Result<Vec<Job<'a>>, Box<TableError>> {
     let malformed = |message: String| refused(Side::Source, "copy.name", message);
     let (names, exclude, condition) = match &copy.selection {
         Selection::Query(sql) => {
@@ -295,7 +295,7 @@ fn connect(
     side: Side,
     search: &DriverSearch,
     interrupt: &Interrupt,
-) -> Result<Connection, TableError> {
+) -> Result<Connection, Box<TableError>> {
     let place = Place {
         phase: Phase::Connect,
         side,
@@ -307,7 +307,7 @@ fn connect(
     })
 }
 
-fn refused(side: Side, code: &str, message: String) -> TableError {
+fn refused(side: Side, code: &str, message: String) -> Box<TableError> {
     TableError::refused(
         Place {
             phase: Phase::Plan,

@@ -38,7 +38,7 @@ pub(super) fn run(
     source: Connection,
     target: Connection,
     reading: &Interrupt,
-) -> Result<Moved, TableError> {
+) -> Result<Moved, Box<TableError>> {
     let dialects = (source.dialect, target.dialect);
     let (from_columns, to_columns) = sides(&plan.columns);
     let at = |phase: Phase, side: Side| Place { phase, side };
@@ -111,7 +111,7 @@ fn move_rows(
     writer: &mut dyn Writer,
     dialects: (&dyn Dialect, &dyn Dialect),
     reading: &Interrupt,
-) -> Result<Moved, TableError> {
+) -> Result<Moved, Box<TableError>> {
     let (empty_sender, empty) = sync_channel::<Batch>(BATCHES);
     let (full_sender, full) = sync_channel::<Result<Batch, Error>>(BATCHES);
     for _ in 0..BATCHES {
@@ -168,7 +168,7 @@ fn write_all(
     empty: SyncSender<Batch>,
     writer: &mut dyn Writer,
     (source, target): (&dyn Dialect, &dyn Dialect),
-) -> Result<Moved, TableError> {
+) -> Result<Moved, Box<TableError>> {
     let mut moved = Moved::default();
     let mut converted = Batch::new(plan.columns.iter().map(|column| column.target.logical.layout()));
     while let Ok(message) = full.recv() {
@@ -195,7 +195,7 @@ fn write_all(
     Ok(moved)
 }
 
-fn convert(plan: &TablePlan, batch: &Batch, converted: &mut Batch) -> Result<(), TableError> {
+fn convert(plan: &TablePlan, batch: &Batch, converted: &mut Batch) -> Result<(), Box<TableError>> {
     converted.clear();
     converted.first_row = batch.first_row;
     for (position, column) in plan.columns.iter().enumerate() {
@@ -216,7 +216,7 @@ fn convert(plan: &TablePlan, batch: &Batch, converted: &mut Batch) -> Result<(),
     Ok(())
 }
 
-fn write_failed(failed: WriteError, batch: &Batch, target: &dyn Dialect) -> TableError {
+fn write_failed(failed: WriteError, batch: &Batch, target: &dyn Dialect) -> Box<TableError> {
     let place = Place {
         phase: Phase::Write,
         side: Side::Target,

@@ -64,7 +64,7 @@ pub(super) fn columns_and_steps(
     (relation, existing): (&Relation, Option<&Table>),
     mode: Mode,
     staging: &Relation,
-) -> Result<(Vec<ColumnPlan>, LoadSteps), TableError> {
+) -> Result<(Vec<ColumnPlan>, LoadSteps), Box<TableError>> {
     let same_product = source.name() == target.name();
     let limits = target.limits();
     let mut plans = Vec::new();
@@ -179,7 +179,7 @@ pub(super) fn plan(
     relation: &Relation,
     mode: Mode,
     staging: &Relation,
-) -> Result<TablePlan, TableError> {
+) -> Result<TablePlan, Box<TableError>> {
     let from = Place {
         phase: Phase::Plan,
         side: Side::Source,

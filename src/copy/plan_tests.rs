@@ -26,7 +26,7 @@ fn decide(
     to: &str,
     existing: Option<&Table>,
     mode: Mode,
-) -> Result<(Vec<ColumnPlan>, LoadSteps), TableError> {
+) -> Result<(Vec<ColumnPlan>, LoadSteps), Box<TableError>> {
     let target = relation("t");
     columns_and_steps(
         dialect(from),

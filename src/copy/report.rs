@@ -28,7 +28,7 @@ pub struct TableReport {
     /// The lane in.
     pub write_lane: &'static str,
     /// Why it failed, if it did.
-    pub error: Option<TableError>,
+    pub error: Option<Box<TableError>>,
 }
 
 /// All tables of a call, in the order in which they were copied.

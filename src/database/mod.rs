@@ -13,6 +13,7 @@ mod error;
 mod generic;
 mod mysql;
 mod postgres;
+pub mod script;
 mod sqlite;
 pub mod temporal;
 
@@ -24,10 +25,9 @@ pub use self::{
     batch::{Batch, Layout, Value},
     column::{Column, LogicalType, Padding, Relation, Table},
     error::{Class, Error, WriteError},
-    generic::{bind_parameters, parameter_kind},
 };
 use crate::odbc::{
-    ConnectOptions, ConnectionString, Diagnostic, DriverSearch, GetDataRules, Interrupt, ResultColumn, Session,
+    self, ConnectOptions, ConnectionString, Diagnostic, DriverSearch, Interrupt, Quirks, ResultColumn, Session,
 };
 
 /// Every product, the most particular first; the last one takes what no other does.
@@ -51,7 +51,7 @@ pub(crate) fn dialect(name: &str) -> &'static dyn Dialect {
 /// What a connection is for; drivers and servers are set up after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// A script's own statements: everything is as the driver has it by default, but nothing is cut or guessed.
+    /// A script's own statements. The session's time zone is UTC, so that a timestamp with a zone is never ambiguous.
     Script,
     /// Reading tables in a stream.
     Read,
@@ -111,10 +111,14 @@ pub struct ReadAs {
 /// The form in which a value is handed over as a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
+    /// A bit: true or false.
+    Bit,
     /// A 64-bit integer.
     I64,
     /// A 64-bit float.
     F64,
+    /// Decimal digits, as SQL_DECIMAL.
+    Decimal,
     /// Text; instants with their offset.
     Text,
     /// Text; instants as UTC without an offset, for a session whose time zone is UTC.
@@ -181,13 +185,13 @@ pub trait Dialect: Send + Sync {
         &[]
     }
 
-    /// Where the driver lets a cell be read again with `SQLGetData`: what it says itself, unless that is not true.
-    fn get_data_rules(&self, said: GetDataRules) -> GetDataRules {
-        said
+    /// What the product's driver does wrong without saying so.
+    fn quirks(&self) -> Quirks {
+        Quirks::default()
     }
 
-    /// Whether text cells and parameters go as UTF-8 even where the driver's functions are wide.
-    fn narrow_cells(&self) -> bool {
+    /// Whether the driver reads in a stream only where each statement is its own transaction.
+    fn reads_in_autocommit(&self) -> bool {
         false
     }
 
@@ -251,6 +255,22 @@ pub trait Dialect: Send + Sync {
     /// Why the product has none.
     fn declare(&self, column: &Column) -> Result<(String, LogicalType), String>;
 
+    /// The form of a script's parameter of this type.
+    fn parameter_form(&self, logical: LogicalType) -> Form {
+        generic::standard_form(logical)
+    }
+
+    /// Whether the driver takes text parameters with U+0000 in them as they are.
+    fn nul_in_parameters(&self) -> bool {
+        true
+    }
+
+    /// A script's query as it is sent, if its values can only be told apart by rewriting it: with
+    /// [`Transfer::Dynamic`] for each of its `columns`.
+    fn script_query(&self, _sql: &str, _columns: usize) -> Option<String> {
+        None
+    }
+
     /// What no column of the product holds.
     fn limits(&self) -> Limits;
 
@@ -262,6 +282,11 @@ pub trait Dialect: Send + Sync {
     /// Most rows of a parameter array that the product's driver handles.
     fn parameter_rows_max(&self) -> usize {
         2_000
+    }
+
+    /// Whether the driver says which row of a parameter array has failed.
+    fn names_failed_row(&self) -> bool {
+        true
     }
 
     /// The CREATE TABLE statement for columns whose `declared` types are this product's.
@@ -399,13 +424,11 @@ impl Connection {
         let dbms_name = session.info_text(InfoType::DbmsName)?;
         let dialect = DIALECTS.iter().find(|dialect| dialect.is_product(&dbms_name)).copied();
         let dialect = dialect.unwrap_or(&generic::Generic);
-        if dialect.narrow_cells() {
-            session.use_narrow_cells();
-        }
+        session.set_quirks(dialect.quirks());
         for sql in dialect.session_setup(purpose) {
             session.execute(sql)?;
         }
-        session.set_autocommit(autocommit)?;
+        session.set_autocommit(autocommit || (purpose == Purpose::Read && dialect.reads_in_autocommit()))?;
         tracing::debug!(
             event = "database.connected",
             product = dialect.name(),
@@ -418,5 +441,27 @@ impl Connection {
             dialect,
             string: string.clone(),
         })
+    }
+
+    /// What kind of trouble an error of this connection is.
+    pub fn classify(&self, error: &Error) -> Class {
+        let diagnostic = error.odbc().and_then(odbc::Error::diagnostic);
+        diagnostic.map_or(Class::Other, |diagnostic| self.dialect.classify(diagnostic))
+    }
+
+    /// The error without the cell values that its server's messages may repeat.
+    pub fn without_values(&self, error: Error) -> Error {
+        match error {
+            Error::Odbc(odbc::Error::Call {
+                function,
+                mut diagnostics,
+            }) => {
+                for diagnostic in &mut diagnostics {
+                    diagnostic.message = self.dialect.without_values(&diagnostic.message);
+                }
+                Error::Odbc(odbc::Error::Call { function, diagnostics })
+            }
+            other => other,
+        }
     }
 }

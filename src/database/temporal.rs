@@ -142,7 +142,7 @@ impl Time {
             return 0;
         }
         let mut needed = 9;
-        while fraction % 10 == 0 {
+        while fraction.is_multiple_of(10) {
             fraction /= 10;
             needed -= 1;
         }

@@ -133,7 +133,7 @@ impl Cursor {
         budget_bytes: usize,
     ) -> Result<Cursor, Error> {
         let encoding = statement.link.cell_encoding();
-        let unbounded = specs.iter().position(|spec| is_unbounded(spec));
+        let unbounded = specs.iter().position(is_unbounded);
         let first_unbound = match unbounded {
             Some(position) if !rules.bound_columns => position,
             _ => specs.len(),

@@ -193,10 +193,10 @@ impl DriverSearch {
                 registered_in: driver.registered_in.clone(),
             });
         }
-        if asked.contains(".so") {
-            if let Some(path) = self.locate(asked) {
-                return Ok(path);
-            }
+        if asked.contains(".so")
+            && let Some(path) = self.locate(asked)
+        {
+            return Ok(path);
         }
         let names = drivers.into_iter().map(|driver| driver.name).collect();
         Err(Error::DriverNotFound {

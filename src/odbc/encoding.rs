@@ -51,7 +51,7 @@ impl Encoding {
     pub fn decode_into(self, bytes: &[u8], out: &mut String, column: usize) -> Result<(), Error> {
         match self {
             Encoding::Wide => {
-                if bytes.len() % 2 != 0 {
+                if !bytes.len().is_multiple_of(2) {
                     return Err(Error::InvalidText {
                         column,
                         encoding: "UTF-16",

@@ -30,5 +30,5 @@ pub use encoding::Encoding;
 pub use error::Error;
 pub use interrupt::Interrupt;
 pub use parameters::{ExecuteError, ParameterArray, ParameterKind};
-pub use session::{ConnectOptions, GetDataRules, Session};
+pub use session::{ConnectOptions, GetDataRules, Quirks, Session};
 pub use statement::{ResultColumn, Statement};

@@ -14,6 +14,10 @@ use super::{Encoding, Error, Statement};
 /// In which C and SQL type a parameter is handed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ParameterKind {
+    /// `SQL_C_BIT` as `SQL_BIT`.
+    Bit,
+    /// Text in the connection's encoding as `SQL_DECIMAL`, its precision and scale taken from the digits.
+    Decimal,
     /// `SQL_C_SBIGINT` as `SQL_BIGINT`.
     I64,
     /// `SQL_C_DOUBLE` as `SQL_DOUBLE`.
@@ -41,6 +45,8 @@ struct Column {
     ends: Vec<usize>,
     indicators: Vec<Len>,
     longest: usize,
+    /// Most digits after a decimal's point.
+    scale: i16,
 }
 
 /// An execution that failed.
@@ -67,6 +73,7 @@ impl ParameterArray {
             ends: Vec::new(),
             indicators: Vec::new(),
             longest: 0,
+            scale: 0,
         };
         ParameterArray {
             encoding,
@@ -81,6 +88,7 @@ impl ParameterArray {
             column.ends.clear();
             column.indicators.clear();
             column.longest = 0;
+            column.scale = 0;
         }
     }
 
@@ -96,6 +104,11 @@ impl ParameterArray {
         self.columns[column].push(&value.to_ne_bytes());
     }
 
+    /// The next bit of a column.
+    pub fn push_bit(&mut self, column: usize, value: bool) {
+        self.columns[column].push(&[u8::from(value)]);
+    }
+
     /// The next floating-point number of a column.
     pub fn push_f64(&mut self, column: usize, value: f64) {
         self.columns[column].push(&value.to_ne_bytes());
@@ -104,6 +117,8 @@ impl ParameterArray {
     /// The next text of a column.
     pub fn push_text(&mut self, column: usize, value: &str) {
         let encoding = self.encoding;
+        let fraction = value.split_once('.').map_or(0, |(_, fraction)| fraction.len());
+        self.columns[column].scale = self.columns[column].scale.max(fraction.min(38) as i16);
         self.columns[column].push_with(|values| encoding.encode_into(value, values));
     }
 
@@ -255,11 +270,14 @@ impl Column {
     /// The values at equal distances, as column-wise binding wants them, and the distance in bytes.
     fn lay_out(&self) -> (Vec<u64>, usize) {
         let stride = match self.kind {
+            ParameterKind::Bit => 1,
             ParameterKind::I64 | ParameterKind::F64 => 8,
             ParameterKind::Date => size_of::<Date>(),
             ParameterKind::Timestamp(_) => size_of::<Timestamp>(),
             // A place for a terminator: MariaDB's driver was seen to read text to its end whatever its length.
-            ParameterKind::Text | ParameterKind::Bytes => (self.longest + 2).next_multiple_of(2),
+            ParameterKind::Text | ParameterKind::Decimal | ParameterKind::Bytes => {
+                (self.longest + 2).next_multiple_of(2)
+            }
         };
         let mut data = vec![0_u64; (stride * self.indicators.len()).div_ceil(8).max(1)];
         // SAFETY: u64s are plain bytes.
@@ -276,6 +294,17 @@ impl Column {
     /// C type, SQL type, column size (characters, bytes or digits) and decimal digits.
     fn types(&self, encoding: Encoding) -> (CDataType, SqlDataType, usize, i16) {
         match self.kind {
+            ParameterKind::Bit => (CDataType::Bit, SqlDataType::EXT_BIT, 1, 0),
+            ParameterKind::Decimal => {
+                // Every digit may stand on either side of the point.
+                let digits = (self.longest / encoding.unit_bytes()).clamp(1, 38);
+                let c_type = if encoding == Encoding::Wide {
+                    CDataType::WChar
+                } else {
+                    CDataType::Char
+                };
+                (c_type, SqlDataType::DECIMAL, digits, self.scale)
+            }
             ParameterKind::I64 => (CDataType::SBigInt, SqlDataType::EXT_BIG_INT, 19, 0),
             ParameterKind::F64 => (CDataType::Double, SqlDataType::DOUBLE, 15, 0),
             ParameterKind::Date => (CDataType::TypeDate, SqlDataType::DATE, 10, 0),

@@ -4,11 +4,7 @@
 
 use std::{
     ptr,
-    sync::{
-        Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicBool, Ordering},
-        mpsc,
-    },
+    sync::{Arc, Mutex, OnceLock, PoisonError, mpsc},
     thread,
     time::Duration,
 };
@@ -39,6 +35,16 @@ impl Default for ConnectOptions {
     }
 }
 
+/// What a driver does wrong without saying so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quirks {
+    /// Its conversion of text to and from UTF-16 is not to be trusted: text cells and parameters go as UTF-8, whatever the
+    /// form of its functions. The connection's charset is UTF-8.
+    pub narrow_cells: bool,
+    /// It claims `SQLGetData` for any row of a block and hands over another row's value.
+    pub no_get_data_in_blocks: bool,
+}
+
 /// What `SQLGetData` may be asked for beside the columns after the last bound one, from `SQL_GETDATA_EXTENSIONS`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GetDataRules {
@@ -59,8 +65,7 @@ pub struct Session {
 pub(super) struct Link {
     handle: HDbc,
     pub(super) encoding: Encoding,
-    /// Whether cells and parameters are narrow though the calls are wide.
-    narrow_cells: AtomicBool,
+    quirks: OnceLock<Quirks>,
     interrupt: Mutex<Interrupt>,
     connected: bool,
 }
@@ -171,11 +176,11 @@ impl Session {
             ));
         }
         let interrupt = Mutex::new(interrupt);
-        let narrow_cells = AtomicBool::new(encoding == Encoding::Narrow);
+        let quirks = OnceLock::new();
         let mut link = Link {
             handle: handle.as_hdbc(),
             encoding,
-            narrow_cells,
+            quirks,
             interrupt,
             connected: false,
         };
@@ -258,17 +263,14 @@ impl Session {
         self.link.encoding
     }
 
-    /// The form of text cells and text parameters; that of the functions unless [`Self::use_narrow_cells`] was called.
+    /// The form of text cells and text parameters; that of the functions unless a quirk says otherwise.
     pub fn cell_encoding(&self) -> Encoding {
         self.link.cell_encoding()
     }
 
-    /// From now on text cells and text parameters are UTF-8, whatever the form of the functions.
-    ///
-    /// For drivers that hand text through as it is where the connection's charset is UTF-8, and whose own conversion to
-    /// UTF-16 is not to be trusted.
-    pub fn use_narrow_cells(&self) {
-        self.link.narrow_cells.store(true, Ordering::Relaxed);
+    /// Says what the driver does wrong. Once, before the first statement; later calls change nothing.
+    pub fn set_quirks(&self, quirks: Quirks) {
+        let _ = self.link.quirks.set(quirks);
     }
 
     /// From now on the session's calls are stopped by this interrupt alone; used to clean up after another was raised.
@@ -337,7 +339,7 @@ impl Session {
         let extensions = self.info_number(InfoType::GetDataExtensions);
         GetDataRules {
             bound_columns: extensions & (ANY_COLUMN | BOUND) == (ANY_COLUMN | BOUND),
-            blocks: extensions & BLOCK != 0,
+            blocks: extensions & BLOCK != 0 && !self.link.quirks().no_get_data_in_blocks,
         }
     }
 }
@@ -351,10 +353,15 @@ impl Link {
         self.interrupt.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    fn quirks(&self) -> Quirks {
+        self.quirks.get().copied().unwrap_or_default()
+    }
+
     pub(super) fn cell_encoding(&self) -> Encoding {
-        match self.narrow_cells.load(Ordering::Relaxed) {
-            true => Encoding::Narrow,
-            false => self.encoding,
+        if self.quirks().narrow_cells {
+            Encoding::Narrow
+        } else {
+            self.encoding
         }
     }
 

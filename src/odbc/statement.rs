@@ -5,10 +5,10 @@
 use std::sync::Arc;
 
 use odbc_sys::{
-    Desc, FreeStmtOption, HStmt, Handle, HandleType, Len, Nullability, SQLAllocHandle, SQLColAttribute,
+    Desc, FreeStmtOption, HStmt, Handle, HandleType, Len, Nullability, Pointer, SQLAllocHandle, SQLColAttribute,
     SQLColAttributeW, SQLColumns, SQLColumnsW, SQLDescribeCol, SQLDescribeColW, SQLExecDirect, SQLExecDirectW,
     SQLExecute, SQLFreeHandle, SQLFreeStmt, SQLMoreResults, SQLNumResultCols, SQLPrepare, SQLPrepareW, SQLPrimaryKeys,
-    SQLPrimaryKeysW, SQLRowCount, SQLTables, SQLTablesW, SqlDataType, SqlReturn,
+    SQLPrimaryKeysW, SQLRowCount, SQLSetStmtAttr, SQLTables, SQLTablesW, SqlDataType, SqlReturn, StatementAttribute,
 };
 
 use super::{
@@ -65,10 +65,15 @@ impl Session {
                 diagnostics,
             });
         }
-        Ok(Statement {
+        let statement = Statement {
             handle: handle.as_hstmt(),
             link: Arc::clone(&self.link),
-        })
+        };
+        // The standard's default, but sqliteodbc has another one, under which it keeps the whole result in memory.
+        const FORWARD_ONLY: Pointer = std::ptr::null_mut();
+        // SAFETY: an integer attribute, 0. A driver without other cursors may not know it.
+        let _ = unsafe { SQLSetStmtAttr(statement.handle, StatementAttribute::CursorType, FORWARD_ONLY, 0) };
+        Ok(statement)
     }
 
     /// Runs one statement without a result and returns the number of rows that it changed, -1 if unknown.

@@ -6,8 +6,10 @@ mod writer;
 
 use odbc_sys::SqlDataType;
 
-pub use self::writer::{bind_parameters, parameter_kind};
-pub(super) use self::{reader::OdbcRead, writer::OdbcWrite};
+pub(super) use self::{
+    reader::{CellPlan, OdbcRead, cell_kind, read_cell},
+    writer::{OdbcWrite, bind_parameters, parameter_kind},
+};
 use super::{
     Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, Mode, Padding, ReadAs, Relation, Table, Transfer,
     WriteAs,
@@ -176,6 +178,24 @@ pub(super) fn transactional_steps(mode: Mode, exists: bool, target: &str, create
     LoadSteps {
         before,
         ..LoadSteps::default()
+    }
+}
+
+/// The form of a script's parameter, in the standard's types.
+pub(super) fn standard_form(logical: LogicalType) -> Form {
+    match logical {
+        LogicalType::Boolean => Form::Bit,
+        LogicalType::Decimal { .. }
+        | LogicalType::Integer {
+            bits: 64,
+            signed: false,
+        } => Form::Decimal,
+        LogicalType::Integer { .. } => Form::I64,
+        LogicalType::Float { .. } => Form::F64,
+        LogicalType::Bytes { .. } => Form::Bytes,
+        LogicalType::Date => Form::Date,
+        LogicalType::Timestamp { .. } => Form::Timestamp(6),
+        _ => Form::Text,
     }
 }
 

@@ -24,6 +24,7 @@ impl ReadLane for OdbcRead {
 
     fn open(&self, connection: Connection, source: &Source, columns: &[Column]) -> Result<Box<dyn Reader>, Error> {
         let Connection { session, dialect, .. } = connection;
+        let encoding = session.cell_encoding();
         let mut expressions = Vec::new();
         let mut plans = Vec::new();
         let mut specs = Vec::new();
@@ -35,10 +36,14 @@ impl ReadLane for OdbcRead {
                 bound: read_as.bound,
             });
             expressions.push(read_as.expression);
-            plans.push(ColumnPlan {
-                name: column.name.clone(),
+            let cell = CellPlan {
                 logical: column.logical,
                 transfer: read_as.transfer,
+                encoding,
+            };
+            plans.push(ColumnPlan {
+                name: column.name.clone(),
+                cell,
             });
         }
         let list = expressions.join(", ");
@@ -54,18 +59,11 @@ impl ReadLane for OdbcRead {
         };
         let mut statement = session.statement()?;
         statement.execute_direct(&sql)?;
-        let cursor = Cursor::open(
-            statement,
-            &specs,
-            dialect.get_data_rules(session.get_data_rules()),
-            BLOCK_BYTES,
-        )?;
-        let encoding = session.cell_encoding();
+        let cursor = Cursor::open(statement, &specs, session.get_data_rules(), BLOCK_BYTES)?;
         Ok(Box::new(OdbcReader {
             cursor,
             _session: session,
             plans,
-            encoding,
             scratch: String::new(),
             pending: 0..0,
             rows_read: 0,
@@ -75,15 +73,13 @@ impl ReadLane for OdbcRead {
 
 struct ColumnPlan {
     name: String,
-    logical: LogicalType,
-    transfer: Transfer,
+    cell: CellPlan,
 }
 
 struct OdbcReader {
     cursor: Cursor,
     _session: Session,
     plans: Vec<ColumnPlan>,
-    encoding: Encoding,
     scratch: String,
     /// Rows of the current block that no batch has taken yet.
     pending: std::ops::Range<usize>,
@@ -106,44 +102,17 @@ impl Reader for OdbcReader {
             self.rows_read += 1;
             for (position, plan) in self.plans.iter().enumerate() {
                 let cell = self.cursor.cell(position, row);
-                let data = &mut batch.columns[position];
                 if let Cell::Raw(raw) = cell {
                     bytes += raw.len();
                 }
-                let unreadable = |reason: String| Error::Unreadable {
-                    column: plan.name.clone(),
-                    row: self.rows_read,
-                    reason,
-                };
-                let value = match cell {
-                    Cell::Null => Value::Null,
-                    Cell::I64(value) => Value::I64(value),
-                    Cell::F64(value) => Value::F64(value),
-                    Cell::Date(value) => Date::new(value.year, value.month, value.day)
-                        .map(Value::Date)
-                        .ok_or_else(|| unreadable("the date is not in the calendar of years 1 to 9999".to_owned()))?,
-                    Cell::Timestamp(value) => native_timestamp(value).map(Value::Timestamp).ok_or_else(|| {
-                        unreadable("the timestamp is not in the calendar of years 1 to 9999".to_owned())
-                    })?,
-                    Cell::Raw(raw) if plan.transfer != Transfer::Dynamic && plan.logical.layout() == Layout::Bytes => {
-                        Value::Bytes(raw)
+                let data = &mut batch.columns[position];
+                read_cell(cell, &plan.cell, &mut self.scratch, &mut |value| data.push(value)).map_err(|reason| {
+                    Error::Unreadable {
+                        column: plan.name.clone(),
+                        row: self.rows_read,
+                        reason,
                     }
-                    Cell::Raw(raw) => {
-                        self.scratch.clear();
-                        self.encoding
-                            .decode_into(raw, &mut self.scratch, position + 1)
-                            .map_err(|error| unreadable(error.to_string()))?;
-                        let text = self.scratch.as_str();
-                        match plan.transfer {
-                            Transfer::Dynamic => {
-                                dynamic_value(text, plan.logical, &mut |value| data.push(value)).map_err(unreadable)?;
-                                continue;
-                            }
-                            _ => text_value(text, plan.logical).map_err(|reason| unreadable(reason.to_owned()))?,
-                        }
-                    }
-                };
-                data.push(value);
+                })?;
             }
             bytes += 8 * self.plans.len();
             self.pending.start += 1;
@@ -152,8 +121,57 @@ impl Reader for OdbcReader {
     }
 }
 
+/// How the cells of a column become values.
+#[derive(Clone, Copy)]
+pub(in crate::database) struct CellPlan {
+    /// The column's type.
+    pub logical: LogicalType,
+    /// How its cells come.
+    pub transfer: Transfer,
+    /// The encoding of its text cells.
+    pub encoding: Encoding,
+}
+
+/// Hands over the value of a cell, in the layout of its column's type.
+///
+/// # Errors
+/// Why the cell has no such value; never the value.
+pub(in crate::database) fn read_cell(
+    cell: Cell<'_>,
+    plan: &CellPlan,
+    scratch: &mut String,
+    push: &mut dyn FnMut(Value<'_>),
+) -> Result<(), String> {
+    let value = match cell {
+        Cell::Null => Value::Null,
+        Cell::I64(value) => Value::I64(value),
+        Cell::F64(value) => Value::F64(value),
+        Cell::Date(value) => Date::new(value.year, value.month, value.day)
+            .map(Value::Date)
+            .ok_or("the date is not in the calendar of years 1 to 9999")?,
+        Cell::Timestamp(value) => native_timestamp(value)
+            .map(Value::Timestamp)
+            .ok_or("the timestamp is not in the calendar of years 1 to 9999")?,
+        Cell::Raw(raw) if plan.transfer != Transfer::Dynamic && plan.logical.layout() == Layout::Bytes => {
+            Value::Bytes(raw)
+        }
+        Cell::Raw(raw) => {
+            scratch.clear();
+            plan.encoding
+                .decode_into(raw, scratch, 0)
+                .map_err(|error| error.to_string())?;
+            match plan.transfer {
+                Transfer::Dynamic => return dynamic_value(scratch, plan.logical, push),
+                _ => text_value(scratch, plan.logical)?,
+            }
+        }
+    };
+    push(value);
+    Ok(())
+}
+
 /// The C type in which the cells of a column are asked for.
-fn cell_kind(logical: LogicalType, transfer: Transfer) -> CellKind {
+pub(in crate::database) fn cell_kind(logical: LogicalType, transfer: Transfer) -> CellKind {
     match (transfer, logical.layout()) {
         (Transfer::Text | Transfer::Dynamic, _) => CellKind::Text,
         (Transfer::Native, Layout::I64) => CellKind::I64,
@@ -210,7 +228,14 @@ fn text_value(text: &str, logical: LogicalType) -> Result<Value<'_>, &'static st
             .ok_or("the value is no timestamp of the years 1 to 9999 (such as a zero date)"),
         Layout::Instant => OffsetTimestamp::parse(text)
             .map(Value::Instant)
-            .ok_or("the value is no timestamp with an offset of the years 1 to 9999"),
+            // A session's time zone is UTC, and psqlodbc leaves the offset out.
+            .or_else(|| {
+                Some(Value::Instant(OffsetTimestamp {
+                    local: Timestamp::parse(text)?,
+                    offset_minutes: 0,
+                }))
+            })
+            .ok_or("the value is no timestamp of the years 1 to 9999"),
         Layout::Bytes => Err("bytes do not come as text"),
     }
 }

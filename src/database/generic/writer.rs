@@ -40,6 +40,7 @@ struct Load {
     forms: Vec<Form>,
     array: ParameterArray,
     rows_max: usize,
+    names_failed_row: bool,
 }
 
 impl Writer for OdbcWriter {
@@ -77,6 +78,7 @@ impl Writer for OdbcWriter {
             forms,
             array,
             rows_max: self.dialect.parameter_rows_max(),
+            names_failed_row: self.dialect.names_failed_row(),
         });
         Ok(())
     }
@@ -90,11 +92,11 @@ impl Writer for OdbcWriter {
             bind_parameters(&mut load.array, &load.forms, batch, row)?;
             // A row is added and then looked at: the array is at most one row beyond its size.
             if load.array.rows() >= load.rows_max || load.array.laid_out_bytes() >= ARRAY_BYTES {
-                load.run(first)?;
+                load.run(&self.session, batch, first)?;
                 first = row + 1;
             }
         }
-        load.run(first)
+        load.run(&self.session, batch, first)
     }
 
     fn finish(&mut self) -> Result<(), WriteError> {
@@ -114,21 +116,59 @@ impl Writer for OdbcWriter {
     }
 }
 
+/// Where the array that is about to run began.
+const SAVEPOINT: &str = "dray_array";
+
 impl Load {
     /// Runs the array, whose first row is row `first` of the batch, and empties it.
-    fn run(&mut self, first: usize) -> Result<(), WriteError> {
+    fn run(&mut self, session: &Session, batch: &Batch, first: usize) -> Result<(), WriteError> {
+        let rows = self.array.rows();
+        let search = rows > 1 && !self.names_failed_row;
+        if search {
+            session.execute(&format!("SAVEPOINT {SAVEPOINT}"))?;
+        }
         let result = self.array.execute(&mut self.statement);
         self.array.clear();
-        result.map_err(|failed| WriteError {
+        let Err(failed) = result else { return Ok(()) };
+        if search
+            && failed.row.is_none()
+            && let Some(found) = self.find_failed_row(session, batch, first..first + rows)
+        {
+            return Err(found);
+        }
+        Err(WriteError {
             error: failed.error.into(),
             row: failed.row.map(|row| first + row),
         })
     }
+
+    /// Runs the rows of a failed array one by one, to say which of them it was. The transaction is lost in any case.
+    fn find_failed_row(
+        &mut self,
+        session: &Session,
+        batch: &Batch,
+        rows: std::ops::Range<usize>,
+    ) -> Option<WriteError> {
+        session.execute(&format!("ROLLBACK TO SAVEPOINT {SAVEPOINT}")).ok()?;
+        for row in rows {
+            self.array.clear();
+            bind_parameters(&mut self.array, &self.forms, batch, row).ok()?;
+            if let Err(failed) = self.array.execute(&mut self.statement) {
+                return Some(WriteError {
+                    error: failed.error.into(),
+                    row: Some(row),
+                });
+            }
+        }
+        None
+    }
 }
 
 /// The parameter's type for a form.
-pub fn parameter_kind(form: Form) -> ParameterKind {
+pub(in crate::database) fn parameter_kind(form: Form) -> ParameterKind {
     match form {
+        Form::Bit => ParameterKind::Bit,
+        Form::Decimal => ParameterKind::Decimal,
         Form::I64 => ParameterKind::I64,
         Form::F64 => ParameterKind::F64,
         Form::Text | Form::TextUtc => ParameterKind::Text,
@@ -142,7 +182,7 @@ pub fn parameter_kind(form: Form) -> ParameterKind {
 ///
 /// # Errors
 /// If a value cannot take the form, which a dialect's `write_as` must not ask for.
-pub fn bind_parameters(
+pub(in crate::database) fn bind_parameters(
     array: &mut ParameterArray,
     forms: &[Form],
     batch: &Batch,
@@ -152,6 +192,8 @@ pub fn bind_parameters(
         match (form, column.value(row)) {
             (_, Value::Null) => array.push_null(position),
             (Form::I64, Value::I64(value)) => array.push_i64(position, value),
+            (Form::Bit, Value::I64(value)) => array.push_bit(position, value != 0),
+            (Form::Decimal, Value::Decimal(digits)) => array.push_text(position, digits),
             (Form::F64, Value::F64(value)) => array.push_f64(position, value),
             (Form::Bytes, Value::Bytes(value)) => array.push_bytes(position, value),
             (Form::Bytes, Value::Text(value)) => array.push_bytes(position, value.as_bytes()),

@@ -9,7 +9,7 @@ use super::{
     Class, Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, Mode, Purpose, ReadAs, Relation, Table,
     Transfer, WriteAs, generic,
 };
-use crate::odbc::{Diagnostic, GetDataRules, ResultColumn, Session};
+use crate::odbc::{Diagnostic, Quirks, ResultColumn, Session};
 
 /// MariaDB.
 pub(super) static MARIADB: MySql = MySql { mariadb: true };
@@ -57,21 +57,19 @@ impl Dialect for MySql {
         &[("CHARSET", "utf8mb4")]
     }
 
-    fn get_data_rules(&self, said: GetDataRules) -> GetDataRules {
-        // MariaDB Connector/ODBC 3.1.15 says that it can, and hands over the value of another row of the block.
-        GetDataRules { blocks: false, ..said }
-    }
-
-    fn narrow_cells(&self) -> bool {
-        // MariaDB Connector/ODBC 3.1.15: text that is longer than its buffer of wide characters arrives cut in half with
-        // a length that says it is whole, or fails ("Ansi to Unicode conversion error"). As UTF-8 it is not converted.
-        true
+    fn quirks(&self) -> Quirks {
+        // MariaDB Connector/ODBC 3.1.15. Text longer than its buffer of wide characters arrives cut in half with a length
+        // that says it is whole, or fails ("Ansi to Unicode conversion error"); as UTF-8 it is not converted. SQLGetData
+        // after SQLSetPos gives the value of another row.
+        Quirks {
+            narrow_cells: true,
+            no_get_data_in_blocks: true,
+        }
     }
 
     fn session_setup(&self, purpose: Purpose) -> &'static [&'static str] {
         match purpose {
-            Purpose::Script => &[],
-            Purpose::Read => &["SET SESSION time_zone = '+00:00'"],
+            Purpose::Script | Purpose::Read => &["SET SESSION time_zone = '+00:00'"],
             // Strict: a value that does not fit is an error and not cut. NO_AUTO_VALUE_ON_ZERO: a 0 in an AUTO_INCREMENT
             // column stays 0.
             Purpose::Write => &[
@@ -191,6 +189,20 @@ impl Dialect for MySql {
 
     fn declare(&self, column: &Column) -> Result<(String, LogicalType), String> {
         Ok(types::declare(column, self.mariadb))
+    }
+
+    fn names_failed_row(&self) -> bool {
+        // An array is one command of the bulk protocol, and its failure one error.
+        false
+    }
+
+    fn parameter_form(&self, logical: LogicalType) -> Form {
+        match logical {
+            LogicalType::Boolean => Form::I64,
+            LogicalType::Date | LogicalType::Timestamp { .. } => Form::Text,
+            LogicalType::Instant { .. } => Form::TextUtc,
+            other => super::generic::standard_form(other),
+        }
     }
 
     fn limits(&self) -> Limits {

@@ -62,7 +62,7 @@ impl Dialect for Postgres {
 
     fn session_setup(&self, purpose: Purpose) -> &'static [&'static str] {
         match purpose {
-            Purpose::Script => &[],
+            Purpose::Script => &["SET TimeZone = 'UTC'"],
             // Floats with all their digits (PostgreSQL 11 and before), dates as ISO 8601 whatever the role has set.
             Purpose::Read | Purpose::Write => &["SET extra_float_digits = 3", "SET DateStyle = 'ISO, MDY'"],
         }
@@ -97,7 +97,14 @@ impl Dialect for Postgres {
 
     fn result_column(&self, column: ResultColumn) -> Column {
         // The driver makes up sizes (numeric without one is `(28,6)`), so a query's types have none.
-        let logical = logical_type(&column.type_name, -1);
+        let logical = match logical_type(&column.type_name, -1) {
+            // The driver has names of its own (`timestamp without time zone`), `unknown` (jsonb) and none (interval).
+            LogicalType::Opaque => match generic::result_column(column.clone()).logical {
+                LogicalType::Timestamp { .. } => LogicalType::Timestamp { digits: 6 },
+                _ => LogicalType::Opaque,
+            },
+            logical => logical,
+        };
         Column {
             logical,
             ..generic::result_column(column)
@@ -145,6 +152,11 @@ impl Dialect for Postgres {
             LogicalType::Opaque => (format!("CAST(? AS {})", without_size(&column.declared)), Form::Text),
         };
         WriteAs { expression, form }
+    }
+
+    fn nul_in_parameters(&self) -> bool {
+        // No text of PostgreSQL holds one.
+        false
     }
 
     fn declare(&self, column: &Column) -> Result<(String, LogicalType), String> {
@@ -259,10 +271,10 @@ impl Dialect for Postgres {
         let mut text = message[..end.unwrap_or(message.len())].to_owned();
         // `invalid input syntax for type integer: "…"`, `value "…" is out of range`.
         for mark in [": \"", "value \""] {
-            if let Some(start) = text.find(mark).map(|start| start + mark.len()) {
-                if let Some(length) = text[start..].rfind('"') {
-                    text.replace_range(start..start + length, "…");
-                }
+            if let Some(start) = text.find(mark).map(|start| start + mark.len())
+                && let Some(length) = text[start..].rfind('"')
+            {
+                text.replace_range(start..start + length, "…");
             }
         }
         text

@@ -8,7 +8,7 @@ use super::{
     Class, Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, Mode, Padding, Purpose, ReadAs, Relation,
     Table, Transfer, WriteAs, generic,
 };
-use crate::odbc::{Diagnostic, Session};
+use crate::odbc::{Diagnostic, ResultColumn, Session};
 
 /// SQLite through sqliteodbc.
 pub(super) struct Sqlite;
@@ -35,6 +35,12 @@ impl Dialect for Sqlite {
             Purpose::Read => &[("StepAPI", "1")],
             Purpose::Write | Purpose::Script => &[],
         }
+    }
+
+    fn reads_in_autocommit(&self) -> bool {
+        // sqliteodbc 0.9998 steps through a result only outside of a transaction, without parameters, and with a cursor
+        // that is forward-only; otherwise it takes the whole result into memory first.
+        true
     }
 
     fn default_schema(&self, _session: &Session) -> Result<Option<String>, Error> {
@@ -88,14 +94,17 @@ impl Dialect for Sqlite {
         }
     }
 
+    fn result_column(&self, column: ResultColumn) -> Column {
+        // The driver takes an expression's type from its first value.
+        let logical = declared_type(&column.type_name).unwrap_or(LogicalType::TEXT);
+        Column {
+            logical,
+            ..generic::result_column(column)
+        }
+    }
+
     fn read_as(&self, column: &Column) -> ReadAs {
-        let name = self.quote(&column.name);
-        // Twenty digits of a real number name it without doubt, though SQLite's own arithmetic is not exact to the last.
-        let expression = format!(
-            "CASE typeof({name}) WHEN 'null' THEN NULL WHEN 'integer' THEN 'i' || {name} \
-             WHEN 'real' THEN 'r' || printf('%!.20g', {name}) WHEN 'blob' THEN 'b' || hex({name}) \
-             ELSE CASE WHEN instr({name}, char(0)) THEN 'x' || hex(CAST({name} AS BLOB)) ELSE 't' || {name} END END"
-        );
+        let expression = with_class(&self.quote(&column.name));
         ReadAs {
             expression,
             transfer: Transfer::Dynamic,
@@ -116,6 +125,43 @@ impl Dialect for Sqlite {
             expression: expression.to_owned(),
             form,
         }
+    }
+
+    fn parameter_form(&self, logical: LogicalType) -> Form {
+        match logical {
+            LogicalType::Boolean => Form::I64,
+            // The driver would write a timestamp with three digits of a second.
+            LogicalType::Date | LogicalType::Timestamp { .. } | LogicalType::Decimal { .. } => Form::Text,
+            LogicalType::Integer {
+                bits: 64,
+                signed: false,
+            } => Form::Text,
+            other => generic::standard_form(other),
+        }
+    }
+
+    fn nul_in_parameters(&self) -> bool {
+        false
+    }
+
+    fn script_query(&self, sql: &str, columns: usize) -> Option<String> {
+        let word: String = sql
+            .trim_start()
+            .chars()
+            .take_while(|letter| letter.is_ascii_alphabetic())
+            .collect();
+        if !matches!(word.to_lowercase().as_str(), "select" | "values" | "with") {
+            return None;
+        }
+        let sql = sql.trim().trim_end_matches(';');
+        let names: Vec<String> = (1..=columns).map(|number| format!("c{number}")).collect();
+        let values: Vec<String> = names.iter().map(|name| with_class(name)).collect();
+        // The order of the inner query stays: SQLite drops it only for an outer ORDER BY or join.
+        Some(format!(
+            "WITH dray_query({}) AS ({sql}\n) SELECT {} FROM dray_query",
+            names.join(", "),
+            values.join(", ")
+        ))
     }
 
     fn parameter_rows_max(&self) -> usize {
@@ -280,6 +326,16 @@ impl Sqlite {
             ))),
         }
     }
+}
+
+/// The SQL for a value with its class in front, see [`Transfer::Dynamic`].
+fn with_class(name: &str) -> String {
+    // Twenty digits of a real number name it without doubt, though SQLite's own arithmetic is not exact to the last.
+    format!(
+        "CASE typeof({name}) WHEN 'null' THEN NULL WHEN 'integer' THEN 'i' || {name} \
+         WHEN 'real' THEN 'r' || printf('%!.20g', {name}) WHEN 'blob' THEN 'b' || hex({name}) \
+         ELSE CASE WHEN instr({name}, char(0)) THEN 'x' || hex(CAST({name} AS BLOB)) ELSE 't' || {name} END END"
+    )
 }
 
 /// What a declared type stands for; `None` if it says nothing.
