@@ -21,6 +21,17 @@ import pytest
 from conftest import ROOT, Task, interpreters
 
 
+def version_of(python: Path) -> tuple[int, int]:
+    """Major and minor version."""
+    code = "import sys; print(*sys.version_info[:2])"
+    major, minor = subprocess.run([python, "-I", "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    return int(major), int(minor)
+
+
+NEWEST = max(interpreters(), key=version_of)
+"""What the finer cases run under."""
+
+
 @dataclass
 class Run:
     """One way of running a script, the paths in its texts made comparable."""
@@ -57,14 +68,14 @@ def both(dray, executable, clean_environment, task, tmp_path) -> Callable[..., B
     """
 
     def run(
-        files: Union[str, Mapping[str, Union[str, bytes]]],
+        files: Union[str, bytes, Mapping[str, Union[str, bytes]]],
         *arguments: str,
-        interpreter: Path = interpreters()[0],
+        interpreter: Path = NEWEST,
         loading: str = "auto",
         env: Optional[Mapping[str, str]] = None,
         input: Optional[str] = None,  # noqa: A002
     ) -> Both:
-        if isinstance(files, str):
+        if isinstance(files, (str, bytes)):
             files = {"main.py": files}
         arguments = arguments or ("main.py",)
         path, tree, payload = tmp_path / "project.zip", tmp_path / "plain", tmp_path / "plain-payload"
@@ -242,22 +253,22 @@ def test_a_script_sees_what_it_sees_under_plain_python(both, interpreter, loadin
 
 MODULE = """
 import sys, os
-print(__name__, __package__, __spec__.name, __spec__.origin, __file__, __spec__.parent)
-print(sys.argv, getattr(sys, "orig_argv", [])[1:], sys.path)
 from . import sibling
 from .sibling import Thing
-print(sibling.__name__, Thing)
+from . import ARGV
 class Here: pass
-def work(x): return Here.__module__, __name__, x
+def work(x): return Here.__module__, __name__, __package__, __spec__.name, sibling.__name__, sys.argv, x
 if __name__ == "__main__":
     import multiprocessing, pickle
+    print(__name__, __package__, __spec__.name, __spec__.origin, __file__, __spec__.parent, Thing)
+    print(ARGV, sys.argv, getattr(sys, "orig_argv", [])[1:], sys.path)
     print(pickle.loads(pickle.dumps(Here)))
     for method in ("spawn", "forkserver"):
         with multiprocessing.get_context(method).Pool(1) as pool:
             print(pool.map(work, [1]))
 """
 PACKAGE = {
-    "pkg/__init__.py": "import sys; print('init', __name__, sys.argv)",
+    "pkg/__init__.py": "import sys; ARGV = list(sys.argv)",
     "pkg/sibling.py": "class Thing: pass",
     "pkg/mod.py": MODULE,
     "pkg/__main__.py": MODULE,
@@ -353,29 +364,310 @@ ON_3_11 = {
 }
 
 
-def printed_traceback(stderr: str) -> str:
-    """What plain `python` prints at its end, without the frames of runpy and the count of the repeated lines: the stack
-    has some frames less under dray.
-    """
-    return stderr.rstrip("\n")
-
-
 def without_count(text: str) -> str:
-    """The number of repeated lines depends on how deep the stack was before."""
-    return re.sub(r"repeated \d+ more times", "repeated N more times", text)
+    """Where exactly the recursion ends depends on how deep the stack was before."""
+    return re.sub(r"repeated \d+ more times", "repeated N more times", text).replace(" in comparison", "")
+
+
+def check_traceback(both, name: str, interpreter: Path) -> None:
+    runs = both({**RAISING, **ON_3_11}[name], interpreter=interpreter)
+    assert_same(runs, 1)
+    assert without_count(runs.traceback) == without_count(runs.plain.stderr.rstrip("\n"))
 
 
 @pytest.mark.parametrize("name", [*RAISING, *ON_3_11])
-def test_a_traceback_is_that_of_plain_python(both, name, python):
+def test_a_traceback_is_that_of_plain_python(both, name):
+    check_traceback(both, name, NEWEST)
+
+
+@pytest.mark.parametrize("name", ["chained by cause", "syntax error", "misspelt name", "recursion", "group"])
+def test_the_main_kinds_of_traceback_are_those_of_every_python(both, name, python):
     if name in ON_3_11 and version_of(python) < (3, 11):
-        return
-    runs = both({**RAISING, **ON_3_11}[name], interpreter=python)
+        name = "chained by context"
+    check_traceback(both, name, python)
+
+
+# Ends
+
+
+ENDS = {
+    "sys.exit()": 0,
+    "sys.exit(None)": 0,
+    "sys.exit(3)": 3,
+    "sys.exit(True)": 1,
+    "sys.exit(-1)": 255,
+    "sys.exit(256)": 0,
+    "sys.exit(2**70)": 255,
+    "sys.exit('text')": 1,
+    "sys.exit(3.5)": 1,
+    "sys.exit((1, 2))": 1,
+    "raise SystemExit(7)": 7,
+    "quit(4)": 4,
+    "raise type('Own', (SystemExit,), {})(6)": 6,
+    "os._exit(9)": 9,
+    "raise ValueError": 1,
+    "raise KeyboardInterrupt": 130,
+    "os.abort()": 134,
+    "os.kill(os.getpid(), signal.SIGTERM); time.sleep(9)": 143,
+    "signal.signal(signal.SIGTERM, lambda n, f: print('mine')); os.kill(os.getpid(), signal.SIGTERM)": 0,
+    "signal.signal(signal.SIGINT, signal.SIG_DFL); os.kill(os.getpid(), signal.SIGINT)": 130,
+    "signal.signal(signal.SIGALRM, lambda n, f: print(f.f_lineno)); signal.setitimer(0, 0.1); time.sleep(0.4)": 0,
+    "sys.excepthook = lambda *a: print(a[0], a[2].tb_lineno, a[1].__traceback__ is a[2]); 1 / 0": 1,
+    "sys.excepthook = lambda *a: sys.exit(8); 1 / 0": 8,
+    "sys.excepthook = lambda *a: 1 / 0; int('x')": 1,
+    "atexit.register(lambda: print(sys.last_value, sys.last_traceback.tb_lineno)); 1 / 0": 1,
+    "atexit.register(lambda: 1 / 0)": 0,
+    "atexit.register(lambda: os._exit(5))": 5,
+    "threading.Thread(target=lambda: time.sleep(0.2) or print('late')).start()": 0,
+    "threading.Thread(target=lambda: 1 / 0).start()": 0,
+    "threading.Thread(target=sys.exit, args=(3,)).start()": 0,
+    "threading.Thread(target=time.sleep, args=(99,), daemon=True).start()": 0,
+}
+
+
+@pytest.mark.parametrize("statement", ENDS)
+def test_a_script_ends_as_under_plain_python(both, statement):
+    source = f"import atexit, os, signal, sys, threading, time\nprint('before', flush=True)\n{statement}\nprint('after')\n"
+    assert_same(both(source), ENDS[statement])
+
+
+def test_what_python_prints_of_a_faulty_hook_is_printed(both):
+    runs = both("import sys\ndef hook(*a):\n    1 / 0\nsys.excepthook = hook\nint('x')\n")
     assert_same(runs, 1)
-    assert without_count(runs.traceback) == without_count(printed_traceback(runs.plain.stderr))
+    printed = [line for line in runs.dray.stderr.splitlines() if not line.startswith(("{", "error: "))]
+    assert printed == runs.plain.stderr.splitlines()
 
 
-def version_of(python: Path) -> tuple[int, int]:
-    """Major and minor version."""
-    code = "import sys; print(*sys.version_info[:2])"
-    major, minor = subprocess.run([python, "-I", "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    return int(major), int(minor)
+@pytest.mark.parametrize("how", ["sys.exit(9)", "1 / 0", "raise KeyboardInterrupt", "pass"])
+def test_a_forked_child_that_comes_to_the_scripts_end_is_not_taken_for_the_run(both, how):
+    source = f"""
+import atexit, os, sys
+import dray
+dray.outputs["list"] = []
+atexit.register(lambda: print("exit handler of", "child" if os.getpid() != parent else "parent", flush=True))
+parent = os.getpid()
+pid = os.fork()
+if pid == 0:
+    os.dup2(1, 2)
+    {how}
+else:
+    print("child ended with", os.waitpid(pid, 0)[1], flush=True)
+    dray.outputs["list"].append(1)
+"""
+    runs = both(source)
+    if how.endswith("KeyboardInterrupt"):
+        # Python itself prints that one, with the frames below the script's.
+        lines = [line for line in runs.dray.stdout.splitlines() if "_worker" not in line and "<string>" not in line]
+        assert [line for line in lines if not line.startswith(" ")] == [
+            line for line in runs.plain.stdout.splitlines() if not line.startswith(" ")
+        ]
+    else:
+        assert_same(runs)
+    outputs = runs.task.outputs()
+    assert (outputs["list"], outputs["dray"]["status"]) == ([1], "succeeded")
+    assert "error" not in outputs["dray"]
+
+
+def test_exit_handlers_may_still_set_outputs(both):
+    source = """
+import atexit, dray
+dray.outputs["x"] = ["set"]
+def first(): dray.outputs["y"] = 1
+def second(): dray.outputs["x"].append("in place"); print("second")
+atexit.register(first)
+atexit.register(second)
+"""
+    runs = both(source)
+    assert_same(runs)
+    assert (runs.task.outputs()["x"], runs.task.outputs()["y"]) == (["set", "in place"], 1)
+
+
+# Streams, sources, environment, folders
+
+
+LOGGING = "import logging, logging.config, sys\nroot, to_stdout = logging.getLogger(), logging.StreamHandler(sys.stdout)\n"
+FOUND = {
+    "input": "print([input(), input('prompt ')]); import sys; print(repr(sys.stdin.read()))",
+    "binary": "import sys; sys.stdout.buffer.write(sys.stdin.buffer.read()[::-1]); sys.stdout.flush()",
+    "end of file": "import sys; sys.stdin.read()\ntry:\n    input()\nexcept EOFError as error:\n    print(repr(error))",
+    "surrogates": "print('\\udcff\\udc80é')",
+    "order": "import os; print('a', flush=True); os.write(1, b'b\\n'); os.system('echo c'); print('d')",
+    "a cookie": "# -*- coding: latin-1 -*-\nprint('é' == chr(233))".encode("latin-1"),
+    "a mark": b"\xef\xbb\xbfprint('after the mark')",
+    "carriage returns": b"x = 1\r\nif x:\r\n    print(repr('''a\r\nb'''))\r\n",
+    "no end of line": b"print(1)\nif 1:\n    print(2)",
+    "future": "from __future__ import annotations\ndef f(x: nonsense): pass\nprint(f.__annotations__)",
+    "no future": "def f(x: int): pass\nprint(f.__annotations__)",
+    "closed stdout": "import sys; print('x'); sys.stdout.close()",
+    "stdout of its own": "import io, sys; sys.stdout = io.StringIO(); print('lost')",
+    "basicConfig to stdout": LOGGING + "logging.basicConfig(stream=sys.stdout); logging.info('no'); logging.error('yes')",
+    "basicConfig with a level": LOGGING + "logging.basicConfig(stream=sys.stdout, level=10); logging.debug('yes')",
+    "basicConfig twice": LOGGING + "logging.basicConfig(); logging.basicConfig(stream=sys.stdout); logging.error('no')",
+    "basicConfig to a file": LOGGING
+    + "logging.basicConfig(filename='x.log'); logging.info('no'); logging.error('yes'); print(open('x.log').read())",
+    "basicConfig by force": LOGGING
+    + "logging.basicConfig(force=True, stream=sys.stdout); logging.warning('yes'); logging.info('no')",
+    "basicConfig gone wrong": LOGGING + "try:\n    logging.basicConfig(klingon=1)\nexcept ValueError as e:\n    print(e)",
+    "a handler": LOGGING + "root.addHandler(to_stdout); logging.info('no'); logging.warning('yes')",
+    "a handler and a level": LOGGING + "root.setLevel(20); root.addHandler(to_stdout); root.info('yes'); root.debug('no')",
+    "a level after a handler": LOGGING + "root.addHandler(to_stdout); root.setLevel(10); root.debug('yes')",
+    "a logger with a handler": LOGGING
+    + "log = logging.getLogger('a'); log.setLevel(10); log.addHandler(to_stdout); log.debug('yes'); log.propagate = False",
+    "dictConfig": LOGGING
+    + "handler = {'class': 'logging.StreamHandler', 'stream': 'ext://sys.stdout'}\n"
+    + "root_of = {'handlers': ['h'], 'level': 'INFO'}\n"
+    + "logging.config.dictConfig({'version': 1, 'handlers': {'h': handler}, 'root': root_of}); logging.info('yes')",
+    "logging of its own": {"main.py": "import logging; print(logging.MINE)", "logging.py": "MINE = 1"},
+    "logging found, then imported": "import importlib.util as i; print(i.find_spec('logging').name); import logging",
+    "warnings recorded": "import warnings\nwith warnings.catch_warnings(record=True) as w:\n"
+    "    warnings.simplefilter('always'); warnings.warn('x')\nprint(w[0].message, w[0].lineno)",
+    "warnings shown by its own": "import warnings; warnings.showwarning = lambda *a, **k: print(a[0]); warnings.warn('x')",
+    "no working directory": "import os, tempfile; d = tempfile.mkdtemp(); os.chdir(d); os.rmdir(d); import json; print(json)",
+    "its own files gone": {
+        "main.py": "import os, shutil\nfor f in os.listdir():\n    (shutil.rmtree if os.path.isdir(f) else os.remove)(f)\n"
+        "print(os.listdir())",
+        "a/b.txt": "x",
+    },
+    "data files": {
+        "main.py": "import pkgutil\nprint(open('data/é.txt').read(), pkgutil.get_data('pkg', 'x.bin'))",
+        "data/é.txt": "ü",
+        "pkg/__init__.py": "",
+        "pkg/x.bin": b"\x00\xff",
+    },
+    "namespace package": {"main.py": "import space.mod; print(space.mod.X, space.__path__)", "space/mod.py": "X = 1"},
+    "a module in place of Python's": {"main.py": "import json; print(json.MINE)", "json.py": "MINE = 1"},
+}
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_streams_sources_logging_and_files_are_as_under_plain_python(both, name):
+    assert_same(both(FOUND[name], input="one\ntwo\nthree é\n"))
+
+
+ENVIRONMENTS = {
+    "C": {"LC_ALL": "C"},
+    "POSIX": {"LC_ALL": "", "LANG": ""},
+    "latin-1 streams": {"PYTHONIOENCODING": "latin-1"},
+    "errors": {"PYTHONWARNINGS": "error"},
+    "always": {"PYTHONWARNINGS": "always"},
+    "safe path": {"PYTHONSAFEPATH": "1"},
+    "optimized": {"PYTHONOPTIMIZE": "2"},
+    "path": {"PYTHONPATH": "/tmp/one:/tmp/two"},
+    "empty path": {"PYTHONPATH": ""},
+    "development mode": {"PYTHONDEVMODE": "1"},
+    "unbuffered": {"PYTHONUNBUFFERED": "1"},
+    "no bytecode": {"PYTHONDONTWRITEBYTECODE": "1"},
+    "hash": {"PYTHONHASHSEED": "1"},
+    "no user site": {"PYTHONNOUSERSITE": "1"},
+}
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_pythons_own_variables_do_what_they_do(both, name):
+    source = """
+'''docs'''
+import locale, sys, warnings
+print(sys.flags, sys.path, sys.warnoptions, __doc__, hash("x") if sys.flags.hash_randomization == 0 else "random")
+print(sys.stdout.encoding, sys.stdout.errors, sys.stdout.write_through, locale.setlocale(locale.LC_CTYPE))
+print(warnings.filters)
+try:
+    warnings.warn("x", DeprecationWarning)
+    print("passed")
+except DeprecationWarning as error:
+    print(repr(error))
+assert False, "not with -O"
+"""
+    assert_same(both(source, env=ENVIRONMENTS[name]), 0 if name == "optimized" else 1)
+
+
+def test_a_script_that_changes_directory_writes_its_outputs_where_it_says(both, task):
+    # As in the chain: a file in any other folder than the first working directory and the task's is nobody's outputs.
+    source = """
+import json, os
+os.makedirs("elsewhere"); os.chdir("elsewhere")
+json.dump({"lost": 1}, open("outputs.json", "w"))
+if "DRAY_TASK_FOLDER" in os.environ:
+    json.dump({"found": 1}, open(os.path.join(os.environ["DRAY_TASK_FOLDER"], "outputs.json"), "w"))
+raise ValueError("x")
+"""
+    assert_same(both(source), 1)
+    outputs = task.outputs()
+    assert "lost" not in outputs
+    assert outputs["found"] == 1
+    # Places are still told as seen from the project.
+    assert outputs["dray"]["error"]["location"] == "main.py, line 7, in <module>"
+
+
+# What differs, on purpose
+
+
+def lines_of(both, source: str, **keywords: Any) -> tuple[list[str], list[str]]:
+    """What the script prints under plain `python`, and under dray."""
+    runs = both(source, **keywords)
+    assert (runs.plain.exit_code, runs.dray.exit_code) == (0, 0), runs.dray.stderr
+    return runs.plain.stdout.splitlines(), runs.dray.stdout.splitlines()
+
+
+def test_stdout_is_flushed_line_by_line(both):
+    assert lines_of(both, "import sys; print(sys.stdout.line_buffering)") == (["False"], ["True"])
+
+
+def test_utf8_mode_and_faulthandler_are_on_without_being_asked_for(dray, project, task):
+    source = "import faulthandler, sys; print(sys.flags.utf8_mode, faulthandler.is_enabled(), sorted(sys._xoptions))"
+    ran = dray("run", project({"main.py": source}), cwd=task.folder, env={"LC_ALL": "C"})
+    assert ran.stdout == "1 True ['faulthandler', 'utf8']\n", ran.stderr
+
+
+def test_sigterm_and_sigint_have_handlers_that_raise(both):
+    source = "from signal import *; print([getsignal(s) in (SIG_DFL, default_int_handler) for s in (SIGTERM, SIGINT)])"
+    assert lines_of(both, source) == (["[True, True]"], ["[False, False]"])
+
+
+def test_the_stack_goes_on_below_the_script(both):
+    # Frames of `-c`, run, execute and run_file.
+    assert lines_of(both, "import inspect; print(len(inspect.stack()))") == (["1"], ["5"])
+
+
+def test_the_root_logger_has_a_handler_and_the_level_of_the_run(both):
+    source = "import logging; r = logging.getLogger(); print(len(r.handlers), r)"
+    plain, dray = ["0 <RootLogger root (WARNING)>"], ["1 <RootLogger root (INFO)>"]
+    assert lines_of(both, source) == (plain, dray)
+
+
+def test_a_closed_stdin_is_an_empty_one(executable, clean_environment, project, task):
+    # The runtime of Rust opens /dev/null in place of a closed descriptor, before anything of dray runs.
+    path = project({"main.py": "import sys; print(repr(sys.stdin.read()))"})
+    command = ["/bin/sh", "-c", 'exec "$0" run "$1" <&-', executable, path]
+    ran = subprocess.run(command, cwd=task.folder, env=clean_environment, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout) == (0, "''\n"), ran.stderr
+
+
+def test_little_more_than_plain_python_is_loaded_before_the_script(both):
+    plain, dray = lines_of(both, "import sys; print(*sys.modules, sep='\\n')")
+    assert set(dray) - set(plain) <= {
+        *("dray", "dray._native", "dray._run", "dray._worker", "dray._logging", "dray._signals"),
+        *("__future__", "warnings", "faulthandler", "atexit"),
+    }
+
+
+def test_importing_dray_outside_a_run_is_light_and_works(executable, clean_environment, tmp_path):
+    payload = tmp_path / "payload"
+    shutil.copytree(ROOT / "python" / "dray", payload / "dray", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(executable.with_name("libdray_native.so"), payload / "dray" / "_native.abi3.so")
+    source = """
+import sys
+before = set(sys.modules)
+import dray
+print(sorted(set(sys.modules) - before))
+dray.outputs["a"] = 1
+print(dray.outputs, dict(dray.params), dray.activity.name, list(dray.linked_services), dray.batch.pool_id)
+"""
+    ran = subprocess.run(
+        [NEWEST, "-c", source],
+        cwd=tmp_path,
+        env={**clean_environment, "PYTHONPATH": str(payload)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ran.stdout.splitlines() == ["['__future__', 'dray']", "Outputs({'a': 1}) {} None [] None"]
