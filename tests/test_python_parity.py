@@ -108,7 +108,12 @@ def both(dray, executable, clean_environment, task, tmp_path) -> Callable[..., B
             input=input,
         )
         return Both(
-            *(Run(comparable(r.stdout), comparable(r.stderr), r.returncode % 256) for r in (plain, ran)), task
+            # A signal as a shell tells it, and Batch.
+            *(
+                Run(comparable(r.stdout), comparable(r.stderr), r.returncode if r.returncode >= 0 else 128 - r.returncode)
+                for r in (plain, ran)
+            ),
+            task,
         )
 
     return run
@@ -271,7 +276,8 @@ PACKAGE = {
     "pkg/__init__.py": "import sys; ARGV = list(sys.argv)",
     "pkg/sibling.py": "class Thing: pass",
     "pkg/mod.py": MODULE,
-    "pkg/__main__.py": MODULE,
+    # Classes of it cannot be used in children by spawn, nor under plain `python`: multiprocessing imports no `__main__`.
+    "pkg/__main__.py": "import sys; print(__name__, __package__, __spec__.name, __file__, sys.argv, sys.path)",
     "pkg/deep/__init__.py": "",
     "pkg/deep/far.py": "from ..sibling import Thing; print(Thing, __package__)",
 }
@@ -318,9 +324,6 @@ RAISING = {
     "syntax error": "x = 1\ny = = 2\n",
     "indentation": "def f():\nreturn 1\n",
     "unterminated": "x = '''\n",
-    "not UTF-8": b"x = 1\ny = '\xe9'\n",
-    "unknown encoding": b"# coding: klingon\nx = 1\n",
-    "NUL": b"x = 1\0\n",
     "import of a module with a syntax error": {"main.py": "import broken\n", "broken.py": "def f(:\n"},
     "raised in an import": {"main.py": "import a\n", "a.py": "from b import c\n", "b.py": "import json\n1 / 0\n"},
     "missing name in a module": "from json import dumpz\n",
@@ -385,6 +388,24 @@ def test_the_main_kinds_of_traceback_are_those_of_every_python(both, name, pytho
     if name in ON_3_11 and version_of(python) < (3, 11):
         name = "chained by context"
     check_traceback(both, name, python)
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        (b"x = 1\ny = '\xe9'\n", "can't decode byte 0xe9"),
+        (b"# coding: klingon\nx = 1\n", "unknown encoding: klingon"),
+        (b"x = 1\0\n", "null bytes"),
+    ],
+)
+def test_a_source_that_is_no_text_is_a_syntax_error_in_the_words_of_compile(both, source, said):
+    # Plain `python` reads the file itself, and has other words for these.
+    runs = both(source)
+    assert_same(runs, 1)
+    error = runs.task.outputs()["dray"]["error"]
+    assert error["code"] == "script.syntax_error"
+    assert said in error["message"]
+    assert "main.py" in error["location"]
+
 
 
 # Ends
@@ -647,6 +668,8 @@ def test_little_more_than_plain_python_is_loaded_before_the_script(both):
     assert set(dray) - set(plain) <= {
         *("dray", "dray._native", "dray._run", "dray._worker", "dray._logging", "dray._signals"),
         *("__future__", "warnings", "faulthandler", "atexit"),
+        # From 3.13 on, `python -c` loads these by itself, to show the text of the command in tracebacks.
+        *("linecache", "importlib", "importlib._bootstrap", "importlib._bootstrap_external"),
     }
 
 
