@@ -7,9 +7,12 @@ databases. Each is loaded on first use, so that `import dray` costs next to noth
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+# Not imported from `typing`, which takes longer to load than all that a trivial run loads of dray. Type checkers know the
+# name.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from ._errors import ActivityError, Error, OutputsError, ParametersError, UnresolvedSecretError
     from ._handover import Activity, Batch, ByName, Dataset, LinkedService, Parameters
     from ._outputs import Outputs

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from types import CodeType, TracebackType
 from typing import Any, Optional
+
+from . import _run
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _MESSAGE_LIMIT = 4000
@@ -47,7 +50,7 @@ def _is_above(code: CodeType) -> bool:
 
 
 def format_exception(error: Optional[BaseException]) -> str:
-    """The traceback as Python would print it, of the script's frames alone."""
+    """The traceback as `logging` would print it, of the script's frames alone; `error` keeps all of its own."""
     import traceback
 
     if error is None:
@@ -56,13 +59,76 @@ def format_exception(error: Optional[BaseException]) -> str:
     return "".join(lines).rstrip("\n")
 
 
+def prepare(error: BaseException) -> None:
+    """Leaves `error` as plain `python` would have it at its end: no frames of dray's, known to `sys`."""
+    error.__traceback__ = trimmed(error.__traceback__)
+    # What `PyErr_Print` sets; exit handlers look at it to tell whether the script failed.
+    sys.last_type, sys.last_value, sys.last_traceback = type(error), error, error.__traceback__
+    if sys.version_info >= (3, 12):
+        sys.last_exc = error
+
+
+def call_excepthook(error: BaseException) -> None:
+    """Calls `sys.excepthook`, and prints what it lets pass as plain `python` does. A SystemExit passes."""
+    try:
+        sys.excepthook(type(error), error, error.__traceback__)
+    except SystemExit:
+        raise
+    except BaseException as broken:
+        print("Error in sys.excepthook:", file=sys.stderr)
+        broken.__traceback__ = trimmed(broken.__traceback__)
+        sys.__excepthook__(type(broken), broken, broken.__traceback__)
+        print("\nOriginal exception was:", file=sys.stderr)
+        sys.__excepthook__(type(error), error, error.__traceback__)
+
+
+def _as_python_prints_it(error: BaseException) -> str:
+    """What plain `python` would print of a prepared `error` at its end.
+
+    Unlike the module `traceback`, it knows before 3.12 to which name a misspelt one is near.
+    """
+    stderr, capture = sys.stderr, _Capture(sys.stderr)
+    sys.stderr = capture  # type: ignore[assignment]
+    try:
+        sys.__excepthook__(type(error), error, error.__traceback__)
+    finally:
+        sys.stderr = stderr
+    return "".join(capture.lines).rstrip("\n")
+
+
+class _Capture:
+    """Collects what this thread writes to stderr; what other threads write passes."""
+
+    def __init__(self, stream: Any) -> None:
+        import _thread
+
+        self.lines: list[str] = []
+        self._stream = stream
+        self._get_ident = _thread.get_ident
+        self._thread = _thread.get_ident()
+
+    def write(self, text: str) -> int:
+        if self._get_ident() != self._thread:
+            return int(self._stream.write(text))
+        self.lines.append(text)
+        return len(text)
+
+    def flush(self) -> None:
+        if self._get_ident() != self._thread:
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 def location(error: BaseException) -> Optional[str]:
     """Where in the script it happened: `main.py, line 12, in load`; None if no frame of the script is known.
 
     The innermost frame of a file of the project; if there is none, the innermost frame.
     """
     if isinstance(error, SyntaxError) and error.filename:
-        return f"{_relative(error.filename)}, line {error.lineno}"
+        where = _relative(error.filename)
+        return f"{where}, line {error.lineno}" if error.lineno else where
     best: Optional[str] = None
     fallback: Optional[str] = None
     frame = trimmed(error.__traceback__)
@@ -78,15 +144,18 @@ def location(error: BaseException) -> Optional[str]:
 
 def _relative(path: str) -> str:
     """`path` within the working directory that the script started in, else as it is."""
-    root = _root + os.sep
-    return path[len(root) :] if path.startswith(root) else path
-
-
-_root = os.getcwd()
+    root = _run.working_folder
+    if root is None or not path.startswith(root + os.sep):
+        return path
+    return path[len(root) + 1 :]
 
 
 def describe(error: BaseException, phase: str) -> dict[str, Any]:
-    """The `error` event of an exception that the script let pass: class, message, traceback, place, exit code."""
+    """The `error` event of an exception that the script let pass: class, message, traceback, place, exit code.
+
+    The exception is left as `prepare` leaves it.
+    """
+    prepare(error)
     kind, code = _class_of(error, phase)
     exit_code = 130 if isinstance(error, KeyboardInterrupt) else 1
     own = getattr(error, "exit_code", None)
@@ -99,7 +168,7 @@ def describe(error: BaseException, phase: str) -> dict[str, Any]:
         "code": code,
         "type": _type_name(type(error)),
         "message": message(error),
-        "traceback": format_exception(error),
+        "traceback": _as_python_prints_it(error),
         "location": location(error),
         "exit_code": exit_code,
     }

@@ -2,15 +2,28 @@
 
 Start-up counts: `logging` takes longer to import than all of dray, so it is set up when the script imports it, and a
 script that does not never pays for it.
+
+The root logger gets a handler that writes to the log of the run, and the level of the run in place of Python's WARNING.
+A script that configures the root logger itself gets what it would get under plain `python`: `basicConfig` with a file,
+a stream or handlers adds those, and a handler that it adds brings Python's own level back unless the script has set one
+(or a script that prints its warnings would print its debug records as well). Only `basicConfig` without any of these,
+which asks for text on stderr, does not add a second writer there: its level counts, its format does not. What removes
+the root's handlers (`force=True`, `dictConfig`) removes dray's too.
 """
 
 from __future__ import annotations
 
 import sys
-from types import ModuleType
-from typing import Any, Optional
+
+# What `importlib.machinery` has under this name; importing that one loads the whole of importlib.
+from _frozen_importlib_external import PathFinder
 
 from . import _native
+
+TYPE_CHECKING = False  # as in `__init__`: `typing` is slow to load
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Any, Optional
 
 # What every LogRecord has; all else on a record came from the caller's `extra`.
 _STANDARD_ATTRIBUTES = frozenset(
@@ -21,14 +34,15 @@ _STANDARD_ATTRIBUTES = frozenset(
 
 def install(level: int) -> None:
     """Routes `warnings` now, and `logging` now or as soon as it is imported; `level` is the root logger's, a number."""
+    # Now: a warning from C is written to stderr past a module that nobody has imported.
     import warnings
 
-    warnings.showwarning = _show_warning  # type: ignore[assignment]
+    warnings.showwarning = _show_warning
     logging = sys.modules.get("logging")
     if logging is not None:
         _configure(logging, level)
     else:
-        sys.meta_path.insert(0, _LoggingFinder(level))
+        sys.meta_path.insert(0, _LoggingFinder(level))  # type: ignore[arg-type]
 
 
 class _LoggingFinder:
@@ -40,9 +54,6 @@ class _LoggingFinder:
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         if name != "logging":
             return None
-        sys.meta_path.remove(self)  # type: ignore[arg-type]
-        from importlib.machinery import PathFinder
-
         spec = PathFinder.find_spec(name, path, target)
         loader: Any = spec.loader if spec is not None else None
         if loader is None:
@@ -51,30 +62,100 @@ class _LoggingFinder:
 
         def execute_and_configure(module: ModuleType) -> None:
             execute(module)
-            _configure(module, self._level)
+            # Here and not above: `importlib.util.find_spec("logging")` imports nothing.
+            if self in sys.meta_path:
+                sys.meta_path.remove(self)  # type: ignore[arg-type]
+            # The project may have a `logging.py` of its own.
+            if hasattr(module, "RootLogger") and hasattr(module, "Handler"):
+                _configure(module, self._level)
 
         loader.exec_module = execute_and_configure
         return spec
 
 
 def _configure(logging: Any, level: int) -> None:
+    root = logging.getLogger()
+    handler = _make_handler(logging)
+    root.addHandler(handler)
+    root.setLevel(level)
+    root.__class__ = _make_root_class(logging, handler)
+    logging.basicConfig = _make_basic_config(logging, root, handler)
+
+
+def _make_handler(logging: Any) -> Any:
     class RunHandler(logging.Handler):  # type: ignore[misc]
         """Writes each record to the log of the run."""
 
         def emit(self, record: Any) -> None:
             try:
-                _emit(record, self)
+                _emit(record)
             except RecursionError:
                 raise
             except Exception:
                 self.handleError(record)
 
-    root = logging.getLogger()
-    root.addHandler(RunHandler())
-    root.setLevel(level)
+    return RunHandler()
 
 
-def _emit(record: Any, handler: Any) -> None:
+def _make_root_class(logging: Any, own: Any) -> type:
+    class RootLogger(logging.RootLogger):  # type: ignore[misc]
+        """The root logger, which gives dray's level up once the script configures it."""
+
+        _level_is_ours = True
+
+        def setLevel(self, level: Any) -> None:  # noqa: N802
+            self._level_is_ours = False
+            super().setLevel(level)
+
+        def addHandler(self, hdlr: Any) -> None:  # noqa: N802
+            if self._level_is_ours and hdlr is not own:
+                self.setLevel(logging.WARNING)
+            super().addHandler(hdlr)
+
+    return RootLogger
+
+
+def _make_basic_config(logging: Any, root: Any, own: Any) -> Any:
+    original = logging.basicConfig
+
+    @_wraps(original)
+    def basic_config(**options: Any) -> None:
+        # As of a root logger without handlers, which it would be under plain `python`; anything else is no concern here.
+        if root.handlers != [own] or options.get("force"):
+            original(**options)
+            return
+        asks_for_stderr = (
+            options.get("filename") is None
+            and options.get("handlers") is None
+            and options.get("stream") in (None, sys.stderr, sys.__stderr__)
+        )
+        level_was, ours = root.level, root._level_is_ours
+        root.handlers.remove(own)
+        try:
+            original(**options)
+            if asks_for_stderr:
+                # A second call does nothing under plain `python`, and so it must here.
+                added = root.handlers[:]
+                for handler in added:
+                    root.removeHandler(handler)
+                root.addHandler(logging.NullHandler())
+                if options.get("level") is None:
+                    # Plain `python` would show WARNING and up there; the log of the run goes by the level of the run.
+                    root.setLevel(level_was)
+                    root._level_is_ours = ours
+        finally:
+            root.handlers.insert(0, own)
+
+    return basic_config
+
+
+def _wraps(original: Any) -> Any:
+    import functools
+
+    return functools.wraps(original)
+
+
+def _emit(record: Any) -> None:
     exception: Optional[str] = None
     if record.exc_info and record.exc_info[0] is not None:
         from . import _failure

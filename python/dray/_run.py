@@ -8,10 +8,15 @@ crash loses at most the line that it interrupted.
 from __future__ import annotations
 
 import os
-from typing import Any, Optional
+TYPE_CHECKING = False  # as in `__init__`: `typing` is slow to load
+if TYPE_CHECKING:
+    from typing import Any, Optional
 
 FOLDER: Optional[str] = os.environ.get("DRAY_RUN") or None
 """The run folder, None outside a run. Children inherit it through the environment."""
+
+working_folder: Optional[str] = None
+"""Where the worker started, the root of the project; None in every other process."""
 
 
 def task_folder() -> str:

@@ -7,9 +7,14 @@ not the process that was told to stop in an orderly way.
 from __future__ import annotations
 
 import os
-import signal
-from types import FrameType
-from typing import Optional
+
+# What is behind the module `signal`, whose enums take longer to load than the rest of a start.
+import _signal as signal
+
+TYPE_CHECKING = False  # as in `__init__`: `typing` is slow to load
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Optional
 
 TERMINATED_EXIT_CODE = 128 + signal.SIGTERM
 

@@ -10,11 +10,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
-from types import ModuleType
-from typing import Any, NoReturn
+
+# What `importlib.machinery` has under this name; importing that one loads the whole of importlib.
+from _frozen_importlib_external import SourceFileLoader
 
 from . import _native, _run
+
+TYPE_CHECKING = False  # as in `__init__`: `typing` is slow to load
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+    from typing import Any, NoReturn
 
 _MAIN_PROCESS = os.getpid()
 
@@ -26,6 +32,7 @@ def run() -> None:
     folder = _run.FOLDER
     if folder is None:
         raise SystemExit("dray._worker is started by `dray run` alone")
+    _run.working_folder = os.getcwd()
     kind, target, function, log_level = _native.begin_worker(folder)
     arguments = _read_arguments(folder)
     _prepare_process(folder, log_level)
@@ -99,19 +106,21 @@ class _Worker:
             # Python itself deals with every kind of it: None, numbers, text.
             raise
         except BaseException as error:
-            if os.getpid() != _MAIN_PROCESS:
-                # A child that the script forked and that came back up here: for it this is plain Python.
-                raise
-            self._fail(error)
-        self._enter("finishing")
+            failure = error
+        else:
+            self._enter("finishing")
+            return
+        # Out here the exception is no longer being handled, and so no context of one that the script's hook raises.
+        if os.getpid() == _MAIN_PROCESS:
+            self._fail(failure)
+        self._fail_in_child(failure)
 
     def run_file(self) -> None:
         """As `python TARGET`."""
-        path = os.path.abspath(self._target)
-        self._set_up_sys(os.path.dirname(os.path.realpath(path)), self._target)
+        # Made absolute as `python` does it, which leaves a `./` in it.
+        path = os.path.join(os.getcwd(), self._target)
+        self._set_up_sys(os.path.dirname(os.path.realpath(path)), [self._target])
         # What CPython's pymain_run_file sets.
-        from importlib.machinery import SourceFileLoader
-
         namespace = vars(self._main)
         namespace.update(__file__=path, __cached__=None, __loader__=SourceFileLoader("__main__", path))
         namespace.update(__spec__=None, __package__=None, __doc__=None)
@@ -119,7 +128,16 @@ class _Worker:
             namespace.setdefault("__annotations__", {})
         with open(path, "rb") as file:
             source = file.read()
-        code = compile(source, path, "exec", dont_inherit=True)
+        try:
+            code = compile(source, path, "exec", dont_inherit=True)
+        except SyntaxError as error:
+            # Of some faults (a NUL byte) Python does not say where they are.
+            error.filename = error.filename or path
+            raise
+        except ValueError as error:
+            # Before 3.12, a NUL byte.
+            raise SyntaxError(str(error), (path, None, None, None)) from None
+        del source
         self._enter("running")
         exec(code, namespace)
 
@@ -127,7 +145,7 @@ class _Worker:
         """As `python -m TARGET`."""
         import runpy
 
-        self._set_up_sys(os.getcwd(), "-m")
+        self._set_up_sys(os.getcwd(), ["-m", self._target])
         try:
             # runpy offers no public way to run a module in the real `__main__`; this is what `python -m` itself calls.
             name, spec, code = runpy._get_module_details(self._target, runpy._Error)  # type: ignore[attr-defined]
@@ -141,7 +159,7 @@ class _Worker:
         """Imports TARGET and calls its function with the activity's parameters."""
         from . import _handover, _parameters
 
-        self._set_up_sys(os.getcwd(), f"{self._target}:{function_name}")
+        self._set_up_sys(os.getcwd(), [f"{self._target}:{function_name}"])
         function = self._import_function(function_name)
         keywords = _parameters.keyword_arguments(function, _handover.exact_parameters(), self._arguments)
         self._enter("running")
@@ -186,10 +204,10 @@ class _Worker:
                 "entrypoint.result_ignored", None, None,
             )  # fmt: skip
 
-    def _set_up_sys(self, first_path: str, argv0: str) -> None:
-        sys.argv[:] = [argv0, *self._arguments]
+    def _set_up_sys(self, first_path: str, entry: list[str]) -> None:
+        sys.argv[:] = [entry[0], *self._arguments]
         if hasattr(sys, "orig_argv"):
-            sys.orig_argv[:] = [sys.executable, argv0, *self._arguments]
+            sys.orig_argv[1:] = [*entry, *self._arguments]
         # `-c` put an empty entry there, unless PYTHONSAFEPATH or -P asked for none.
         if not getattr(sys.flags, "safe_path", False) and sys.path[:1] == [""]:
             sys.path[0] = first_path
@@ -206,7 +224,10 @@ class _Worker:
         if error.code is None:
             code = 0
         else:
-            code = error.code & 0xFF if isinstance(error.code, int) else 1
+            code = 1
+            if isinstance(error.code, int):
+                # Python takes a number that does not fit a C long for -1.
+                code = error.code & 0xFF if -(2**63) <= error.code < 2**63 else 255
         message = _failure.message(error) if isinstance(error.code, str) else None
         _run.record({"event": "exit", "code": code, "message": message, "location": _failure.location(error)})
 
@@ -217,8 +238,20 @@ class _Worker:
         _run.record(failed)
         _native.log(40, "dray", f"{failed['type']}: {failed['message']}", failed["code"], None, failed["traceback"])
         if sys.excepthook is not sys.__excepthook__:
-            sys.excepthook(type(error), error, _failure.trimmed(error.__traceback__))
+            # A SystemExit of the hook's ends the process, as under plain `python`.
+            _failure.call_excepthook(error)
         raise SystemExit(failed["exit_code"])
+
+    def _fail_in_child(self, error: BaseException) -> NoReturn:
+        """As plain `python` would: for a process that the script forked, and that came back up here, nothing else holds."""
+        from . import _failure
+
+        if isinstance(error, KeyboardInterrupt):
+            # Python ends such a process by SIGINT, which is better left to it.
+            raise error
+        _failure.prepare(error)
+        _failure.call_excepthook(error)
+        raise SystemExit(1)
 
     def _entrypoint_not_found(self, why: str) -> NoReturn:
         _run.record({
