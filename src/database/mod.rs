@@ -190,6 +190,11 @@ pub trait Dialect: Send + Sync {
         Quirks::default()
     }
 
+    /// Statements that set up a writing session further when the source is read from the same storage.
+    fn setup_beside_source(&self, _own: &ConnectionString, _source: &ConnectionString) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Whether the driver reads in a stream only where each statement is its own transaction.
     fn reads_in_autocommit(&self) -> bool {
         false
