@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Optional, Sequence, Union
+from typing import Any, Optional, Union
 
 from . import _native
 from ._connection import connection_string
@@ -192,7 +193,9 @@ def _failure(failed: list[TableReport], report: Report) -> CopyError:
     first = failed[0].error or {}
     place = "".join(f", {name} {first[name]}" for name in ("column", "row") if first[name] is not None)
     others = f" (and {len(failed) - 1} more of {len(report.tables)} tables)" if len(failed) > 1 else ""
-    message = f"cannot copy `{first['table']}` to `{first['target']}`: {first['side']}{place}: {first['message']}{others}"
+    message = (
+        f"cannot copy `{first['table']}` to `{first['target']}`: {first['side']}{place}: {first['message']}{others}"
+    )
     error = CopyError(
         message,
         code=first["code"],

@@ -293,6 +293,7 @@ impl fmt::Display for TablePlan {
             .iter()
             .chain(&self.steps.after)
             .chain(&self.steps.after_commit)
+            .chain(&self.steps.cleanup)
         {
             writeln!(f, "  {sql}")?;
         }
