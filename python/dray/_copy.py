@@ -32,11 +32,11 @@ class Copy:
     """
 
     source: str
-    tables: Union[str, Sequence[str]] = ()
+    tables: str | Sequence[str] = ()
     exclude: Sequence[str] = ()
-    into: Optional[str] = None
-    where: Optional[str] = None
-    query: Optional[str] = None
+    into: str | None = None
+    where: str | None = None
+    query: str | None = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class TableReport:
     created: bool
     read_lane: str
     write_lane: str
-    error: Optional[dict[str, Any]] = None
+    error: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Report:
     duration_ms: int = 0
 
 
-def copy_tables(copies: Union[Copy, Sequence[Copy]], *, target: str, mode: str = "append") -> Report:
+def copy_tables(copies: Copy | Sequence[Copy], *, target: str, mode: str = "append") -> Report:
     """Copies tables exactly, or not at all.
 
     Each table is one transaction in the target (MariaDB and MySQL: for a new table, a load beside it and a rename).
@@ -139,11 +139,11 @@ def copy_tables(copies: Union[Copy, Sequence[Copy]], *, target: str, mode: str =
 def copy_table(
     source: str,
     target: str,
-    table: Optional[str] = None,
+    table: str | None = None,
     *,
-    into: Optional[str] = None,
-    where: Optional[str] = None,
-    query: Optional[str] = None,
+    into: str | None = None,
+    where: str | None = None,
+    query: str | None = None,
     mode: str = "append",
 ) -> TableReport:
     """Copies one table, or the result of one query; see :func:`copy_tables`.
