@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Iterator, Optional, Type
+from typing import Any, Optional, Type
 
 from . import _native
 
@@ -107,14 +108,14 @@ class Connection:
         """Closes the connection; what is not committed is rolled back. May be called again."""
         _native.close(self._handle)
 
-    def __enter__(self) -> Connection:
+    def __enter__(self) -> Connection:  # noqa: PYI034  (typing.Self is newer than 3.9)
         return self
 
     def __exit__(
         self,
-        kind: Optional[Type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Optional, Sequence, Union
+from typing import Any, Optional, Union
 
 from . import _native
 from ._connection import connection_string
@@ -31,11 +32,11 @@ class Copy:
     """
 
     source: str
-    tables: Union[str, Sequence[str]] = ()
+    tables: str | Sequence[str] = ()
     exclude: Sequence[str] = ()
-    into: Optional[str] = None
-    where: Optional[str] = None
-    query: Optional[str] = None
+    into: str | None = None
+    where: str | None = None
+    query: str | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class TableReport:
     created: bool
     read_lane: str
     write_lane: str
-    error: Optional[dict[str, Any]] = None
+    error: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class Report:
     duration_ms: int = 0
 
 
-def copy_tables(copies: Union[Copy, Sequence[Copy]], *, target: str, mode: str = "append") -> Report:
+def copy_tables(copies: Copy | Sequence[Copy], *, target: str, mode: str = "append") -> Report:
     """Copies tables exactly, or not at all.
 
     Each table is one transaction in the target (MariaDB and MySQL: for a new table, a load beside it and a rename).
@@ -138,11 +139,11 @@ def copy_tables(copies: Union[Copy, Sequence[Copy]], *, target: str, mode: str =
 def copy_table(
     source: str,
     target: str,
-    table: Optional[str] = None,
+    table: str | None = None,
     *,
-    into: Optional[str] = None,
-    where: Optional[str] = None,
-    query: Optional[str] = None,
+    into: str | None = None,
+    where: str | None = None,
+    query: str | None = None,
     mode: str = "append",
 ) -> TableReport:
     """Copies one table, or the result of one query; see :func:`copy_tables`.
@@ -192,7 +193,9 @@ def _failure(failed: list[TableReport], report: Report) -> CopyError:
     first = failed[0].error or {}
     place = "".join(f", {name} {first[name]}" for name in ("column", "row") if first[name] is not None)
     others = f" (and {len(failed) - 1} more of {len(report.tables)} tables)" if len(failed) > 1 else ""
-    message = f"cannot copy `{first['table']}` to `{first['target']}`: {first['side']}{place}: {first['message']}{others}"
+    message = (
+        f"cannot copy `{first['table']}` to `{first['target']}`: {first['side']}{place}: {first['message']}{others}"
+    )
     error = CopyError(
         message,
         code=first["code"],

@@ -29,9 +29,9 @@ class DatabaseError(Exception):
         message: str,
         *,
         code: str = "database.other",
-        sqlstate: Optional[str] = None,
-        native: Optional[int] = None,
-        hint: Optional[str] = None,
+        sqlstate: str | None = None,
+        native: int | None = None,
+        hint: str | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -63,10 +63,10 @@ class CopyError(DatabaseError):
         report: What was copied all the same, or None if nothing was begun.
     """
 
-    table: Optional[str] = None
-    target: Optional[str] = None
-    column: Optional[str] = None
-    row: Optional[int] = None
-    phase: Optional[str] = None
-    side: Optional[str] = None
-    report: Optional[Report] = None
+    table: str | None = None
+    target: str | None = None
+    column: str | None = None
+    row: int | None = None
+    phase: str | None = None
+    side: str | None = None
+    report: Report | None = None

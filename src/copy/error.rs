@@ -143,6 +143,10 @@ impl TableError {
                 failed.column = Some(column);
                 failed.row = Some(row);
             }
+            database::Error::RowTooLong { name, .. } => {
+                failed.code = "copy.row_too_long".to_owned();
+                failed.hint = Some(format!("raise `{name}` at the server"));
+            }
             database::Error::Unsupported(_) => {}
         }
         failed

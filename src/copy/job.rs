@@ -141,7 +141,9 @@ fn copy_table(
         report.created = !plan.exists || request.mode == Mode::Replace;
         report.read_lane = plan.read_lane.name;
         report.write_lane = plan.write_lane.name;
-        pipeline::run(&plan, source, target, &reading)
+        // Also when the run was told to stop.
+        let reconnect = || connect(&request.target, Purpose::Write, Side::Target, search, &Interrupt::new());
+        pipeline::run(&plan, source, target, &reading, &reconnect)
     })();
     match result {
         Ok(moved) => {

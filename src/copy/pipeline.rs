@@ -32,12 +32,14 @@ pub(super) struct Moved {
 
 /// Carries out a plan: everything, or nothing and an error.
 ///
-/// `reading` stops the source's session alone; it is raised when the target's side has failed.
+/// `reading` stops the source's session alone; it is raised when the target's side has failed. `reconnect` makes another
+/// connection to the target, for when this one is lost and something has to be taken back.
 pub(super) fn run(
     plan: &TablePlan,
     source: Connection,
     target: Connection,
     reading: &Interrupt,
+    reconnect: &dyn Fn() -> Result<Connection, Box<TableError>>,
 ) -> Result<Moved, Box<TableError>> {
     let dialects = (source.dialect, target.dialect);
     let (from_columns, to_columns) = sides(&plan.columns);
@@ -86,21 +88,44 @@ pub(super) fn run(
         }
         Ok(moved)
     })();
-    if loaded.is_err() {
-        undo(plan, writer.as_mut());
+    match &loaded {
+        Ok(_) => clean_up(plan, writer.as_mut()),
+        Err(_) => undo(plan, writer.as_mut(), reconnect),
     }
     loaded
 }
 
-/// Takes back what a failed load has done. An error here changes nothing about the first one: it is logged.
-fn undo(plan: &TablePlan, writer: &mut dyn Writer) {
-    let mut result = writer.rollback();
-    for sql in &plan.steps.undo {
-        result = result.and_then(|()| writer.execute(sql).map(|_| ()));
+/// Removes what a finished load has left over. The rows are in, so an error here is logged.
+fn clean_up(plan: &TablePlan, writer: &mut dyn Writer) {
+    writer.shield();
+    for sql in &plan.steps.cleanup {
+        if let Err(error) = writer.execute(sql) {
+            tracing::warn!(event = "copy.cleanup_failed", table = %plan.target, sql, error = %error, "left over");
+        }
     }
-    // Closing the connection rolls back as well, so a lost connection is no harm.
+}
+
+/// Takes back what a failed load has done. An error here changes nothing about the first one: it is logged.
+fn undo(plan: &TablePlan, writer: &mut dyn Writer, reconnect: &dyn Fn() -> Result<Connection, Box<TableError>>) {
+    let mut result = writer.rollback().map_err(|error| error.to_string());
+    for sql in &plan.steps.undo {
+        result = result.and_then(|()| writer.execute(sql).map(drop).map_err(|error| error.to_string()));
+    }
+    // The server has rolled a lost connection back itself; what remains is done on another one.
+    if result.is_err() && !plan.steps.undo.is_empty() {
+        result = reconnect().map_err(|error| error.to_string()).and_then(|connection| {
+            let mut statements = plan.steps.undo.iter();
+            statements.try_for_each(|sql| {
+                connection
+                    .session
+                    .execute(sql)
+                    .map(drop)
+                    .map_err(|error| error.to_string())
+            })
+        });
+    }
     if let Err(error) = result {
-        tracing::warn!(event = "copy.undo_failed", table = %plan.target, error = %error, "could not undo a failed load");
+        tracing::warn!(event = "copy.undo_failed", table = %plan.target, error, "could not undo a failed load");
     }
 }
 

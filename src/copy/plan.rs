@@ -200,10 +200,16 @@ pub(super) fn plan(
             .query_columns(&source.session, sql)
             .map_err(|error| TableError::database(from, error, Some(source.dialect)))?,
     };
-    let existing = target
-        .dialect
-        .table(&target.session, relation)
-        .map_err(|error| TableError::database(PLACE, error, Some(target.dialect)))?;
+    if let Source::Table { relation: read, .. } = what {
+        refuse_itself(source, read, target, relation)?;
+    }
+    let failed = |error| TableError::database(PLACE, error, Some(target.dialect));
+    if source.dialect.name() == target.dialect.name() {
+        for sql in target.dialect.setup_beside_source(&target.string, &source.string) {
+            target.session.execute(sql).map_err(|error| failed(error.into()))?;
+        }
+    }
+    let existing = target.dialect.table(&target.session, relation).map_err(failed)?;
     let (columns, steps) = columns_and_steps(
         source.dialect,
         &columns,
@@ -230,6 +236,33 @@ pub(super) fn plan(
         write_lane: write_lane.map_err(no_lane(PLACE))?.1,
         columns,
     })
+}
+
+/// A table that is loaded is locked, or gone, for whoever reads it.
+fn refuse_itself(
+    source: &Connection,
+    read: &Relation,
+    target: &Connection,
+    written: &Relation,
+) -> Result<(), Box<TableError>> {
+    let resolved = |connection: &Connection, relation: &Relation| -> Result<Relation, Box<TableError>> {
+        let schema = match &relation.schema {
+            Some(schema) => Some(schema.clone()),
+            None => connection
+                .dialect
+                .default_schema(&connection.session)
+                .map_err(|error| TableError::database(PLACE, error, Some(connection.dialect)))?,
+        };
+        Ok(Relation {
+            schema,
+            name: relation.name.clone(),
+        })
+    };
+    if source.string == target.string && resolved(source, read)? == resolved(target, written)? {
+        let message = "source and target are the same table".to_owned();
+        return Err(TableError::refused(PLACE, "copy.same_table", message));
+    }
+    Ok(())
 }
 
 /// The columns on both sides.
@@ -260,6 +293,7 @@ impl fmt::Display for TablePlan {
             .iter()
             .chain(&self.steps.after)
             .chain(&self.steps.after_commit)
+            .chain(&self.steps.cleanup)
         {
             writeln!(f, "  {sql}")?;
         }

@@ -251,6 +251,16 @@ impl Batch {
         self.columns.iter().map(ColumnData::bytes).sum()
     }
 
+    /// Bytes that the values of a row take, eight for those of a fixed size.
+    pub fn row_bytes(&self, row: usize) -> usize {
+        let bytes = |column: &ColumnData| match column.value(row) {
+            Value::Decimal(text) | Value::Text(text) => text.len(),
+            Value::Bytes(bytes) => bytes.len(),
+            _ => 8,
+        };
+        self.columns.iter().map(bytes).sum()
+    }
+
     /// Forgets the rows and keeps the memory.
     pub fn clear(&mut self) {
         self.columns.iter_mut().for_each(ColumnData::clear);

@@ -90,6 +90,16 @@ pub enum Error {
         /// Why; never the value.
         reason: String,
     },
+    /// A row that is longer than the server takes.
+    #[error("the row has {bytes} bytes, and the server's `{name}` is {limit}")]
+    RowTooLong {
+        /// Bytes of the row's values.
+        bytes: usize,
+        /// What the server calls its limit.
+        name: &'static str,
+        /// The limit in bytes.
+        limit: usize,
+    },
     /// The product, or this table of it, is not supported in this way.
     #[error("{0}")]
     Unsupported(String),

@@ -81,6 +81,8 @@ pub struct LoadSteps {
     pub after: Vec<String>,
     /// Statements after the commit; for products whose DDL ends the transaction.
     pub after_commit: Vec<String>,
+    /// Statements after all is done, which change nothing about its success.
+    pub cleanup: Vec<String>,
     /// Statements that take back what a rollback does not.
     pub undo: Vec<String>,
 }
@@ -190,6 +192,11 @@ pub trait Dialect: Send + Sync {
         Quirks::default()
     }
 
+    /// Statements that set up a writing session further when the source is read from the same storage.
+    fn setup_beside_source(&self, _own: &ConnectionString, _source: &ConnectionString) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Whether the driver reads in a stream only where each statement is its own transaction.
     fn reads_in_autocommit(&self) -> bool {
         false
@@ -273,6 +280,11 @@ pub trait Dialect: Send + Sync {
 
     /// What no column of the product holds.
     fn limits(&self) -> Limits;
+
+    /// The most bytes that the server takes in one execution, and what it calls this limit; `None` without one.
+    fn execution_bytes_max(&self, _session: &Session) -> Result<Option<(usize, &'static str)>, Error> {
+        Ok(None)
+    }
 
     /// What stands between an INSERT's column list and its VALUES.
     fn insert_option(&self) -> &'static str {
@@ -381,7 +393,10 @@ pub trait Writer: Send {
     /// Makes the transaction permanent.
     fn commit(&mut self) -> Result<(), Error>;
 
-    /// Undoes the transaction, also after the work was told to stop; statements that follow run even so.
+    /// From now on statements run even though the work was told to stop.
+    fn shield(&mut self);
+
+    /// Undoes the transaction, also after the work was told to stop, and shields what follows.
     fn rollback(&mut self) -> Result<(), Error>;
 }
 

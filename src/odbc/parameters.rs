@@ -146,6 +146,11 @@ impl ParameterArray {
         self.columns.first().map_or(0, |column| column.indicators.len())
     }
 
+    /// Bytes of the values themselves.
+    pub fn bytes(&self) -> usize {
+        self.columns.iter().map(|column| column.values.len()).sum()
+    }
+
     /// Bytes that the rows take when they are laid out for the driver: the longest value of a column times the rows.
     pub fn laid_out_bytes(&self) -> usize {
         self.columns

@@ -41,6 +41,7 @@ struct Load {
     array: ParameterArray,
     rows_max: usize,
     names_failed_row: bool,
+    bytes_max: Option<(usize, &'static str)>,
 }
 
 impl Writer for OdbcWriter {
@@ -72,6 +73,8 @@ impl Writer for OdbcWriter {
         statement.prepare(&sql)?;
         let forms: Vec<Form> = parts.iter().map(|part| part.form).collect();
         let kinds: Vec<ParameterKind> = forms.iter().copied().map(parameter_kind).collect();
+        let bytes_max = self.dialect.execution_bytes_max(&self.session)?;
+        let bytes_max = bytes_max.map(|(bytes, name)| (bytes.saturating_sub(HEADER_BYTES), name));
         let array = ParameterArray::new(self.session.cell_encoding(), &kinds);
         self.load = Some(Load {
             statement,
@@ -79,6 +82,7 @@ impl Writer for OdbcWriter {
             array,
             rows_max: self.dialect.parameter_rows_max(),
             names_failed_row: self.dialect.names_failed_row(),
+            bytes_max,
         });
         Ok(())
     }
@@ -89,6 +93,18 @@ impl Writer for OdbcWriter {
         };
         let mut first = 0;
         for row in 0..batch.rows() {
+            let bytes = batch.row_bytes(row);
+            if let Some((limit, name)) = load.bytes_max {
+                if bytes > limit {
+                    let limit = limit + HEADER_BYTES;
+                    let error = Error::RowTooLong { bytes, name, limit };
+                    return Err(WriteError { error, row: Some(row) });
+                }
+                if load.array.bytes() + bytes > limit {
+                    load.run(&self.session, batch, first)?;
+                    first = row;
+                }
+            }
             bind_parameters(&mut load.array, &load.forms, batch, row)?;
             // A row is added and then looked at: the array is at most one row beyond its size.
             if load.array.rows() >= load.rows_max || load.array.laid_out_bytes() >= ARRAY_BYTES {
@@ -108,13 +124,20 @@ impl Writer for OdbcWriter {
         Ok(self.session.commit()?)
     }
 
+    fn shield(&mut self) {
+        self.session.set_interrupt(&Interrupt::new());
+    }
+
     fn rollback(&mut self) -> Result<(), Error> {
         // The statement goes first: a driver may hold a transaction open for it.
         self.load = None;
-        self.session.set_interrupt(&Interrupt::new());
+        self.shield();
         Ok(self.session.rollback()?)
     }
 }
+
+/// What a server's limit on an execution may count beside the values.
+const HEADER_BYTES: usize = 64 * 1024;
 
 /// Where the array that is about to run began.
 const SAVEPOINT: &str = "dray_array";

@@ -191,6 +191,17 @@ impl Dialect for MySql {
         Ok(types::declare(column, self.mariadb))
     }
 
+    fn execution_bytes_max(&self, session: &Session) -> Result<Option<(usize, &'static str)>, Error> {
+        let rows = session.text_rows("SELECT CAST(@@max_allowed_packet AS CHAR)", &[])?;
+        let bytes = rows
+            .into_iter()
+            .flatten()
+            .flatten()
+            .next()
+            .and_then(|text| text.parse().ok());
+        Ok(bytes.map(|bytes| (bytes, "max_allowed_packet")))
+    }
+
     fn names_failed_row(&self) -> bool {
         // An array is one command of the bulk protocol, and its failure one error.
         false
@@ -240,18 +251,19 @@ impl Dialect for MySql {
                 let mut old = staging.clone();
                 old.name.push_str("_old");
                 let (from, to, old) = (quote(staging), quote(target), quote(&old));
-                let after_commit = match exists {
-                    true => vec![
+                let (rename, cleanup) = match exists {
+                    true => (
                         format!("RENAME TABLE {to} TO {old}, {from} TO {to}"),
-                        format!("DROP TABLE {old}"),
-                    ],
-                    false => vec![format!("RENAME TABLE {from} TO {to}")],
+                        vec![format!("DROP TABLE {old}")],
+                    ),
+                    false => (format!("RENAME TABLE {from} TO {to}"), vec![]),
                 };
                 LoadSteps {
                     before: vec![create(staging)],
                     staging: Some(staging.clone()),
                     after: vec![],
-                    after_commit,
+                    after_commit: vec![rename],
+                    cleanup,
                     undo: vec![format!("DROP TABLE IF EXISTS {from}")],
                 }
             }
@@ -265,7 +277,7 @@ impl Dialect for MySql {
             1044 | 1045 | 1049 | 1698 => Class::AccessDenied,
             1142 | 1143 | 1227 => Class::PermissionDenied,
             1146 | 1054 | 1051 => Class::NotFound,
-            1021 | 1040 | 1041 | 1114 => Class::Resources,
+            1021 | 1040 | 1041 | 1114 | 1153 => Class::Resources,
             1317 | 1969 | 3024 => Class::Cancelled,
             2002 | 2003 | 2006 | 2013 | 1053 | 1927 => Class::ConnectionLost,
             1048 | 1062 | 1451 | 1452 | 4025 | 3819 => Class::Constraint,
@@ -301,10 +313,8 @@ mod tests {
         let create = |relation: &Relation| format!("CREATE {}", relation.name);
         let steps = MARIADB.load_steps(Mode::Replace, true, &relation("t"), &relation("s"), &create);
         assert_eq!(steps.before, ["CREATE s"]);
-        assert_eq!(
-            steps.after_commit,
-            ["RENAME TABLE `t` TO `s_old`, `s` TO `t`", "DROP TABLE `s_old`"]
-        );
+        assert_eq!(steps.after_commit, ["RENAME TABLE `t` TO `s_old`, `s` TO `t`"]);
+        assert_eq!(steps.cleanup, ["DROP TABLE `s_old`"]);
         assert_eq!(steps.undo, ["DROP TABLE IF EXISTS `s`"]);
         let steps = MARIADB.load_steps(Mode::Truncate, true, &relation("t"), &relation("s"), &create);
         assert_eq!(

@@ -8,7 +8,7 @@ use super::{
     Class, Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, Mode, Padding, Purpose, ReadAs, Relation,
     Table, Transfer, WriteAs, generic,
 };
-use crate::odbc::{Diagnostic, ResultColumn, Session};
+use crate::odbc::{ConnectionString, Diagnostic, ResultColumn, Session};
 
 /// SQLite through sqliteodbc.
 pub(super) struct Sqlite;
@@ -34,6 +34,15 @@ impl Dialect for Sqlite {
             // Rows step by step instead of the whole result in memory.
             Purpose::Read => &[("StepAPI", "1")],
             Purpose::Write | Purpose::Script => &[],
+        }
+    }
+
+    fn setup_beside_source(&self, own: &ConnectionString, source: &ConnectionString) -> &'static [&'static str] {
+        let file = |string: &ConnectionString| string.get("database").and_then(|path| fs_err::canonicalize(path).ok());
+        // A page that is written before the commit locks the file against its reader, and each would wait for the other.
+        match file(own) {
+            Some(own) if file(source) == Some(own.clone()) => &["PRAGMA cache_spill = OFF"],
+            _ => &[],
         }
     }
 
