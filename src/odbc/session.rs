@@ -9,10 +9,10 @@ use std::{
     time::Duration,
 };
 
+use odbc_api::handles::{Connection, Environment, SqlResult};
 use odbc_sys::{
-    AttrOdbcVersion, CompletionType, ConnectionAttribute, DriverConnectOption, EnvironmentAttribute, HDbc, HEnv,
-    Handle, HandleType, InfoType, Pointer, SQLAllocHandle, SQLDisconnect, SQLDriverConnect, SQLDriverConnectW,
-    SQLEndTran, SQLFreeHandle, SQLGetInfo, SQLGetInfoW, SQLSetConnectAttr, SQLSetEnvAttr, SqlReturn,
+    AttrOdbcVersion, DriverConnectOption, HDbc, HStmt, HandleType, InfoType, SQLDriverConnect, SQLDriverConnectW,
+    SQLGetInfo, SQLGetInfoW, SqlReturn,
 };
 
 use super::{ConnectionString, DriverSearch, Encoding, Error, Interrupt, diagnostics, encoding, library, locale};
@@ -61,8 +61,11 @@ pub struct Session {
     pub(super) link: Arc<Link>,
 }
 
-/// The connection's handle, kept alive by its statements as well.
+/// The connection, kept alive by its statements as well. odbc-api owns the handle and does what takes no text; calls
+/// with text are made here, since odbc-api chooses the form of the driver's functions when it is compiled.
 pub(super) struct Link {
+    /// Taken out only to be closed.
+    connection: Option<Connection<'static>>,
     handle: HDbc,
     pub(super) encoding: Encoding,
     quirks: OnceLock<Quirks>,
@@ -78,45 +81,49 @@ unsafe impl Sync for Link {}
 
 impl Drop for Link {
     fn drop(&mut self) {
-        // SAFETY: the last owner of a live handle. A driver refuses to disconnect inside a transaction (25000), so that
-        // is rolled back first.
-        unsafe {
-            if self.connected {
-                let _ = SQLEndTran(HandleType::Dbc, self.handle.as_handle(), CompletionType::Rollback);
-                let _ = SQLDisconnect(self.handle);
+        let Some(mut connection) = self.connection.take() else {
+            return;
+        };
+        if self.connected {
+            // A driver refuses to disconnect inside a transaction (25000).
+            let _ = connection.rollback();
+            if !is_done(&connection.disconnect()) {
+                // odbc-api panics if a handle cannot be freed, and one that is still connected cannot.
+                std::mem::forget(connection);
             }
-            let _ = SQLFreeHandle(HandleType::Dbc, self.handle.as_handle());
         }
     }
 }
 
-struct Environment(HEnv);
+struct SharedEnvironment(Environment);
 
-// SAFETY: environment handles may be shared between threads; the driver manager locks them itself.
-unsafe impl Sync for Environment {}
+// SAFETY: environment handles may be shared between threads, the driver manager locks them itself. What makes odbc-api's
+// not `Sync`, its diagnostics and the list of drivers kept in it, is not used.
+unsafe impl Sync for SharedEnvironment {}
 
 /// The process's one ODBC environment; never freed, as connections may outlive any owner of it.
-fn environment() -> Result<HEnv, Error> {
-    static ENVIRONMENT: OnceLock<Option<Environment>> = OnceLock::new();
+fn environment() -> Result<&'static Environment, Error> {
+    static ENVIRONMENT: OnceLock<Option<SharedEnvironment>> = OnceLock::new();
     let environment = ENVIRONMENT.get_or_init(|| {
-        let mut handle = Handle::null();
-        // SAFETY: plain allocation; then an integer attribute of the handle just allocated.
-        let done = unsafe {
-            SQLAllocHandle(HandleType::Env, Handle::null(), &mut handle) == SqlReturn::SUCCESS
-                && SQLSetEnvAttr(
-                    handle.as_henv(),
-                    EnvironmentAttribute::OdbcVersion,
-                    AttrOdbcVersion::Odbc3_80.into(),
-                    0,
-                ) == SqlReturn::SUCCESS
-        };
-        done.then(|| Environment(handle.as_henv()))
+        let environment = value_of(Environment::new())?;
+        is_done(&environment.declare_version(AttrOdbcVersion::Odbc3_80)).then_some(SharedEnvironment(environment))
     });
     match environment {
-        Some(environment) => Ok(environment.0),
+        Some(environment) => Ok(&environment.0),
         None => Err(Error::Internal(
             "the ODBC driver manager gives no environment".to_owned(),
         )),
+    }
+}
+
+fn is_done<T>(result: &SqlResult<T>) -> bool {
+    matches!(result, SqlResult::Success(_) | SqlResult::SuccessWithInfo(_))
+}
+
+fn value_of<T>(result: SqlResult<T>) -> Option<T> {
+    match result {
+        SqlResult::Success(value) | SqlResult::SuccessWithInfo(value) => Some(value),
+        _ => None,
     }
 }
 
@@ -167,26 +174,20 @@ impl Session {
         options: &ConnectOptions,
         interrupt: Interrupt,
     ) -> Result<Session, Error> {
-        let environment = environment()?;
-        let mut handle = Handle::null();
-        // SAFETY: a live environment.
-        if unsafe { SQLAllocHandle(HandleType::Dbc, environment.as_handle(), &mut handle) } != SqlReturn::SUCCESS {
-            return Err(Error::Internal(
-                "the ODBC driver manager gives no connection handle".to_owned(),
-            ));
-        }
+        let connection = value_of(environment()?.allocate_connection())
+            .ok_or_else(|| Error::Internal("the ODBC driver manager gives no connection handle".to_owned()))?;
+        // Not every driver knows it, so the answer does not matter.
+        let _ = connection.set_login_timeout_sec(options.login_timeout_s);
         let interrupt = Mutex::new(interrupt);
         let quirks = OnceLock::new();
         let mut link = Link {
-            handle: handle.as_hdbc(),
+            handle: connection.as_sys(),
+            connection: Some(connection),
             encoding,
             quirks,
             interrupt,
             connected: false,
         };
-        let timeout = options.login_timeout_s as usize as Pointer;
-        // SAFETY: an integer attribute. Not every driver knows it, so the answer does not matter.
-        let _ = unsafe { SQLSetConnectAttr(link.handle, ConnectionAttribute::LOGIN_TIMEOUT, timeout, 0) };
         let text = string.reveal();
         let result = match encoding {
             Encoding::Wide => {
@@ -236,26 +237,17 @@ impl Session {
 
     /// Whether each statement is its own transaction from now on.
     pub fn set_autocommit(&self, on: bool) -> Result<(), Error> {
-        let value = usize::from(on) as Pointer;
-        // SAFETY: an integer attribute of a live connection.
-        let result = unsafe { SQLSetConnectAttr(self.link.handle, ConnectionAttribute::AUTOCOMMIT, value, 0) };
-        self.link.check("SQLSetConnectAttr", result)
+        self.link.run(|connection| connection.set_autocommit(on))
     }
 
     /// Makes the open transaction permanent.
     pub fn commit(&self) -> Result<(), Error> {
-        self.end_transaction(CompletionType::Commit)
+        self.link.run(|connection| connection.commit())
     }
 
     /// Undoes the open transaction; also after the interrupt was raised.
     pub fn rollback(&self) -> Result<(), Error> {
-        self.end_transaction(CompletionType::Rollback)
-    }
-
-    fn end_transaction(&self, completion: CompletionType) -> Result<(), Error> {
-        // SAFETY: a live connection.
-        let result = unsafe { SQLEndTran(HandleType::Dbc, self.link.handle.as_handle(), completion) };
-        self.link.check("SQLEndTran", result)
+        self.link.run(|connection| connection.rollback())
     }
 
     /// The form of the driver's functions: of SQL text, names and diagnostics.
@@ -345,8 +337,26 @@ impl Session {
 }
 
 impl Link {
-    pub(super) fn handle(&self) -> HDbc {
-        self.handle
+    /// A new statement's handle, which the caller frees.
+    pub(super) fn allocate_statement(&self) -> Result<HStmt, Error> {
+        self.run(|connection| connection.allocate_statement().map(|statement| statement.into_sys()))
+    }
+
+    /// Makes one call of odbc-api's, and turns its failure into an error with the driver's diagnostics.
+    fn run<T>(&self, call: impl FnOnce(&Connection<'static>) -> SqlResult<T>) -> Result<T, Error> {
+        let Some(connection) = &self.connection else {
+            return Err(Error::Internal("the connection is closed".to_owned()));
+        };
+        match call(connection) {
+            SqlResult::Success(value) | SqlResult::SuccessWithInfo(value) => Ok(value),
+            SqlResult::Error { function } => Err(Error::Call {
+                function,
+                diagnostics: self.diagnostics(),
+            }),
+            _ => Err(Error::Internal(
+                "the driver gave an answer that the call does not have".to_owned(),
+            )),
+        }
     }
 
     pub(super) fn interrupt(&self) -> Interrupt {

@@ -5,10 +5,10 @@
 use std::sync::Arc;
 
 use odbc_sys::{
-    Desc, FreeStmtOption, HStmt, Handle, HandleType, Len, Nullability, Pointer, SQLAllocHandle, SQLColAttribute,
-    SQLColAttributeW, SQLColumns, SQLColumnsW, SQLDescribeCol, SQLDescribeColW, SQLExecDirect, SQLExecDirectW,
-    SQLExecute, SQLFreeHandle, SQLFreeStmt, SQLMoreResults, SQLNumResultCols, SQLPrepare, SQLPrepareW, SQLPrimaryKeys,
-    SQLPrimaryKeysW, SQLRowCount, SQLSetStmtAttr, SQLTables, SQLTablesW, SqlDataType, SqlReturn, StatementAttribute,
+    Desc, FreeStmtOption, HStmt, HandleType, Len, Nullability, Pointer, SQLColAttribute, SQLColAttributeW, SQLColumns,
+    SQLColumnsW, SQLDescribeCol, SQLDescribeColW, SQLExecDirect, SQLExecDirectW, SQLExecute, SQLFreeHandle,
+    SQLFreeStmt, SQLMoreResults, SQLNumResultCols, SQLPrepare, SQLPrepareW, SQLPrimaryKeys, SQLPrimaryKeysW,
+    SQLRowCount, SQLSetStmtAttr, SQLTables, SQLTablesW, SqlDataType, SqlReturn, StatementAttribute,
 };
 
 use super::{
@@ -55,18 +55,8 @@ impl Drop for Statement {
 impl Session {
     /// A new statement.
     pub fn statement(&self) -> Result<Statement, Error> {
-        let mut handle = Handle::null();
-        // SAFETY: a live connection.
-        let result = unsafe { SQLAllocHandle(HandleType::Stmt, self.link.handle().as_handle(), &mut handle) };
-        if !matches!(result, SqlReturn::SUCCESS | SqlReturn::SUCCESS_WITH_INFO) {
-            let diagnostics = diagnostics::read(self.link.encoding, HandleType::Dbc, self.link.handle().as_handle());
-            return Err(Error::Call {
-                function: "SQLAllocHandle",
-                diagnostics,
-            });
-        }
         let statement = Statement {
-            handle: handle.as_hstmt(),
+            handle: self.link.allocate_statement()?,
             link: Arc::clone(&self.link),
         };
         // The standard's default, but sqliteodbc has another one, under which it keeps the whole result in memory.
