@@ -5,7 +5,7 @@ Each carries a stable ``code``, and ``exit_code``: what ``dray run`` ends with i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ._copy import Report

@@ -24,8 +24,14 @@ use pyo3::{
 
 use crate::{blocking, failures, values};
 
+/// A connection and the process that opened it.
+struct Open {
+    connection: Arc<Mutex<Connection>>,
+    process: u32,
+}
+
 /// Open connections by their number; each is used by one thread at a time.
-type Connections = Mutex<HashMap<u64, Arc<Mutex<Connection>>>>;
+type Connections = Mutex<HashMap<u64, Open>>;
 
 fn connections() -> &'static Connections {
     static CONNECTIONS: OnceLock<Connections> = OnceLock::new();
@@ -34,10 +40,13 @@ fn connections() -> &'static Connections {
 
 fn find(number: u64) -> PyResult<Arc<Mutex<Connection>>> {
     let connections = connections().lock().unwrap_or_else(PoisonError::into_inner);
-    connections
-        .get(&number)
-        .cloned()
-        .ok_or_else(|| PyValueError::new_err("the connection is closed"))
+    match connections.get(&number) {
+        None => Err(PyValueError::new_err("the connection is closed")),
+        Some(open) if open.process != std::process::id() => Err(PyValueError::new_err(
+            "the connection belongs to the process that forked this one; open another",
+        )),
+        Some(open) => Ok(Arc::clone(&open.connection)),
+    }
 }
 
 /// Runs `work` on the connection, without the GIL and open to signals.
@@ -79,11 +88,14 @@ pub fn connect(py: Python<'_>, string: &str, autocommit: bool, folders: Vec<Path
     let connection = result.map_err(|error| failures::database(py, None, &error))?;
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let connection = Arc::new(Mutex::new(connection));
+    let open = Open {
+        connection: Arc::new(Mutex::new(connection)),
+        process: std::process::id(),
+    };
     connections()
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
-        .insert(number, connection);
+        .insert(number, open);
     Ok(number)
 }
 
@@ -136,11 +148,15 @@ pub fn rollback(py: Python<'_>, number: u64) -> PyResult<()> {
 /// Closes the connection and undoes what is not committed; a number that is closed already is let pass.
 #[pyfunction]
 pub fn close(py: Python<'_>, number: u64) {
-    let connection = connections()
+    let open = connections()
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .remove(&number);
-    py.detach(move || drop(connection));
+    match open {
+        // A forked child must not say goodbye to the server on its parent's socket.
+        Some(open) if open.process != std::process::id() => std::mem::forget(open),
+        open => py.detach(move || drop(open)),
+    }
 }
 
 fn collect(values: &Bound<'_, PyTuple>) -> PyResult<Parameters> {

@@ -237,7 +237,10 @@ pub(super) fn native_bound(logical: LogicalType) -> Option<usize> {
         } => Some(usize::from(precision) + 3),
         LogicalType::Integer { .. } => Some(20),
         LogicalType::Time { .. } => Some(20),
-        LogicalType::Instant { .. } => Some(40),
+        // With a year before Christ and an offset of seconds.
+        LogicalType::Instant { .. } | LogicalType::Timestamp { .. } => Some(48),
+        LogicalType::Date => Some(24),
+        LogicalType::Float { .. } => Some(32),
         LogicalType::Uuid => Some(36),
         _ => None,
     }

@@ -40,10 +40,11 @@ impl Dialect for Postgres {
 
     fn connection_options(&self, purpose: Purpose) -> &'static [(&'static str, &'static str)] {
         match purpose {
-            // Without a cursor at the server the driver keeps the whole result in memory.
+            // Without a cursor at the server the driver keeps the whole result in memory; with one, as many rows as
+            // `Fetch`, so that a few hundred are also a bound for long values.
             Purpose::Read => &[
                 ("UseDeclareFetch", "1"),
-                ("Fetch", "1000"),
+                ("Fetch", "256"),
                 ("BoolsAsChar", "0"),
                 ("LFConversion", "0"),
                 ("Protocol", "7.4-0"),
