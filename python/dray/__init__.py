@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "ActivityError": "_errors",
-    "ConnectError": "_failures",
+    "ConnectError": "_errors",
     "Connection": "_connection",
     "Copy": "_copy",
-    "CopyError": "_failures",
-    "DatabaseError": "_failures",
-    "DriverNotFoundError": "_failures",
+    "CopyError": "_errors",
+    "DatabaseError": "_errors",
+    "DriverNotFoundError": "_errors",
     "Report": "_copy",
     "TableReport": "_copy",
     "connect": "_connection",

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from . import _native
+from ._errors import ConnectError
 
 
 def connection_string(name_or_string: str) -> str:
@@ -39,7 +40,13 @@ def connect(name_or_string: str, *, autocommit: bool = True) -> Connection:
         ...     rows = control.query("SELECT name, since FROM tables WHERE active = ?", True)
     """
     string = connection_string(name_or_string)
-    handle = _native.connect(string, autocommit, [path for path in sys.path if path])
+    try:
+        handle = _native.connect(string, autocommit, [path for path in sys.path if path])
+    except ConnectError as error:
+        # A connection string is not named: it may hold a password.
+        if "=" not in name_or_string:
+            error.args = (f"`{name_or_string}`: {error}",)
+        raise
     return Connection(handle, autocommit)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from . import _native
 from ._connection import connection_string
-from ._failures import ConnectError, CopyError
+from ._errors import ConnectError, CopyError
 
 
 @dataclass(frozen=True)

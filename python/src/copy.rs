@@ -22,7 +22,7 @@ use crate::{blocking, failures};
 /// whole report as JSON, failed tables in it.
 ///
 /// # Errors
-/// An exception of `dray._failures` if nothing could be begun; what a signal's handler or `on_table` raised, after the
+/// An exception of `dray._errors` if nothing could be begun; what a signal's handler or `on_table` raised, after the
 /// running table was rolled back.
 #[pyfunction]
 #[pyo3(name = "copy")]

@@ -11,7 +11,7 @@ use pyo3::{
     types::{PyDict, PyType},
 };
 
-/// What every exception of `dray._failures` carries beside its message.
+/// What every exception of `dray._errors` carries beside its message.
 #[derive(Default)]
 struct Fields {
     code: String,
@@ -20,10 +20,10 @@ struct Fields {
     hint: Option<String>,
 }
 
-/// An exception of class `class` in `dray._failures`; if that cannot be made, the error that kept it from it.
+/// An exception of class `class` in `dray._errors`; if that cannot be made, the error that kept it from it.
 fn exception(py: Python<'_>, class: &str, message: &str, fields: Fields) -> PyErr {
     let make = || -> PyResult<PyErr> {
-        let class = py.import("dray._failures")?.getattr(class)?.cast_into::<PyType>()?;
+        let class = py.import("dray._errors")?.getattr(class)?.cast_into::<PyType>()?;
         let keywords = PyDict::new(py);
         keywords.set_item("code", fields.code)?;
         keywords.set_item("sqlstate", fields.sqlstate)?;

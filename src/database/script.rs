@@ -160,6 +160,15 @@ pub fn execute(connection: &Connection, sql: &str, parameters: &Parameters) -> R
 
 /// Runs the prepared statement with the parameters.
 fn run(connection: &Connection, statement: &mut Statement, parameters: &Parameters) -> Result<(), Error> {
+    let given = parameters.types.len();
+    // Drivers answer a parameter too many with silence, and one too few with words of their own, or with a crash.
+    if let Some(wanted) = statement.parameter_count()
+        && wanted != given
+    {
+        return Err(Error::Unsupported(format!(
+            "the statement takes {wanted} parameters, {given} were given"
+        )));
+    }
     let forms: Vec<Form> = parameters
         .types
         .iter()

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use odbc_sys::{
     Desc, FreeStmtOption, HStmt, HandleType, Len, Nullability, Pointer, SQLColAttribute, SQLColAttributeW, SQLColumns,
     SQLColumnsW, SQLDescribeCol, SQLDescribeColW, SQLExecDirect, SQLExecDirectW, SQLExecute, SQLFreeHandle,
-    SQLFreeStmt, SQLMoreResults, SQLNumResultCols, SQLPrepare, SQLPrepareW, SQLPrimaryKeys, SQLPrimaryKeysW,
+    SQLFreeStmt, SQLMoreResults, SQLNumParams, SQLNumResultCols, SQLPrepare, SQLPrepareW, SQLPrimaryKeys, SQLPrimaryKeysW,
     SQLRowCount, SQLSetStmtAttr, SQLTables, SQLTablesW, SqlDataType, SqlReturn, StatementAttribute,
 };
 
@@ -132,6 +132,16 @@ impl Statement {
             }
         };
         self.check("SQLPrepare", result)
+    }
+
+    /// How many parameters the prepared text has; `None` if the driver does not know.
+    pub fn parameter_count(&self) -> Option<usize> {
+        let mut count = 0_i16;
+        // SAFETY: a live statement.
+        let result = unsafe { SQLNumParams(self.handle, &mut count) };
+        matches!(result, SqlReturn::SUCCESS | SqlReturn::SUCCESS_WITH_INFO)
+            .then(|| usize::try_from(count).ok())
+            .flatten()
     }
 
     /// Runs the prepared text with what is bound.
