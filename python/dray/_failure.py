@@ -127,7 +127,8 @@ def location(error: BaseException) -> Optional[str]:
     The innermost frame of a file of the project; if there is none, the innermost frame.
     """
     if isinstance(error, SyntaxError) and error.filename:
-        return f"{_relative(error.filename)}, line {error.lineno}"
+        where = _relative(error.filename)
+        return f"{where}, line {error.lineno}" if error.lineno else where
     best: Optional[str] = None
     fallback: Optional[str] = None
     frame = trimmed(error.__traceback__)

@@ -106,14 +106,19 @@ class _Worker:
             # Python itself deals with every kind of it: None, numbers, text.
             raise
         except BaseException as error:
-            if os.getpid() != _MAIN_PROCESS:
-                self._fail_in_child(error)
-            self._fail(error)
-        self._enter("finishing")
+            failure = error
+        else:
+            self._enter("finishing")
+            return
+        # Out here the exception is no longer being handled, and so no context of one that the script's hook raises.
+        if os.getpid() == _MAIN_PROCESS:
+            self._fail(failure)
+        self._fail_in_child(failure)
 
     def run_file(self) -> None:
         """As `python TARGET`."""
-        path = os.path.abspath(self._target)
+        # Made absolute as `python` does it, which leaves a `./` in it.
+        path = os.path.join(os.getcwd(), self._target)
         self._set_up_sys(os.path.dirname(os.path.realpath(path)), [self._target])
         # What CPython's pymain_run_file sets.
         namespace = vars(self._main)
@@ -123,7 +128,15 @@ class _Worker:
             namespace.setdefault("__annotations__", {})
         with open(path, "rb") as file:
             source = file.read()
-        code = compile(source, path, "exec", dont_inherit=True)
+        try:
+            code = compile(source, path, "exec", dont_inherit=True)
+        except SyntaxError as error:
+            # Of some faults (a NUL byte) Python does not say where they are.
+            error.filename = error.filename or path
+            raise
+        except ValueError as error:
+            # Before 3.12, a NUL byte.
+            raise SyntaxError(str(error), (path, None, None, None)) from None
         del source
         self._enter("running")
         exec(code, namespace)
