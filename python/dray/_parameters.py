@@ -10,6 +10,7 @@ import collections.abc
 import datetime
 import decimal
 import enum
+import functools
 import inspect
 import json
 import pathlib
@@ -45,9 +46,11 @@ def keyword_arguments(
     given.update(_parse(arguments, problems))
     signature = inspect.signature(function)
     annotations = _annotations(function)
-    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values())
+    takes_any: Optional[str] = None
     result: dict[str, Any] = {}
     for name, parameter in signature.parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            takes_any = name
         if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
             continue
         if parameter.kind is parameter.POSITIONAL_ONLY:
@@ -58,15 +61,12 @@ def keyword_arguments(
             if parameter.default is parameter.empty:
                 problems.append(f"`{name}` is missing")
             continue
-        value = given.pop(name)
-        try:
-            result[name] = convert(value, annotations.get(name, Any))
-        except _Unconvertible as why:
-            problems.append(f"`{name}` {why}")
+        _put(result, name, given.pop(name), annotations.get(name, Any), problems)
     if takes_any:
-        result.update({name: convert(value, Any) for name, value in given.items()})
+        for name, value in given.items():
+            _put(result, name, value, annotations.get(takes_any, Any), problems)
     else:
-        known = [name for name, parameter in signature.parameters.items() if parameter.kind is not parameter.VAR_POSITIONAL]
+        known = [name for name, each in signature.parameters.items() if each.kind is not each.VAR_POSITIONAL]
         problems.extend(f"`{name}` is unknown{_nearest(name, known)}" for name in given)
     if problems:
         name = getattr(function, "__qualname__", repr(function))
@@ -78,14 +78,51 @@ class _Unconvertible(ValueError):
     """Why a value does not fit; never holds the value, which may be a secret."""
 
 
-def _annotations(function: Callable[..., Any]) -> dict[str, Any]:
-    target = function if inspect.isroutine(function) else getattr(function, "__call__", function)
+def _put(result: dict[str, Any], name: str, value: Any, hint: Any, problems: list[str]) -> None:
     try:
-        return typing.get_type_hints(target)
+        result[name] = convert(value, hint)
+    except _Unconvertible as why:
+        problems.append(f"`{name}` {why}")
+
+
+class _Unknown:
+    """The annotation of a parameter that could not be evaluated."""
+
+    def __init__(self, text: str, why: str) -> None:
+        self.text = text
+        self.why = why
+
+
+def _annotations(function: Callable[..., Any]) -> dict[str, Any]:
+    """The annotations of a function, of a class's `__init__` or of an object's `__call__`, evaluated."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    target: Any = function
+    if isinstance(function, type):
+        target = function.__init__
+    elif not inspect.isroutine(function):
+        target = type(function).__call__
+    target = inspect.unwrap(target)
+    try:
+        return typing.get_type_hints(target, include_extras=True)
     except Exception:
-        # An annotation that names something which exists for the type checker alone: take what is not a string.
-        found = getattr(target, "__annotations__", {})
-        return {name: hint for name, hint in found.items() if not isinstance(hint, str)}
+        # One of them cannot be evaluated: a name that is there for the type checker alone, or `int | None` under 3.9.
+        found = dict(getattr(target, "__annotations__", {}))
+        names = getattr(target, "__globals__", {})
+        return {name: _evaluated(hint, names) for name, hint in found.items()}
+
+
+def _evaluated(hint: Any, names: dict[str, Any]) -> Any:
+    if not isinstance(hint, str):
+        return hint
+
+    def holder() -> None: ...
+
+    holder.__annotations__ = {"hint": hint}
+    try:
+        return typing.get_type_hints(holder, names, include_extras=True)["hint"]
+    except Exception as error:
+        return _Unknown(hint, f"{type(error).__name__}: {error}")
 
 
 def _nearest(name: str, known: list[str]) -> str:
@@ -140,6 +177,10 @@ def convert(value: Any, hint: Any) -> Any:
         if hint in (Any, bool, Optional[bool], object):
             return True
         raise _Unconvertible(f"has no value, {_describe(hint)} is wanted")
+    if isinstance(hint, _Unknown):
+        raise _Unconvertible(f"is annotated with `{hint.text}`, which cannot be evaluated ({hint.why})")
+    while hasattr(hint, "__supertype__"):  # typing.NewType
+        hint = hint.__supertype__
     origin = typing.get_origin(hint)
     if origin is typing.Annotated:
         return convert(value, typing.get_args(hint)[0])
@@ -178,9 +219,9 @@ def _convert_union(value: Any, options: tuple[Any, ...]) -> Any:
     for option in options:
         try:
             return convert(value, option)
-        except _Unconvertible as why:
+        except _Unconvertible:
             if len(options) == 1:
-                raise why
+                raise
     raise _Unconvertible(f"fits none of {', '.join(_describe(option) for option in options)}")
 
 
@@ -208,18 +249,26 @@ def _convert_class(value: Any, hint: Any, origin: Any) -> Any:
     if isinstance(kind, type):
         if issubclass(kind, enum.Enum):
             return _convert_enum(value, kind)
-        for known, converter in _SCALARS:
-            if kind is known:
-                return converter(value)
+        converter = _SCALARS.get(kind)
+        if converter is not None:
+            return converter(value)
         if issubclass(kind, pathlib.PurePath):
             return kind(_text(value, "a path"))
         if kind in _LISTS:
             return _convert_list(value, kind, typing.get_args(hint))
         if kind in _MAPPINGS:
             return _convert_mapping(value, typing.get_args(hint))
-        if isinstance(value, kind):
+        if _is_instance(value, kind):
             return value
     raise _Unconvertible(f"is annotated with {_describe(hint)}, which cannot be made from a parameter")
+
+
+def _is_instance(value: Any, kind: type) -> bool:
+    try:
+        return isinstance(value, kind)
+    except TypeError:
+        # A TypedDict, and a Protocol that is not checked at run time.
+        return False
 
 
 def _convert_enum(value: Any, kind: type[enum.Enum]) -> enum.Enum:
@@ -354,7 +403,7 @@ def _to_datetime(value: Any) -> datetime.datetime:
 def _iso_as_python_3_9_reads_it(text: str) -> str:
     """`Z` as an offset, and fractions of exactly six digits.
 
-    ADF's `@pipeline().TriggerTime` has seven; the seventh, which a datetime cannot hold, is cut off as Python 3.11 does.
+    ADF's `@pipeline().TriggerTime` has seven; a datetime cannot hold the last, cut off as by Python 3.11.
     """
     if text[-1:] in ("Z", "z"):
         text = text[:-1] + "+00:00"
@@ -386,17 +435,17 @@ def _to_secret(value: Any) -> Secret:
     return Secret(_to_str(value))
 
 
-_SCALARS: list[tuple[type, Callable[[Any], Any]]] = [
-    (str, _to_str),
-    (int, _to_int),
-    (float, _to_float),
-    (bool, _to_bool),
-    (decimal.Decimal, _to_decimal),
-    (datetime.datetime, _to_datetime),
-    (datetime.date, _to_date),
-    (datetime.time, _to_time),
-    (Secret, _to_secret),
-]
+_SCALARS: dict[type, Callable[[Any], Any]] = {
+    str: _to_str,
+    int: _to_int,
+    float: _to_float,
+    bool: _to_bool,
+    decimal.Decimal: _to_decimal,
+    datetime.datetime: _to_datetime,
+    datetime.date: _to_date,
+    datetime.time: _to_time,
+    Secret: _to_secret,
+}
 _LISTS: tuple[Any, ...] = (
     list, tuple, set, frozenset, collections.abc.Sequence, collections.abc.Iterable, collections.abc.Collection,
 )  # fmt: skip
