@@ -23,6 +23,7 @@ from steps import TARGET, Step, StepFailed, Steps, relative, require_python, sto
 PACKAGES = [
     *("postgresql", "mariadb-server"),
     *("odbc-postgresql", "odbc-mariadb", "libsqliteodbc", "tdsodbc"),
+    "unzip",  # what dray is held against
 ]
 SHOWN_NAMES = 40
 

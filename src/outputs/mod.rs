@@ -128,7 +128,7 @@ pub fn remove_stale(task_folder: &Path) -> Result<bool, OutputsError> {
 /// unless the run had failed already. [`OutputsError::InTheWay`] and [`OutputsError::NotWritten`]: there is no new file.
 pub fn settle(settlement: &Settlement<'_>) -> Result<Settled, OutputsError> {
     refuse_what_is_in_the_way(settlement.task_folder)?;
-    let refused = match script_values(settlement).and_then(|own| document(settlement, own)) {
+    let refused = match script_values(settlement).and_then(|(own, wrote_file)| document(settlement, own, wrote_file)) {
         Ok(document) if document.is_empty() => return Ok(Settled { path: None, bytes: 0 }),
         Ok(document) => return write(settlement.task_folder, &document),
         Err(error) => error,
@@ -147,13 +147,14 @@ pub fn settle(settlement: &Settlement<'_>) -> Result<Settled, OutputsError> {
     Err(refused)
 }
 
-/// What the script wrote into files of its own, joined.
-fn script_values(settlement: &Settlement<'_>) -> Result<Map<String, Value>, OutputsError> {
+/// What the script wrote into files of its own, joined, and whether there was such a file at all.
+fn script_values(settlement: &Settlement<'_>) -> Result<(Map<String, Value>, bool), OutputsError> {
     let in_task = Fingerprint::of(settlement.task_folder);
     let in_working = Fingerprint::of(settlement.working_folder);
     let is_one_file = matches!((&in_task, &in_working), (Some(task), Some(working)) if task.is_same_file(working));
     let is_old = in_working.is_some() && in_working == settlement.before;
     let mut values = Map::new();
+    let mut wrote_file = false;
     let folders = [
         (settlement.task_folder, is_one_file && is_old),
         (settlement.working_folder, is_one_file || is_old),
@@ -165,16 +166,21 @@ fn script_values(settlement: &Settlement<'_>) -> Result<Map<String, Value>, Outp
         let Some(file) = JsonFile::read(&folder.join(FILE_NAME), "a JSON object")? else {
             continue;
         };
+        wrote_file = true;
         match file.value {
             Value::Object(members) => join(&mut values, members),
             ref other => return Err(file.wrong_shape(&[], other, "an object").into()),
         }
     }
-    Ok(values)
+    Ok((values, wrote_file))
 }
 
-/// The whole document as bytes; empty if there is nothing to say.
-fn document(settlement: &Settlement<'_>, mut values: Map<String, Value>) -> Result<Vec<u8>, OutputsError> {
+/// The whole document as bytes; empty if there is nothing to say. A script that wrote `{}` has said something.
+fn document(
+    settlement: &Settlement<'_>,
+    mut values: Map<String, Value>,
+    wrote_file: bool,
+) -> Result<Vec<u8>, OutputsError> {
     join(&mut values, settlement.values.clone());
     let mut values = Value::Object(values);
     let masked = settlement.redactor.redact_json(&mut values);
@@ -189,7 +195,7 @@ fn document(settlement: &Settlement<'_>, mut values: Map<String, Value>) -> Resu
         return Ok(Vec::new());
     };
     let Some(summary) = settlement.summary else {
-        if values.is_empty() {
+        if values.is_empty() && !wrote_file {
             return Ok(Vec::new());
         }
         let bytes = serialize(&values);
