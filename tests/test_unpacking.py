@@ -23,7 +23,9 @@ for folder, folders, files in os.walk("."):
 """
 
 
-def member(name: str, mode: int = stat.S_IFREG | 0o644, date: tuple[int, ...] = (2024, 2, 29, 12, 30, 58)) -> zipfile.ZipInfo:
+def member(
+    name: str, mode: int = stat.S_IFREG | 0o644, date: tuple[int, ...] = (2024, 2, 29, 12, 30, 58)
+) -> zipfile.ZipInfo:
     """A member as a zip made on Unix has it."""
     info = zipfile.ZipInfo(name, date)
     info.create_system = 3
@@ -59,7 +61,13 @@ def test_modes_times_links_and_folders_are_kept(dray, task, zipped):
     ran = dray("run", zipped(members), cwd=task.folder)
     assert ran.returncode == 0, ran.stderr
     lines = ran.stdout.splitlines()
-    for line in ("- bin/tool 0o755 1", "- private 0o600 1", "l current bin/tool ", "l deep/up ../bin ", "- main.py 0o644 501"):
+    for line in (
+        "- bin/tool 0o755 1",
+        "- private 0o600 1",
+        "l current bin/tool ",
+        "l deep/up ../bin ",
+        "- main.py 0o644 501",
+    ):
         assert line.rsplit(" ", 1)[0] in ran.stdout, lines
     assert any(line.startswith("d empty 0o7") for line in lines)
     assert "MACOSX" not in ran.stdout
@@ -86,7 +94,11 @@ def test_what_stands_before_the_archive_is_skipped(dray, task, zipped):
 
 
 def test_names_of_windows_and_names_that_are_not_ascii(dray, task, zipped):
-    members = [("main.py", "print(open('a/b.txt').read(), open('é/ü.txt').read())"), ("a\\b.txt", "one"), ("é/ü.txt", "two")]
+    members = [
+        ("main.py", "print(open('a/b.txt').read(), open('é/ü.txt').read())"),
+        ("a\\b.txt", "one"),
+        ("é/ü.txt", "two"),
+    ]
     path = zipped(members)
     assert path.read_bytes().count(b"a\\b.txt") == 2
     ran = dray("run", path, cwd=task.folder)
@@ -192,7 +204,12 @@ REFUSED: dict[str, tuple[list[tuple[Any, Any]], Any, list[str], str]] = {
         "clash",
     ),
     "device": ([MAIN, (member("dev", stat.S_IFCHR | 0o644), "")], None, [], "`dev` is a"),
-    "twice": ([MAIN, ("a.txt", "1"), ("b.txt", "2")], patched(b"b.txt", b"a.txt"), [], "`a.txt` is in the archive twice"),
+    "twice": (
+        [MAIN, ("a.txt", "1"), ("b.txt", "2")],
+        patched(b"b.txt", b"a.txt"),
+        [],
+        "`a.txt` is in the archive twice",
+    ),
     "file and folder": ([MAIN, ("x", "1"), ("x/y", "2")], None, [], "clash"),
     "encrypted": ([MAIN], encrypted, [], "`main.py` is encrypted"),
     "wrong checksum": ([MAIN], with_wrong_crc, [], "`main.py` is damaged"),
@@ -200,7 +217,12 @@ REFUSED: dict[str, tuple[list[tuple[Any, Any]], Any, list[str], str]] = {
     "no zip": ([MAIN], lambda _: b"<html>404</html>", [], "not a zip"),
     "empty": ([MAIN], lambda _: b"", [], "not a zip"),
     "tar": ([MAIN], lambda _: b"\x1f\x8b" + b"x" * 600, [], "gzip"),
-    "too large": ([MAIN, ("x", b"\1" * 5000)], None, ["--max-unpacked-bytes", "4000"], "more than the limit of 4000 bytes"),
+    "too large": (
+        [MAIN, ("x", b"\1" * 5000)],
+        None,
+        ["--max-unpacked-bytes", "4000"],
+        "more than the limit of 4000 bytes",
+    ),
     "too many": ([MAIN, ("a", ""), ("b", "")], None, ["--max-members", "2"], "3 members, more than the limit of 2"),
 }
 

@@ -106,10 +106,7 @@ def _json_value(value: Any, path: str, above: tuple[int, ...]) -> Any:
         raise _refuse(path, f"is nested more than {_DEPTH_LIMIT} levels deep")
     inside = (*above, id(value))
     if isinstance(value, Mapping):
-        return {
-            _checked_key(key, path): _json_value(item, f"{path}[{key!r}]", inside)
-            for key, item in value.items()
-        }
+        return {_checked_key(key, path): _json_value(item, f"{path}[{key!r}]", inside) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_json_value(item, f"{path}[{index}]", inside) for index, item in enumerate(value)]
     if isinstance(value, (set, frozenset)):
@@ -124,7 +121,7 @@ def _json_value(value: Any, path: str, above: tuple[int, ...]) -> Any:
 
 
 def _json_text(value: str, path: str) -> str:
-    text = str(value.value) if _is_enum(value) else str.__str__(value)
+    text = str.__str__(getattr(value, "value", value) if _is_enum(value) else value)
     try:
         text.encode()
     except UnicodeEncodeError:

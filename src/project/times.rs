@@ -31,6 +31,21 @@ pub(super) fn modified(record: &Record) -> Option<Timestamp> {
         .or_else(|| from_dos(record.dos_time))
 }
 
+/// The time zone of this machine. `TimeZone::system` reads the names of all zones there are (some 80 folders) to tell
+/// which one /etc/localtime is; nothing here needs the name, and the start of every run would pay for it.
+fn local_zone() -> &'static jiff::tz::TimeZone {
+    use jiff::tz::TimeZone;
+
+    static ZONE: std::sync::OnceLock<TimeZone> = std::sync::OnceLock::new();
+    ZONE.get_or_init(|| {
+        if std::env::var_os("TZ").is_some() {
+            return TimeZone::system();
+        }
+        let rules = fs_err::read("/etc/localtime").ok().and_then(|rules| TimeZone::tzif("local", &rules).ok());
+        rules.unwrap_or(TimeZone::UTC)
+    })
+}
+
 fn from_extended(content: &[u8], dos_time: u32) -> Option<Timestamp> {
     let (flags, rest) = content.split_first()?;
     if flags & 1 == 0 {
@@ -67,7 +82,7 @@ fn from_dos(dos_time: u32) -> Option<Timestamp> {
     let year = 1980 + (dos_time >> 25) as i16;
     let (second, minute, hour, day, month) = (bits(0, 5) * 2, bits(5, 6), bits(11, 5), bits(16, 5), bits(21, 4));
     let date_time = jiff::civil::DateTime::new(year, month, day, hour, minute, second, 0).ok()?;
-    let timestamp = date_time.to_zoned(jiff::tz::TimeZone::system()).ok()?.timestamp();
+    let timestamp = date_time.to_zoned(local_zone().clone()).ok()?.timestamp();
     Some(Timestamp {
         seconds: timestamp.as_second(),
         nanoseconds: 0,
