@@ -1,4 +1,4 @@
-"""An entrypoint `module:function`: its keyword arguments from extended properties and `--name value`, and its result."""
+"""An entrypoint `module:function`: its keyword arguments from extended properties and `--name value`; its result."""
 
 from __future__ import annotations
 

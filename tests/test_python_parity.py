@@ -1,12 +1,11 @@
 """A script sees under dray what it sees under plain `python`: each case runs both ways, and both are compared.
 
-Plain `python` runs in the unzipped tree, with the package `dray` on PYTHONPATH, in UTF-8 mode and with faulthandler: what
-`dray run` has on in any case. What differs on purpose is asserted in the tests at the end.
+Plain `python` runs in the unzipped tree, with the package `dray` on PYTHONPATH, in UTF-8 mode and with faulthandler:
+what `dray run` has on in any case. What differs on purpose is asserted in the tests at the end.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""A zip becomes the script's working directory: what is kept, what is linked, what is refused; through the executable."""
+"""A zip becomes the script's working directory: what is kept, what is linked, what is refused."""
 
 from __future__ import annotations
 
