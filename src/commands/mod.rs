@@ -32,7 +32,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run a project: a zip, or a folder in place
-    Run(RunArguments),
+    Run(Box<RunArguments>),
     /// Print the completion script of a shell
     Completions {
         /// The shell to complete for

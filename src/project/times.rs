@@ -41,7 +41,9 @@ fn local_zone() -> &'static jiff::tz::TimeZone {
         if std::env::var_os("TZ").is_some() {
             return TimeZone::system();
         }
-        let rules = fs_err::read("/etc/localtime").ok().and_then(|rules| TimeZone::tzif("local", &rules).ok());
+        let rules = fs_err::read("/etc/localtime")
+            .ok()
+            .and_then(|rules| TimeZone::tzif("local", &rules).ok());
         rules.unwrap_or(TimeZone::UTC)
     })
 }

@@ -56,10 +56,16 @@ pub fn reap() -> Children {
 /// All living descendants of this process, in no order.
 fn all() -> Vec<Pid> {
     let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
-    let Ok(entries) = fs_err::read_dir("/proc") else { return Vec::new() };
+    let Ok(entries) = fs_err::read_dir("/proc") else {
+        return Vec::new();
+    };
     for entry in entries.flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
-        let Ok(stat) = fs_err::read(entry.path().join("stat")) else { continue };
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            continue;
+        };
+        let Ok(stat) = fs_err::read(entry.path().join("stat")) else {
+            continue;
+        };
         if let Some(parent) = parent_of(&stat) {
             children.entry(parent).or_default().push(pid);
         }
