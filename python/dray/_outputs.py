@@ -29,6 +29,10 @@ class Outputs(MutableMapping[str, Any]):
 
     A list or mapping that was set is copied; what is read back (`dray.outputs["a"]`) is that copy, and a change of it
     counts. Outside of `dray run` the mapping works, and nothing is written.
+
+    Child processes (multiprocessing, fork, `subprocess` with this interpreter) may set outputs of the run too. Each
+    process has a mapping of its own and does not see what the others set; of one key, what was set last counts. A
+    change in place of a value that was set before counts in the script's own process alone.
     """
 
     def __init__(self) -> None:
