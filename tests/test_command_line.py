@@ -49,14 +49,21 @@ def test_a_module_runs_with_dash_m(dray, project, task):
 
 
 def test_the_manifest_names_the_entrypoint(dray, project, task):
-    files = {"pyproject.toml": '[tool.dray]\nentry = "jobs/daily.py"\n', "jobs/daily.py": "print('daily')", "main.py": "print('main')"}
+    files = {
+        "pyproject.toml": '[tool.dray]\nentry = "jobs/daily.py"\n',
+        "jobs/daily.py": "print('daily')",
+        "main.py": "print('main')",
+    }
     ran = dray("run", project(files), cwd=task.folder)
     assert (ran.returncode, ran.stdout) == (0, "daily\n"), ran.stderr
 
 
 @pytest.mark.parametrize(
     ("files", "expected"),
-    [({"__main__.py": "print('dunder')", "main.py": "print('main')"}, "dunder\n"), ({"main.py": "print('main')"}, "main\n")],
+    [
+        ({"__main__.py": "print('dunder')", "main.py": "print('main')"}, "dunder\n"),
+        ({"main.py": "print('main')"}, "main\n"),
+    ],
 )
 def test_without_an_entry_the_usual_files_are_tried(dray, project, task, files, expected):
     ran = dray("run", project(files), cwd=task.folder)
@@ -71,7 +78,9 @@ def test_without_any_entrypoint_the_candidates_are_listed(dray, project, task):
 
 
 def test_options_behind_the_project_belong_to_the_script(dray, project, task):
-    ran = dray("run", project({"main.py": "import sys; print(sys.argv[1:])"}), "--dry-run", "--timeout", "1s", cwd=task.folder)
+    ran = dray(
+        "run", project({"main.py": "import sys; print(sys.argv[1:])"}), "--dry-run", "--timeout", "1s", cwd=task.folder
+    )
     assert (ran.returncode, ran.stdout) == (0, "['--dry-run', '--timeout', '1s']\n"), ran.stderr
 
 
@@ -86,7 +95,9 @@ def test_a_folder_runs_in_place(dray, task, tmp_path):
 
 
 def test_an_option_is_taken_from_flag_then_variable_then_manifest(dray, project, task):
-    path = project({"pyproject.toml": '[tool.dray]\nlog-level = "error"\n', "main.py": "import logging; logging.warning('seen')"})
+    path = project(
+        {"pyproject.toml": '[tool.dray]\nlog-level = "error"\n', "main.py": "import logging; logging.warning('seen')"}
+    )
     assert "seen" not in dray("run", path, cwd=task.folder).stderr
     assert "seen" in dray("run", path, cwd=task.folder, env={"DRAY_LOG_LEVEL": "warn"}).stderr
     ran = dray("run", "--log-level", "error", path, cwd=task.folder, env={"DRAY_LOG_LEVEL": "warn"})
@@ -147,7 +158,11 @@ def test_a_dry_run_prints_the_plan_and_runs_nothing(dray, project, task):
     for part in ("main.py", "lib/x.py", "python", "month", "outputs.json", "--x"):
         assert part in ran.stdout, part
     assert "hunter2-secret" not in ran.stdout + ran.stderr
-    assert sorted(item.name for item in task.folder.iterdir()) == ["activity.json", "datasets.json", "linkedServices.json"]
+    assert sorted(item.name for item in task.folder.iterdir()) == [
+        "activity.json",
+        "datasets.json",
+        "linkedServices.json",
+    ]
 
 
 def test_a_dry_run_says_why_an_interpreter_was_passed_over(dray, project, task, tmp_path):

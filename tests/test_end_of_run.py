@@ -329,7 +329,9 @@ def test_one_json_object_a_line_on_stderr(dray, project, task, logs):
 
 
 def test_a_gigabyte_on_stdout_passes(executable, clean_environment, project, task):
-    path = project({"main.py": "import sys\nline = 'x' * 1023 + '\\n'\nfor _ in range(1024 * 1024): sys.stdout.write(line)"})
+    path = project(
+        {"main.py": "import sys\nline = 'x' * 1023 + '\\n'\nfor _ in range(1024 * 1024): sys.stdout.write(line)"}
+    )
     with subprocess.Popen(
         [executable, "run", path, "main.py"], cwd=task.folder, env=dict(clean_environment), stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -417,7 +419,13 @@ time.sleep(0.5)
 {READY}time.sleep(60)
 """
     process = start(
-        "run", "--grace", "500ms", project({"main.py": source}), "main.py", cwd=task.folder, env={"MARKER": str(task.folder)}
+        "run",
+        "--grace",
+        "500ms",
+        project({"main.py": source}),
+        "main.py",
+        cwd=task.folder,
+        env={"MARKER": str(task.folder)},
     )
     started(process)
     process.terminate()

@@ -71,7 +71,11 @@ LINKED_SERVICES = [
             "typeProperties": {
                 "connectionString": "DSN=x",
                 "userName": "u",
-                "password": {"type": "AzureKeyVaultSecret", "store": {"referenceName": "KeyVault1"}, "secretName": "pw"},
+                "password": {
+                    "type": "AzureKeyVaultSecret",
+                    "store": {"referenceName": "KeyVault1"},
+                    "secretName": "pw",
+                },
             },
         },
     },
@@ -149,8 +153,12 @@ print(s["Warehouse"], d["SalesTable"], s)
     assert lines[0] == "['Sink1', 'KeyVault1', 'Warehouse', 'Vaulted'] ['SalesTable'] 4 True None"
     assert lines[1].startswith("AzureBlobStorage {'sasUri': ")
     assert lines[1].endswith("'normalizeBinaryFolderPath': True} https://v/ Sink1")
-    assert lines[2] == "AzureSqlTable SqlDb1 {'schema': 'dbo', 'table': {'value': '@dataset().t', 'type': 'Expression'}}"
-    assert lines[3].startswith("LinkedService(name='Warehouse', type='Odbc') Dataset(name='SalesTable', type='AzureSqlTable')")
+    assert (
+        lines[2] == "AzureSqlTable SqlDb1 {'schema': 'dbo', 'table': {'value': '@dataset().t', 'type': 'Expression'}}"
+    )
+    assert lines[3].startswith(
+        "LinkedService(name='Warehouse', type='Odbc') Dataset(name='SalesTable', type='AzureSqlTable')"
+    )
 
 
 def test_batch_is_typed(look):
@@ -190,7 +198,9 @@ def test_the_files_are_read_leniently(look, change):
 
 def test_the_smallest_activity_is_enough(look):
     activity = {"typeProperties": {"extendedProperties": {"rows": "5"}}}
-    assert look("import dray; print(dray.params, dray.activity.name)", activity=activity) == ["Parameters({'rows': '5'}) None"]
+    assert look("import dray; print(dray.params, dray.activity.name)", activity=activity) == [
+        "Parameters({'rows': '5'}) None"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""An entrypoint `module:function`: its keyword arguments from extended properties and `--name value`, and its result."""
+"""An entrypoint `module:function`: its keyword arguments from extended properties and `--name value`; its result."""
 
 from __future__ import annotations
 
@@ -241,7 +241,9 @@ def test_a_union_with_a_bar_is_understood_from_3_10_on_and_refused_before(call, 
 
 
 def test_a_coroutine_function_is_awaited_and_what_it_returns_is_merged(dray, project, task):
-    source = "import asyncio\nasync def run(rows: int):\n    await asyncio.sleep(0)\n    return {'rows': rows, 'ok': True}"
+    source = (
+        "import asyncio\nasync def run(rows: int):\n    await asyncio.sleep(0)\n    return {'rows': rows, 'ok': True}"
+    )
     ran = dray("run", "--no-summary", project({"job.py": source}), "job:run", "--rows", "3", cwd=task.folder)
     assert ran.returncode == 0, ran.stderr
     assert task.outputs() == {"rows": 3, "ok": True}
@@ -259,7 +261,9 @@ def test_a_result_that_is_no_mapping_is_ignored_with_a_warning(call, task, logs)
     ran = call("", body="return 5")
     assert ran.returncode == 0
     assert list(task.outputs()) == ["dray"]
-    assert [record["level"] for record in logs(ran.stderr) if record["event"] == "entrypoint.result_ignored"] == ["warning"]
+    assert [record["level"] for record in logs(ran.stderr) if record["event"] == "entrypoint.result_ignored"] == [
+        "warning"
+    ]
 
 
 def test_a_returned_value_that_is_not_json_is_refused_by_its_path(call):
@@ -306,7 +310,11 @@ def test_any_callable_is_an_entrypoint(dray, project, task, entry, source, expec
 
 @pytest.mark.parametrize(
     ("entry", "named"),
-    [("job:nun", "has no attribute `nun`"), ("job:NUMBER", "is a int, not a function"), ("jab:run", "no module named `jab`")],
+    [
+        ("job:nun", "has no attribute `nun`"),
+        ("job:NUMBER", "is a int, not a function"),
+        ("jab:run", "no module named `jab`"),
+    ],
 )
 def test_an_entrypoint_that_is_not_there_is_named(dray, project, task, entry, named):
     ran = dray("run", project({"job.py": "NUMBER = 1\ndef run(): pass"}), entry, cwd=task.folder)

@@ -1,12 +1,11 @@
 """A script sees under dray what it sees under plain `python`: each case runs both ways, and both are compared.
 
-Plain `python` runs in the unzipped tree, with the package `dray` on PYTHONPATH, in UTF-8 mode and with faulthandler: what
-`dray run` has on in any case. What differs on purpose is asserted in the tests at the end.
+Plain `python` runs in the unzipped tree, with the package `dray` on PYTHONPATH, in UTF-8 mode and with faulthandler:
+what `dray run` has on in any case. What differs on purpose is asserted in the tests at the end.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -110,7 +109,11 @@ def both(dray, executable, clean_environment, task, tmp_path) -> Callable[..., B
         return Both(
             # A signal as a shell tells it, and Batch.
             *(
-                Run(comparable(r.stdout), comparable(r.stderr), r.returncode if r.returncode >= 0 else 128 - r.returncode)
+                Run(
+                    comparable(r.stdout),
+                    comparable(r.stderr),
+                    r.returncode if r.returncode >= 0 else 128 - r.returncode,
+                )
                 for r in (plain, ran)
             ),
             task,
@@ -389,6 +392,7 @@ def test_the_main_kinds_of_traceback_are_those_of_every_python(both, name, pytho
         name = "chained by context"
     check_traceback(both, name, python)
 
+
 @pytest.mark.parametrize(
     ("source", "said"),
     [
@@ -405,7 +409,6 @@ def test_a_source_that_is_no_text_is_a_syntax_error_in_the_words_of_compile(both
     assert error["code"] == "script.syntax_error"
     assert said in error["message"]
     assert "main.py" in error["location"]
-
 
 
 # Ends
@@ -448,7 +451,9 @@ ENDS = {
 
 @pytest.mark.parametrize("statement", ENDS)
 def test_a_script_ends_as_under_plain_python(both, statement):
-    source = f"import atexit, os, signal, sys, threading, time\nprint('before', flush=True)\n{statement}\nprint('after')\n"
+    source = (
+        f"import atexit, os, signal, sys, threading, time\nprint('before', flush=True)\n{statement}\nprint('after')\n"
+    )
     assert_same(both(source), ENDS[statement])
 
 
@@ -506,7 +511,9 @@ atexit.register(second)
 # Streams, sources, environment, folders
 
 
-LOGGING = "import logging, logging.config, sys\nroot, to_stdout = logging.getLogger(), logging.StreamHandler(sys.stdout)\n"
+LOGGING = (
+    "import logging, logging.config, sys\nroot, to_stdout = logging.getLogger(), logging.StreamHandler(sys.stdout)\n"
+)
 FOUND = {
     "input": "print([input(), input('prompt ')]); import sys; print(repr(sys.stdin.read()))",
     "binary": "import sys; sys.stdout.buffer.write(sys.stdin.buffer.read()[::-1]); sys.stdout.flush()",
@@ -521,16 +528,19 @@ FOUND = {
     "no future": "def f(x: int): pass\nprint(f.__annotations__)",
     "closed stdout": "import sys; print('x'); sys.stdout.close()",
     "stdout of its own": "import io, sys; sys.stdout = io.StringIO(); print('lost')",
-    "basicConfig to stdout": LOGGING + "logging.basicConfig(stream=sys.stdout); logging.info('no'); logging.error('yes')",
+    "basicConfig to stdout": LOGGING
+    + "logging.basicConfig(stream=sys.stdout); logging.info('no'); logging.error('yes')",
     "basicConfig with a level": LOGGING + "logging.basicConfig(stream=sys.stdout, level=10); logging.debug('yes')",
     "basicConfig twice": LOGGING + "logging.basicConfig(); logging.basicConfig(stream=sys.stdout); logging.error('no')",
     "basicConfig to a file": LOGGING
     + "logging.basicConfig(filename='x.log'); logging.info('no'); logging.error('yes'); print(open('x.log').read())",
     "basicConfig by force": LOGGING
     + "logging.basicConfig(force=True, stream=sys.stdout); logging.warning('yes'); logging.info('no')",
-    "basicConfig gone wrong": LOGGING + "try:\n    logging.basicConfig(klingon=1)\nexcept ValueError as e:\n    print(e)",
+    "basicConfig gone wrong": LOGGING
+    + "try:\n    logging.basicConfig(klingon=1)\nexcept ValueError as e:\n    print(e)",
     "a handler": LOGGING + "root.addHandler(to_stdout); logging.info('no'); logging.warning('yes')",
-    "a handler and a level": LOGGING + "root.setLevel(20); root.addHandler(to_stdout); root.info('yes'); root.debug('no')",
+    "a handler and a level": LOGGING
+    + "root.setLevel(20); root.addHandler(to_stdout); root.info('yes'); root.debug('no')",
     "a level after a handler": LOGGING + "root.addHandler(to_stdout); root.setLevel(10); root.debug('yes')",
     "a logger with a handler": LOGGING
     + "log = logging.getLogger('a'); log.setLevel(10); log.addHandler(to_stdout); log.debug('yes'); log.propagate = False",

@@ -7,8 +7,8 @@ databases. Each is loaded on first use, so that `import dray` costs next to noth
 
 from __future__ import annotations
 
-# Not imported from `typing`, which takes longer to load than all that a trivial run loads of dray. Type checkers know the
-# name.
+# Not imported from `typing`, which takes longer to load than all that a trivial run loads of dray.
+# Type checkers know the name.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -60,19 +60,20 @@ _CALLED = {
     "batch": "batch",
 }
 
-__all__ = [*_NAMES, *_CALLED, "__version__"]  # noqa: PLE0604
+__all__ = [*_NAMES, *_CALLED, "__version__"]
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
+    # First of all: Python itself asks here for each submodule that is imported, and importlib is slow to load.
+    if name not in _NAMES and name not in _CALLED:
+        raise AttributeError(f"module 'dray' has no attribute {name!r}")
     from importlib import import_module
 
     if name in _NAMES:
         value = getattr(import_module(f".{_NAMES[name]}", __name__), name)
-    elif name in _CALLED:
-        value = getattr(import_module("._handover", __name__), _CALLED[name])()
     else:
-        raise AttributeError(f"module 'dray' has no attribute {name!r}")
+        value = getattr(import_module("._handover", __name__), _CALLED[name])()
     globals()[name] = value
     return value
 

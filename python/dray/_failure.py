@@ -88,7 +88,7 @@ def _as_python_prints_it(error: BaseException) -> str:
     Unlike the module `traceback`, it knows before 3.12 to which name a misspelt one is near.
     """
     stderr, capture = sys.stderr, _Capture(sys.stderr)
-    sys.stderr = capture  # type: ignore[assignment]
+    sys.stderr = capture
     try:
         sys.__excepthook__(type(error), error, error.__traceback__)
     finally:

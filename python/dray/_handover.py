@@ -210,7 +210,7 @@ def connection_string(name: str) -> str:
         raise _activity_error(error) from None
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def document() -> dict[str, Any]:
     """All three files as one document of Python values, secrets wrapped."""
     return _load(float)
@@ -257,34 +257,34 @@ def _wrap_secret(value: dict[str, Any]) -> Any:
     return value
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def parameters() -> Parameters:
     """`dray.params`."""
     activity = document().get("activity") or {}
     return Parameters(activity.get("extended_properties", {}))
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def activity() -> Activity:
     """`dray.activity`."""
     return Activity(document().get("activity") or {}, parameters())
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def linked_services() -> ByName[LinkedService]:
     """`dray.linked_services`."""
     items = [LinkedService(item) for item in document().get("linked_services", []) if item["name"] is not None]
     return ByName("linked service", {item.name: item for item in items})
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def datasets() -> ByName[Dataset]:
     """`dray.datasets`."""
     items = [Dataset(item) for item in document().get("datasets", []) if item["name"] is not None]
     return ByName("dataset", {item.name: item for item in items})
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def batch() -> Batch:
     """`dray.batch`."""
     return Batch(os.environ)

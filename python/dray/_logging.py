@@ -27,8 +27,22 @@ if TYPE_CHECKING:
 
 # What every LogRecord has; all else on a record came from the caller's `extra`.
 _STANDARD_ATTRIBUTES = frozenset(
-    "args asctime created exc_info exc_text filename funcName levelname levelno lineno message module msecs msg name "
-    "pathname process processName relativeCreated stack_info taskName thread threadName".split()
+    {
+        *(
+            "args",
+            "created",
+            "exc_info",
+            "exc_text",
+            "filename",
+            "funcName",
+            "levelname",
+            "levelno",
+            "lineno",
+            "message",
+        ),
+        *("module", "msecs", "msg", "name", "pathname", "process", "processName", "relativeCreated", "stack_info"),
+        *("taskName", "thread", "threadName"),
+    }
 )
 
 
@@ -42,7 +56,7 @@ def install(level: int) -> None:
     if logging is not None:
         _configure(logging, level)
     else:
-        sys.meta_path.insert(0, _LoggingFinder(level))  # type: ignore[arg-type]
+        sys.meta_path.insert(0, _LoggingFinder(level))
 
 
 class _LoggingFinder:
@@ -64,7 +78,7 @@ class _LoggingFinder:
             execute(module)
             # Here and not above: `importlib.util.find_spec("logging")` imports nothing.
             if self in sys.meta_path:
-                sys.meta_path.remove(self)  # type: ignore[arg-type]
+                sys.meta_path.remove(self)
             # The project may have a `logging.py` of its own.
             if hasattr(module, "RootLogger") and hasattr(module, "Handler"):
                 _configure(module, self._level)
@@ -118,9 +132,8 @@ def _make_root_class(logging: Any, own: Any) -> type:
 def _make_basic_config(logging: Any, root: Any, own: Any) -> Any:
     original = logging.basicConfig
 
-    @_wraps(original)
     def basic_config(**options: Any) -> None:
-        # As of a root logger without handlers, which it would be under plain `python`; anything else is no concern here.
+        # Under plain `python` the root logger has no handler now; where it has others, there is nothing to be done.
         if root.handlers != [own] or options.get("force"):
             original(**options)
             return
@@ -146,13 +159,9 @@ def _make_basic_config(logging: Any, root: Any, own: Any) -> Any:
         finally:
             root.handlers.insert(0, own)
 
-    return basic_config
-
-
-def _wraps(original: Any) -> Any:
     import functools
 
-    return functools.wraps(original)
+    return functools.update_wrapper(basic_config, original)
 
 
 def _emit(record: Any) -> None:

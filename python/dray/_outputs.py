@@ -29,6 +29,10 @@ class Outputs(MutableMapping[str, Any]):
 
     A list or mapping that was set is copied; what is read back (`dray.outputs["a"]`) is that copy, and a change of it
     counts. Outside of `dray run` the mapping works, and nothing is written.
+
+    Child processes (multiprocessing, fork, `subprocess` with this interpreter) may set outputs of the run too. Each
+    process has a mapping of its own and does not see what the others set; of one key, what was set last counts. A
+    change in place of a value that was set before counts in the script's own process alone.
     """
 
     def __init__(self) -> None:
@@ -106,10 +110,7 @@ def _json_value(value: Any, path: str, above: tuple[int, ...]) -> Any:
         raise _refuse(path, f"is nested more than {_DEPTH_LIMIT} levels deep")
     inside = (*above, id(value))
     if isinstance(value, Mapping):
-        return {
-            _checked_key(key, path): _json_value(item, f"{path}[{key!r}]", inside)
-            for key, item in value.items()
-        }
+        return {_checked_key(key, path): _json_value(item, f"{path}[{key!r}]", inside) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_json_value(item, f"{path}[{index}]", inside) for index, item in enumerate(value)]
     if isinstance(value, (set, frozenset)):
@@ -124,7 +125,7 @@ def _json_value(value: Any, path: str, above: tuple[int, ...]) -> Any:
 
 
 def _json_text(value: str, path: str) -> str:
-    text = str(value.value) if _is_enum(value) else str.__str__(value)
+    text = str.__str__(getattr(value, "value", value) if _is_enum(value) else value)
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -99,7 +99,7 @@ def _annotations(function: Callable[..., Any]) -> dict[str, Any]:
         function = function.func
     target: Any = function
     if isinstance(function, type):
-        target = function.__init__
+        target = function.__init__  # type: ignore[misc]
     elif not inspect.isroutine(function):
         target = type(function).__call__
     target = inspect.unwrap(target)

@@ -8,6 +8,7 @@ crash loses at most the line that it interrupted.
 from __future__ import annotations
 
 import os
+
 TYPE_CHECKING = False  # as in `__init__`: `typing` is slow to load
 if TYPE_CHECKING:
     from typing import Any, Optional

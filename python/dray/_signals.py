@@ -6,10 +6,9 @@ not the process that was told to stop in an orderly way.
 
 from __future__ import annotations
 
-import os
-
 # What is behind the module `signal`, whose enums take longer to load than the rest of a start.
-import _signal as signal
+import _signal as signal  # type: ignore[import-not-found]
+import os
 
 TYPE_CHECKING = False  # as in `__init__`: `typing` is slow to load
 if TYPE_CHECKING:

@@ -42,7 +42,7 @@ def run() -> None:
     elif kind == "module":
         worker.execute(worker.run_module)
     else:
-        worker.execute(lambda: worker.run_function(function))
+        worker.execute(lambda: worker.run_function(function or ""))
 
 
 def _read_arguments(folder: str) -> list[str]:
@@ -148,7 +148,7 @@ class _Worker:
         self._set_up_sys(os.getcwd(), ["-m", self._target])
         try:
             # runpy offers no public way to run a module in the real `__main__`; this is what `python -m` itself calls.
-            name, spec, code = runpy._get_module_details(self._target, runpy._Error)  # type: ignore[attr-defined]
+            _, spec, code = runpy._get_module_details(self._target, runpy._Error)  # type: ignore[attr-defined]
         except runpy._Error as error:  # type: ignore[attr-defined]
             self._entrypoint_not_found(str(error))
         sys.argv[0] = spec.origin
@@ -243,7 +243,7 @@ class _Worker:
         raise SystemExit(failed["exit_code"])
 
     def _fail_in_child(self, error: BaseException) -> NoReturn:
-        """As plain `python` would: for a process that the script forked, and that came back up here, nothing else holds."""
+        """As plain `python` would, for a process that the script forked and that came back up here."""
         from . import _failure
 
         if isinstance(error, KeyboardInterrupt):

@@ -9,7 +9,7 @@ mod worker;
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode as ProcessExitCode;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -38,35 +38,58 @@ enum Command {
         /// The shell to complete for
         shell: clap_complete::Shell,
     },
-    #[command(name = WORKER, hide = true)]
-    Worker { run_folder: PathBuf, socket: i32 },
 }
 
 /// Runs the command line of this process and gives its exit code.
 pub fn main() -> ProcessExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
+    if let Some((run_folder, socket)) = as_worker(&arguments) {
+        return worker::work(Path::new(run_folder), socket);
+    }
     let (own, rest) = split_at_project(arguments);
-    let parsed = command_line(&own)
+    let asks_for_version = own
+        .iter()
+        .skip(1)
+        .any(|argument| argument == "--version" || argument == "-V");
+    let definition = if asks_for_version {
+        command_line().version(describe_version())
+    } else {
+        command_line()
+    };
+    let parsed = definition
         .try_get_matches_from(own)
         .and_then(|matches| Cli::from_arg_matches(&matches));
     match parsed.map(|cli| cli.command) {
         Ok(Command::Run(arguments)) => ProcessExitCode::from(run::run(&arguments, &rest)),
         Ok(Command::Completions { shell }) => {
-            clap_complete::generate(shell, &mut command_line(&[]), "dray", &mut std::io::stdout());
+            clap_complete::generate(shell, &mut command_line(), "dray", &mut std::io::stdout());
             ProcessExitCode::SUCCESS
         }
-        Ok(Command::Worker { run_folder, socket }) => worker::work(&run_folder, socket),
         Err(error) => explain_usage(&error),
     }
 }
 
-/// The command line's definition. What the payload holds is only looked up when it is asked for: a run must not pay.
-fn command_line(arguments: &[OsString]) -> clap::Command {
-    let asked = arguments
-        .get(1)
-        .is_some_and(|argument| argument == "--version" || argument == "-V");
-    let payload = if asked { describe_payload() } else { String::new() };
-    Cli::command().version(format!("{} ({TARGET})\npayload: {payload}", env!("CARGO_PKG_VERSION")))
+/// `__worker RUN_FOLDER SOCKET`: started by this executable alone, and past the parser, whose work would be done thrice
+/// in every run.
+fn as_worker(arguments: &[OsString]) -> Option<(&OsString, i32)> {
+    match arguments {
+        [_, command, run_folder, socket] if command == WORKER => Some((run_folder, socket.to_str()?.parse().ok()?)),
+        _ => None,
+    }
+}
+
+fn command_line() -> clap::Command {
+    Cli::command().version(env!("CARGO_PKG_VERSION"))
+}
+
+/// The version with what is only known at run time (the payload may be appended), and takes reading it to know.
+fn describe_version() -> String {
+    format!(
+        "{} ({})\npayload: {}",
+        env!("CARGO_PKG_VERSION"),
+        TARGET,
+        describe_payload()
+    )
 }
 
 /// A missing payload is no reason to keep the version back; running a project says what is wrong with it.

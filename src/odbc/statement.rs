@@ -7,8 +7,8 @@ use std::sync::Arc;
 use odbc_sys::{
     Desc, FreeStmtOption, HStmt, HandleType, Len, Nullability, Pointer, SQLColAttribute, SQLColAttributeW, SQLColumns,
     SQLColumnsW, SQLDescribeCol, SQLDescribeColW, SQLExecDirect, SQLExecDirectW, SQLExecute, SQLFreeHandle,
-    SQLFreeStmt, SQLMoreResults, SQLNumParams, SQLNumResultCols, SQLPrepare, SQLPrepareW, SQLPrimaryKeys, SQLPrimaryKeysW,
-    SQLRowCount, SQLSetStmtAttr, SQLTables, SQLTablesW, SqlDataType, SqlReturn, StatementAttribute,
+    SQLFreeStmt, SQLMoreResults, SQLNumParams, SQLNumResultCols, SQLPrepare, SQLPrepareW, SQLPrimaryKeys,
+    SQLPrimaryKeysW, SQLRowCount, SQLSetStmtAttr, SQLTables, SQLTablesW, SqlDataType, SqlReturn, StatementAttribute,
 };
 
 use super::{
