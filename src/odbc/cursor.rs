@@ -68,7 +68,14 @@ const BOUND_MAX: usize = 8_192;
 /// No more rows than this in a block: some drivers count them in 16 bits.
 const BLOCK_ROWS_MAX: usize = 4_096;
 
-/// How `SQLGetData` hands over a long value: in pieces of this many bytes.
+/// The rows of the first block where a column has no bound: its cells may be of any length, and nothing is known of them
+/// yet.
+const UNBOUND_START_ROWS: usize = 32;
+
+/// A buffer is not widened to more than this for a cell: one long value must not shorten all blocks after it.
+const STRIDE_MAX: usize = 64 * 1024;
+
+/// How `SQLGetData` hands over a value whose length is not known: in pieces of this many bytes.
 const PIECE_BYTES: usize = 64 * 1024;
 
 /// An open result.
@@ -77,11 +84,19 @@ pub struct Cursor {
     statement: Statement,
     columns: Vec<Column>,
     block_rows: usize,
+    /// Whether a block can only have one row, for otherwise long cells could not be read again.
+    single: bool,
     budget_bytes: usize,
     fetched: Box<usize>,
     status: Vec<u16>,
-    /// Cells that did not fit their buffer, by column and row.
+    /// Rows of the driver's block, the first of them that was handed out last, and the first that was not handed out yet:
+    /// a block with many long cells is handed out in several parts, each within the budget.
+    filled: usize,
+    first: usize,
+    next: usize,
+    /// Cells that did not fit their buffer, by column and row of the driver's block.
     long: HashMap<(usize, usize), Vec<u8>>,
+    long_bytes: usize,
 }
 
 struct Column {
@@ -151,16 +166,14 @@ impl Cursor {
                 seen_bytes: 0,
             })
             .collect();
-        let row_bytes: usize = columns.iter().map(|column| column.stride + size_of::<Len>()).sum();
-        let block_rows = if single {
-            1
-        } else {
-            (budget_bytes / row_bytes.max(1)).clamp(1, BLOCK_ROWS_MAX)
+        let block_rows = match (single, unbounded) {
+            (true, _) => 1,
+            (false, Some(_)) => UNBOUND_START_ROWS.min(rows_within(budget_bytes, &columns)),
+            (false, None) => rows_within(budget_bytes, &columns),
         };
         let mut fetched = Box::new(0_usize);
-        let mut status = vec![0_u16; block_rows];
+        let mut status = vec![0_u16; BLOCK_ROWS_MAX];
         let attributes = [
-            (StatementAttribute::RowArraySize, block_rows as Pointer),
             (StatementAttribute::RowsFetchedPtr, (&raw mut *fetched).cast()),
             (StatementAttribute::RowStatusPtr, status.as_mut_ptr().cast()),
         ];
@@ -169,23 +182,31 @@ impl Cursor {
             let result = unsafe { SQLSetStmtAttr(statement.handle(), attribute, value, 0) };
             statement.check("SQLSetStmtAttr", result)?;
         }
-        let long = HashMap::new();
         let mut cursor = Cursor {
             statement,
             columns,
             block_rows,
+            single,
             budget_bytes,
             fetched,
             status,
-            long,
+            filled: 0,
+            first: 0,
+            next: 0,
+            long: HashMap::new(),
+            long_bytes: 0,
         };
         cursor.bind()?;
         Ok(cursor)
     }
 
-    /// Gives the driver the addresses of all buffers, after they were made as long as their strides say.
+    /// Gives the driver the addresses of all buffers, after they were made as long as their strides and the block say.
     fn bind(&mut self) -> Result<(), Error> {
         let encoding = self.statement.link.cell_encoding();
+        let rows = self.block_rows as Pointer;
+        // SAFETY: an integer attribute of a live statement.
+        let result = unsafe { SQLSetStmtAttr(self.statement.handle(), StatementAttribute::RowArraySize, rows, 0) };
+        self.statement.check("SQLSetStmtAttr", result)?;
         for (position, column) in self.columns.iter_mut().enumerate() {
             if !column.bound {
                 continue;
@@ -210,14 +231,22 @@ impl Cursor {
         Ok(())
     }
 
-    /// Reads the next block and returns its rows; 0 at the end of the result.
+    /// Reads the next block, or the next part of one with many long cells, and returns its rows; 0 at the end of the
+    /// result.
     ///
     /// # Errors
     /// [`Error::Call`] for a failed call or row; [`Error::Truncated`] if a value cannot be had whole.
     pub fn fetch(&mut self) -> Result<usize, Error> {
-        self.grow()?;
         self.long.clear();
+        self.long_bytes = 0;
+        self.first = self.next;
+        if self.next < self.filled {
+            self.read_long_cells()?;
+            return Ok(self.next - self.first);
+        }
+        self.adapt()?;
         self.status.fill(0);
+        (self.filled, self.first, self.next) = (0, 0, 0);
         *self.fetched = 0;
         // SAFETY: the bound buffers are as the driver was told.
         let result = self.statement.watch(|handle| unsafe { SQLFetch(handle) })?;
@@ -240,20 +269,25 @@ impl Cursor {
                 diagnostics: warnings,
             });
         }
-        let rows = (*self.fetched).min(self.block_rows);
-        let reread = self.read_long_cells(rows)?;
-        if reread == 0 && warnings.iter().any(|warning| warning.sqlstate == "01004") {
+        self.filled = (*self.fetched).min(self.block_rows);
+        let reread = self.read_long_cells()?;
+        if reread == 0 && self.next == self.filled && warnings.iter().any(|warning| warning.sqlstate == "01004") {
             let reason = "it warns of a cut value (01004) and reports no length beyond the buffer".to_owned();
             return Err(Error::Truncated { column: 0, reason });
         }
-        Ok(rows)
+        Ok(self.next)
     }
 
-    /// Reads every cell that did not fit, and every column that is not bound. Returns how many cells did not fit.
-    fn read_long_cells(&mut self, rows: usize) -> Result<usize, Error> {
+    /// Reads every cell that did not fit, and every column that is not bound, from the row `first` on until the budget is
+    /// used up; `next` is then the first row that is left. Returns how many cells did not fit.
+    fn read_long_cells(&mut self) -> Result<usize, Error> {
         let unit = self.statement.link.cell_encoding().unit_bytes();
         let mut cut = 0;
-        for row in 0..rows {
+        for row in self.first..self.filled {
+            if row > self.first && self.long_bytes > self.budget_bytes {
+                break;
+            }
+            self.next = row + 1;
             let mut positioned = self.block_rows == 1;
             for position in 0..self.columns.len() {
                 let column = &mut self.columns[position];
@@ -272,7 +306,7 @@ impl Cursor {
                     self.set_position(row, position)?;
                     positioned = true;
                 }
-                let value = self.get_data(position)?;
+                let value = self.get_data(position, announced)?;
                 let column = &mut self.columns[position];
                 match value {
                     // MariaDB's driver was seen to hand over another row's value.
@@ -285,6 +319,7 @@ impl Cursor {
                     }
                     Some(bytes) => {
                         column.seen_bytes = column.seen_bytes.max(bytes.len());
+                        self.long_bytes += bytes.len();
                         self.long.insert((position, row), bytes);
                     }
                     None if column.bound => {
@@ -315,8 +350,8 @@ impl Cursor {
         })
     }
 
-    /// The whole value of a column of the current row, in pieces.
-    fn get_data(&mut self, position: usize) -> Result<Option<Vec<u8>>, Error> {
+    /// The whole value of a column of the current row: in one piece if its length was announced, else in several.
+    fn get_data(&mut self, position: usize, announced: Len) -> Result<Option<Vec<u8>>, Error> {
         let encoding = self.statement.link.cell_encoding();
         let kind = self.columns[position].kind;
         let terminator = if kind == CellKind::Text {
@@ -324,10 +359,11 @@ impl Cursor {
         } else {
             0
         };
+        let piece_bytes = usize::try_from(announced).map_or(PIECE_BYTES, |length| length + terminator);
         let mut whole: Vec<u8> = Vec::new();
         loop {
             let start = whole.len();
-            whole.resize(start + PIECE_BYTES, 0);
+            whole.resize(start + piece_bytes, 0);
             let mut indicator: Len = 0;
             // SAFETY: the piece is as long as its length says.
             let result = self.statement.watch(|handle| unsafe {
@@ -336,13 +372,14 @@ impl Cursor {
                     (position + 1) as u16,
                     c_type(kind, encoding),
                     whole.as_mut_ptr().add(start).cast(),
-                    PIECE_BYTES as Len,
+                    piece_bytes as Len,
                     &mut indicator,
                 )
             })?;
             match result {
                 SqlReturn::NO_DATA => {
                     whole.truncate(start);
+                    whole.shrink_to_fit();
                     return Ok(Some(whole));
                 }
                 SqlReturn::SUCCESS | SqlReturn::SUCCESS_WITH_INFO => {}
@@ -354,49 +391,41 @@ impl Cursor {
                 return Ok(None);
             }
             // What is left before this call, or more than fits if the driver does not count.
-            let full = PIECE_BYTES - terminator;
+            let full = piece_bytes - terminator;
             let more = indicator == NO_TOTAL || indicator as usize > full;
             whole.truncate(start + if more { full } else { indicator as usize });
             if !more {
+                whole.shrink_to_fit();
                 return Ok(Some(whole));
             }
         }
     }
 
-    /// Widens the buffers whose cells did not fit last time, as far as the budget goes.
-    fn grow(&mut self) -> Result<(), Error> {
-        if self.long.is_empty() {
-            return Ok(());
-        }
+    /// Fits the next block to what was seen so far: buffers as wide as the longest values, up to a bound, and as many rows
+    /// as the budget then holds.
+    fn adapt(&mut self) -> Result<(), Error> {
         let unit = self.statement.link.cell_encoding().unit_bytes();
-        let mut left = self.budget_bytes.saturating_sub(
-            self.block_rows
-                * self
-                    .columns
-                    .iter()
-                    .map(|column| column.stride + size_of::<Len>())
-                    .sum::<usize>(),
-        );
-        let mut grown = false;
-        for column in self
-            .columns
-            .iter_mut()
-            .filter(|column| column.bound && column.is_variable())
-        {
+        let mut changed = false;
+        for column in &mut self.columns {
             let wanted = (column.seen_bytes + unit).next_power_of_two();
-            let extra = wanted.saturating_sub(column.stride) * self.block_rows;
-            if extra > 0 && extra <= left {
+            if column.bound && column.is_variable() && wanted > column.stride && wanted <= STRIDE_MAX {
                 column.stride = wanted;
-                left -= extra;
-                grown = true;
+                changed = true;
             }
         }
-        if grown { self.bind() } else { Ok(()) }
+        let rows = rows_within(self.budget_bytes, &self.columns);
+        // Not by a few rows each time: a bound buffer has to be made anew.
+        if !self.single && self.filled > 0 && (changed || rows >= self.block_rows * 2 || rows < self.block_rows) {
+            self.block_rows = rows.min(self.block_rows * 8);
+            changed = true;
+        }
+        if changed { self.bind() } else { Ok(()) }
     }
 
-    /// A cell of the current block; both positions count from 0.
+    /// A cell of what [`Cursor::fetch`] read last; both positions count from 0.
     pub fn cell(&self, position: usize, row: usize) -> Cell<'_> {
         let column = &self.columns[position];
+        let row = self.first + row;
         if let Some(bytes) = self.long.get(&(position, row)) {
             return match column.kind {
                 CellKind::Text | CellKind::Bytes => Cell::Raw(bytes),
@@ -450,6 +479,12 @@ impl Cursor {
         }
         self.statement
     }
+}
+
+/// How many rows the buffers of one block may have.
+fn rows_within(budget_bytes: usize, columns: &[Column]) -> usize {
+    let row_bytes: usize = columns.iter().map(|column| column.stride + size_of::<Len>()).sum();
+    (budget_bytes / row_bytes.max(1)).clamp(1, BLOCK_ROWS_MAX)
 }
 
 /// A cell of a fixed size that was read with SQLGetData.
