@@ -115,7 +115,7 @@ class Connection:
         """Closes the connection; what is not committed is rolled back. May be called again."""
         _native.close(self._handle)
 
-    def __enter__(self) -> Connection:  # noqa: PYI034  (typing.Self is newer than 3.9)
+    def __enter__(self) -> Connection:
         return self
 
     def __exit__(
