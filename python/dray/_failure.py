@@ -7,7 +7,7 @@ import sys
 from types import CodeType, TracebackType
 from typing import Any, Optional
 
-from . import _run
+from . import _native, _run
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _MESSAGE_LIMIT = 4000
@@ -167,8 +167,10 @@ def describe(error: BaseException, phase: str) -> dict[str, Any]:
         "kind": kind,
         "code": code,
         "type": _type_name(type(error)),
-        "message": message(error),
-        "traceback": _as_python_prints_it(error),
+        # Masked here already: the supervisor knows the secrets that ADF handed over, and not those of a connection string
+        # in the script, whose line stands in the traceback.
+        "message": _native.redact(message(error)),
+        "traceback": _native.redact(_as_python_prints_it(error)),
         "location": location(error),
         "exit_code": exit_code,
     }

@@ -15,6 +15,7 @@ use dray::{
         script::{self, Parameters},
     },
     odbc::{ConnectionString, DriverSearch, Interrupt},
+    telemetry,
 };
 use pyo3::{
     exceptions::PyValueError,
@@ -70,13 +71,20 @@ fn with<T: Send>(
     result.map_err(|(class, error)| failures::database(py, Some(class), &error))
 }
 
+/// Reads a connection string; its secrets are masked from now on, also in a script's line that a traceback shows.
+pub fn parse_connection_string(py: Python<'_>, text: &str) -> PyResult<ConnectionString> {
+    let string = ConnectionString::parse(text).map_err(|error| failures::database(py, None, &error.into()))?;
+    telemetry::redactor().add_all(string.secrets());
+    Ok(string)
+}
+
 /// Opens a connection and returns its number.
 ///
 /// `string` is an ODBC connection string; `autocommit` makes each statement its own transaction; `folders` may hold
 /// packages with a driver.
 #[pyfunction]
 pub fn connect(py: Python<'_>, string: &str, autocommit: bool, folders: Vec<PathBuf>) -> PyResult<u64> {
-    let string = ConnectionString::parse(string).map_err(|error| failures::database(py, None, &error.into()))?;
+    let string = parse_connection_string(py, string)?;
     let search = DriverSearch::from_environment(folders);
     let interrupt = Interrupt::new();
     let result = blocking::run(

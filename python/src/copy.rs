@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use dray::{
     copy::{self, Endpoint, Mode, Request, Selection, TableReport, TableRequest},
-    odbc::{ConnectionString, DriverSearch, Interrupt},
+    odbc::{DriverSearch, Interrupt},
 };
 use pyo3::{
     exceptions::{PyRuntimeError, PyValueError},
@@ -12,7 +12,7 @@ use pyo3::{
     types::{PyDict, PyList},
 };
 
-use crate::{blocking, failures};
+use crate::{blocking, connection::parse_connection_string, failures};
 
 /// Copies tables.
 ///
@@ -86,7 +86,7 @@ fn table_request(copy: &Bound<'_, PyAny>) -> PyResult<TableRequest> {
 }
 
 fn endpoint(py: Python<'_>, (label, string): (String, String)) -> PyResult<Endpoint> {
-    let string = ConnectionString::parse(&string).map_err(|error| failures::database(py, None, &error.into()))?;
+    let string = parse_connection_string(py, &string)?;
     let label = if label.is_empty() { string.to_string() } else { label };
     Ok(Endpoint { label, string })
 }

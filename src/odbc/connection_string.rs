@@ -102,6 +102,17 @@ impl ConnectionString {
         self.attributes.retain(|attribute| !attribute.is(key));
     }
 
+    /// The values that are secrets, for whoever masks them in what is written.
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        self.attributes
+            .iter()
+            .filter(|attribute| {
+                let key = attribute.key.to_ascii_lowercase();
+                SECRET_KEYS.iter().any(|name| key.ends_with(name))
+            })
+            .map(|attribute| attribute.value.as_str())
+    }
+
     /// The whole string, secrets and all, as the driver manager takes it.
     pub fn reveal(&self) -> String {
         self.attributes
@@ -149,6 +160,9 @@ fn braced(text: &str) -> Option<(String, &str)> {
     }
 }
 
+/// Keys, or ends of keys, whose values are secrets: passwords of the user, of a certificate's key or a proxy, and tokens.
+const SECRET_KEYS: [&str; 5] = ["pwd", "password", "passwd", "token", "secret"];
+
 /// Keys whose values say where a connection goes and hold no secret.
 const PUBLIC_KEYS: [&str; 7] = ["driver", "dsn", "server", "servername", "port", "database", "db"];
 
@@ -177,6 +191,13 @@ impl fmt::Debug for ConnectionString {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn passwords_and_tokens_are_secrets_and_the_rest_is_not() {
+        let string =
+            ConnectionString::parse("Driver={D};UID=u;PWD={a;}}b};SSLPassword=c;AccessToken=d;Server=s").unwrap();
+        assert_eq!(string.secrets().collect::<Vec<_>>(), ["a;}b", "c", "d"]);
+    }
 
     #[test]
     fn braces_hold_semicolons_and_doubled_braces() {
