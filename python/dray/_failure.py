@@ -167,8 +167,8 @@ def describe(error: BaseException, phase: str) -> dict[str, Any]:
         "kind": kind,
         "code": code,
         "type": _type_name(type(error)),
-        # Masked here already: the supervisor knows the secrets that ADF handed over, and not those of a connection string
-        # in the script, whose line stands in the traceback.
+        # Masked here already: the supervisor knows the secrets that ADF handed over, but not those of a connection
+        # string in the script, whose line stands in the traceback.
         "message": _native.redact(message(error)),
         "traceback": _native.redact(_as_python_prints_it(error)),
         "location": location(error),
