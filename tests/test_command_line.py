@@ -117,6 +117,7 @@ def test_a_wrong_option_is_a_usage_error(dray, project, task, arguments, environ
     ran = dray("run", *arguments, project({"main.py": ""}), cwd=task.folder, env={**task.env, **environment})
     assert ran.returncode == 110
     assert named in ran.stderr.splitlines()[-1]
+    assert task.outputs()["dray"]["exit_code"] == 110
 
 
 def test_an_unknown_key_of_the_manifest_is_named_with_the_nearest(dray, project, task):

@@ -8,7 +8,6 @@ mod run;
 mod worker;
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode as ProcessExitCode;
 
@@ -152,10 +151,10 @@ fn explain_usage(error: &clap::Error) -> ProcessExitCode {
         .collect();
     let sentence = paragraph.join(" ").trim_start_matches("error: ").to_owned();
     let _ = error.print();
-    if error.kind() != clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        let _ = writeln!(std::io::stderr(), "error: {sentence}");
+    if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return ProcessExitCode::from(ExitCode::Usage.number());
     }
-    ProcessExitCode::from(ExitCode::Usage.number())
+    ProcessExitCode::from(run::refuse(sentence))
 }
 
 #[cfg(test)]

@@ -146,6 +146,21 @@ pub fn run(arguments: &RunArguments, rest: &[OsString]) -> u8 {
     settle(end, &task_folder, &progress)
 }
 
+/// Ends a run whose command line makes no sense: a Batch task gets its outputs.json all the same.
+pub fn refuse(sentence: String) -> u8 {
+    let failure = Failure {
+        exit_code: ExitCode::Usage,
+        code: "usage.command_line",
+        hint: None,
+        error: anyhow::Error::msg(sentence),
+    };
+    let task_folder = std::env::var_os("AZ_BATCH_TASK_WORKING_DIR").map(PathBuf::from);
+    match task_folder.filter(|folder| folder.is_dir()) {
+        Some(folder) => settle(Err(failure), &folder, &Progress::default()),
+        None => say_last_line(&failure),
+    }
+}
+
 /// Decides, then acts. An error is the supervisor's own; what the script did is a [`WorkerEnd`].
 fn attempt(
     arguments: &RunArguments,
@@ -398,6 +413,16 @@ fn settle(end: Result<WorkerEnd, Failure>, task_folder: &Path, progress: &Progre
             Some(ErrorReport::from_failure(&failure, &telemetry::phase())),
         ),
     };
+    // An exception of the script's is in the log already, from the worker.
+    if let Some(error) = error.as_ref().filter(|error| error.type_name.is_none()) {
+        tracing::error!(
+            event = error.code.as_str(),
+            hint = error.hint.as_deref(),
+            traceback = error.traceback.as_deref(),
+            "{}",
+            error.message
+        );
+    }
     let summary = Summary {
         status: if exit_code == 0 {
             Status::Succeeded
