@@ -8,7 +8,7 @@
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
@@ -20,7 +20,6 @@ use crate::interpreter::path_text;
 /// Name of the folder, in the task folder, that all run folders stand in.
 pub const PARENT: &str = ".dray";
 
-const LOCK: &str = "lock";
 const EVENTS: &str = "events.jsonl";
 
 /// What the worker is to do; `run.json`, read by the worker and by every Python that imports `dray` below it.
@@ -51,6 +50,8 @@ pub struct RunSpec {
 /// A run folder, locked.
 pub struct RunFolder {
     path: PathBuf,
+    parent: PathBuf,
+    /// On the folder itself, for as long as this process lives.
     _lock: Flock<std::fs::File>,
 }
 
@@ -61,26 +62,18 @@ impl RunFolder {
     /// The task folder cannot be written.
     pub fn create(task_folder: &Path) -> io::Result<RunFolder> {
         let parent = task_folder.join(PARENT);
-        if !parent.is_dir() {
-            std::fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(&parent)
-                .map_err(|error| {
-                    io::Error::new(
-                        error.kind(),
-                        format!("failed to create folder `{}`: {error}", parent.display()),
-                    )
-                })?;
-        }
         // Two runs may start in one folder: a folder that is made but not yet locked must not look like a leftover.
-        let _all = lock(&parent.join(LOCK), FlockArg::LockExclusive)?;
+        let _all = lock_parent(&parent)?;
         remove_leftovers(&parent);
         let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
         let path = parent.join(format!("{now}-{}", std::process::id()));
         fs_err::create_dir(&path)?;
-        let lock = lock(&path.join(LOCK), FlockArg::LockExclusiveNonblock)?;
-        Ok(RunFolder { path, _lock: lock })
+        let lock = lock(&path, FlockArg::LockExclusiveNonblock)?;
+        Ok(RunFolder {
+            path,
+            parent,
+            _lock: lock,
+        })
     }
 
     /// Where it is.
@@ -125,19 +118,21 @@ impl RunFolder {
         fs_err::write(self.events(), b"")
     }
 
-    /// Removes everything but the unpacked project, in which the script may have left files that somebody looks for.
+    /// Removes everything but the unpacked project, in which the script may have left files that somebody looks for; all
+    /// of it if nothing was unpacked.
     pub fn clear(&self) {
         let Ok(entries) = fs_err::read_dir(&self.path) else {
             return;
         };
-        for entry in entries
-            .flatten()
-            .filter(|entry| entry.file_name() != "project" && entry.file_name() != LOCK)
-        {
+        for entry in entries.flatten().filter(|entry| entry.file_name() != "project") {
             remove(&entry.path());
         }
-        if !self.project().is_dir() {
+        if !self.project().is_dir()
+            && let Ok(_all) = lock_parent(&self.parent)
+        {
             remove(&self.path);
+            // Another run may have its folder there.
+            let _ = std::fs::remove_dir(&self.parent);
         }
     }
 }
@@ -165,12 +160,38 @@ pub fn record_error(run_folder: &Path, failure: &Failure) {
     }
 }
 
+/// The folder of all run folders, made if need be and locked against other runs that start or end.
+fn lock_parent(parent: &Path) -> io::Result<Flock<std::fs::File>> {
+    loop {
+        match std::fs::DirBuilder::new().mode(0o700).create(parent) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                let text = format!("failed to create folder `{}`: {error}", parent.display());
+                return Err(io::Error::new(error.kind(), text));
+            }
+            _ => {}
+        }
+        match lock(parent, FlockArg::LockExclusive) {
+            // A run that ended may have removed it in between.
+            Ok(lock) if fs_err::metadata(parent).is_ok_and(|there| is_same(&there, &lock)) => return Ok(lock),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+}
+
+fn is_same(there: &std::fs::Metadata, locked: &std::fs::File) -> bool {
+    locked
+        .metadata()
+        .is_ok_and(|own| (own.dev(), own.ino()) == (there.dev(), there.ino()))
+}
+
+/// Locks a folder.
 fn lock(path: &Path, how: FlockArg) -> io::Result<Flock<std::fs::File>> {
-    let file = fs_err::File::options().create(true).append(true).open(path)?;
-    Flock::lock(file.into_file(), how).map_err(|(_, errno)| {
+    let folder = fs_err::File::open(path)?;
+    Flock::lock(folder.into_file(), how).map_err(|(_, errno)| {
         io::Error::new(
             io::Error::from(errno).kind(),
-            format!("failed to lock file `{}`: {errno}", path.display()),
+            format!("failed to lock folder `{}`: {errno}", path.display()),
         )
     })
 }
@@ -178,7 +199,7 @@ fn lock(path: &Path, how: FlockArg) -> io::Result<Flock<std::fs::File>> {
 fn remove_leftovers(parent: &Path) {
     let Ok(entries) = fs_err::read_dir(parent) else { return };
     for folder in entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()) {
-        if lock(&folder.join(LOCK), FlockArg::LockExclusiveNonblock).is_ok() {
+        if lock(&folder, FlockArg::LockExclusiveNonblock).is_ok() {
             remove(&folder);
         }
     }
@@ -207,15 +228,25 @@ mod tests {
         let leftover = task.path().join(PARENT).join("leftover");
         for folder in [&running, &leftover] {
             fs_err::create_dir_all(folder.join("project")).unwrap();
-            fs_err::write(folder.join(LOCK), "").unwrap();
         }
-        let _held = lock(&running.join(LOCK), FlockArg::LockExclusiveNonblock).unwrap();
+        let _held = lock(&running, FlockArg::LockExclusiveNonblock).unwrap();
 
         let own = RunFolder::create(task.path()).unwrap();
 
         assert!(running.exists());
         assert!(!leftover.exists());
         assert!(own.path().is_dir());
+    }
+
+    #[test]
+    fn a_run_that_unpacked_nothing_leaves_nothing() {
+        let task = tempfile::tempdir().unwrap();
+        let own = RunFolder::create(task.path()).unwrap();
+        fs_err::write(own.events(), "{}").unwrap();
+
+        own.clear();
+
+        assert_eq!(fs_err::read_dir(task.path()).unwrap().count(), 0);
     }
 
     #[test]
