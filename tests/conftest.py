@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import textwrap
@@ -23,6 +24,10 @@ import pytest
 from databases import Databases, fresh_databases
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# A shell starts background jobs with SIGINT ignored, which every program below inherits and Python respects. What has a
+# handler, like this process now, starts its children with the default action.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A variable that would change what dray or Python does must not leak from the terminal into a test.
 CLEARED = re.compile(r"^(AZ_BATCH_|DRAY_|PYTHON|ODBC)|^(VIRTUAL_ENV|LD_LIBRARY_PATH|LD_PRELOAD|RUST_LOG|NO_COLOR)$")
