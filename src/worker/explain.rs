@@ -45,13 +45,13 @@ pub fn explain(ended: &Ended, observed: &Observed) -> WorkerEnd {
             "{entrypoint} was stopped: the time limit of {limit} was reached{}",
             killed(ended, observed)
         );
-        return failed(ExitCode::TimeLimit.number(), "run.time_limit", message, observed);
+        return stopped(ExitCode::TimeLimit.number(), "run.time_limit", message, observed);
     }
     if let Some(Stop::Signal(signal)) = ended.stop
         && (ended.killed_after_grace || code_of(ended.status) == 128 + signal as i32)
     {
         let message = format!("{entrypoint} was stopped by {signal}{}", killed(ended, observed));
-        return failed(byte(code_of(ended.status)), "run.stopped", message, observed);
+        return stopped(byte(code_of(ended.status)), "run.stopped", message, observed);
     }
     match ended.status {
         Status::Exited(0) => match observed.events.errors.first() {
@@ -72,6 +72,20 @@ pub fn explain(ended: &Ended, observed: &Observed) -> WorkerEnd {
             failed(128 + 9, "worker.killed", message, observed)
         }
     }
+}
+
+/// With the place where the script was when it was told, if it was told by an exception that it let pass.
+fn stopped(exit_code: u8, code: &str, message: String, observed: &Observed) -> WorkerEnd {
+    let mut end = failed(exit_code, code, message, observed);
+    if let Some(error) = &mut end.error {
+        let raised = observed.events.errors.first();
+        error.traceback = raised.and_then(|raised| raised.traceback.clone());
+        error.location = raised.and_then(|raised| raised.location.clone());
+        if raised.is_none() {
+            error.location = observed.events.exit.as_ref().and_then(|exit| exit.location.clone());
+        }
+    }
+    end
 }
 
 fn exited(code: i32, observed: &Observed) -> WorkerEnd {
@@ -249,6 +263,22 @@ mod tests {
             message(&end),
             "main.py was stopped: the time limit of 2h 30m was reached, and killed after the grace time of 30s"
         );
+    }
+
+    #[test]
+    fn a_stop_names_the_place_where_the_script_was() {
+        let mut events = Events::default();
+        events.exit = Some(crate::outputs::ExitEvent {
+            message: None,
+            location: Some("main.py, line 6, in load".to_owned()),
+        });
+        let stopped = Ended {
+            stop: Some(Stop::Signal(Signal::SIGTERM)),
+            ..ended(Status::Exited(143))
+        };
+        let error = explain(&stopped, &observed(&events)).error.unwrap();
+        assert_eq!(error.message, "main.py was stopped by SIGTERM");
+        assert_eq!(error.location.unwrap(), "main.py, line 6, in load");
     }
 
     #[test]
