@@ -267,11 +267,14 @@ mod tests {
 
     #[test]
     fn a_stop_names_the_place_where_the_script_was() {
-        let mut events = Events::default();
-        events.exit = Some(crate::outputs::ExitEvent {
+        let exit = crate::outputs::ExitEvent {
             message: None,
             location: Some("main.py, line 6, in load".to_owned()),
-        });
+        };
+        let events = Events {
+            exit: Some(exit),
+            ..Events::default()
+        };
         let stopped = Ended {
             stop: Some(Stop::Signal(Signal::SIGTERM)),
             ..ended(Status::Exited(143))
