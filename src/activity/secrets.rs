@@ -86,7 +86,7 @@ fn collect_from_text(text: &str, found: &mut Vec<String>) {
     };
     let lower = text.to_ascii_lowercase();
     for (at, _) in lower.match_indices("sig=") {
-        // The start of a SAS token, or behind a delimiter: `design=` is none.
+        // The start of a SAS token, or behind a delimiter: `unsig=` is none.
         if at == 0 || matches!(lower.as_bytes()[at - 1], b'?' | b'&' | b';' | b'=') {
             let signature = &text[at + "sig=".len()..];
             let end = signature
@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn the_signature_of_a_shared_access_url_is_found_encoded_and_decoded() {
         let value =
-            json!({"sasUri": "https://a.blob.core.windows.net/c?sv=2021&sp=r&sig=ab%2Bc%3D&se=2027", "n": "?design=1"});
+            json!({"sasUri": "https://a.blob.core.windows.net/c?sv=2021&sp=r&sig=ab%2Bc%3D&se=2027", "n": "?unsig=1"});
         assert_eq!(secrets(value), ["ab%2Bc%3D", "ab+c="]);
     }
 

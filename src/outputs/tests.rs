@@ -149,19 +149,23 @@ fn an_unchanged_file_of_a_project_run_in_place_is_none_of_this_run() {
 }
 
 #[test]
-fn a_working_folder_that_is_the_task_folder_is_read_once() {
-    let task = Task::new().without_summary();
+fn in_a_working_folder_that_is_the_task_folder_an_unchanged_file_is_none_of_this_run_either() {
+    let task = Task::new();
     fs_err::write(task.path(), "{\"a\": 1}").unwrap();
-    let settlement = Settlement {
-        task_folder: task.folder.path(),
-        working_folder: task.folder.path(),
-        before: None,
-        values: &task.values,
-        summary: None,
-        redactor: &task.redactor,
+    let settled = |before| {
+        settle(&Settlement {
+            task_folder: task.folder.path(),
+            working_folder: task.folder.path(),
+            before,
+            values: &task.values,
+            summary: task.summary.as_ref(),
+            redactor: &task.redactor,
+        })
+        .unwrap();
+        task.written().get("a").cloned()
     };
-    settle(&settlement).unwrap();
-    assert_eq!(task.written(), json!({"a": 1}));
+    assert_eq!(settled(None), Some(json!(1)));
+    assert_eq!(settled(Fingerprint::of(task.folder.path())), None);
 }
 
 #[test]
@@ -347,4 +351,25 @@ fn a_folder_that_takes_no_file_is_the_nodes_fault_and_names_the_path() {
             .starts_with("cannot write `/proc/self/outputs.json`: ")
     );
     drop(task);
+}
+
+#[test]
+fn a_disk_that_refuses_in_the_middle_leaves_no_half_file() {
+    const CHILD: &str = "DRAY_OUTPUTS_TEST_CHILD";
+    if std::env::var_os(CHILD).is_none() {
+        // The kernel lets this test's second process write no file beyond a few kilobytes.
+        let status = std::process::Command::new("sh")
+            .args(["-c", "trap '' XFSZ; ulimit -f 8; exec \"$0\" --exact \"$1\""])
+            .arg(std::env::current_exe().unwrap())
+            .arg("outputs::tests::a_disk_that_refuses_in_the_middle_leaves_no_half_file")
+            .env(CHILD, "1")
+            .stdout(std::process::Stdio::null())
+            .status()
+            .unwrap();
+        assert!(status.success());
+        return;
+    }
+    let task = Task::new().values(json!({"a": "x".repeat(100_000)}));
+    assert_eq!(task.settle().unwrap_err().code(), "outputs.not_written");
+    assert_eq!(task.names(), ["project"]);
 }
