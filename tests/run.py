@@ -24,6 +24,9 @@ PACKAGES = [
     *("postgresql", "mariadb-server"),
     *("odbc-postgresql", "odbc-mariadb", "libsqliteodbc", "tdsodbc"),
     "unzip",  # what dray is held against
+    # The system's own Python is one of those that the suites run under, with its shared library and in environments.
+    *("libpython3-dev", "python3-venv"),
+    "binutils",  # nm
 ]
 SHOWN_NAMES = 20
 
