@@ -11,6 +11,7 @@ pub mod commands;
 pub mod copy;
 pub mod database;
 pub mod failure;
+pub mod fingerprint;
 pub mod interpreter;
 pub mod json_file;
 pub mod odbc;

@@ -14,8 +14,9 @@ use super::dry_run;
 use super::options::{LogOptions, Options, RunArguments};
 use crate::activity::{BatchIdentity, Handover, as_arguments};
 use crate::failure::{ExitCode, Failing, Failure};
+use crate::fingerprint::Fingerprint;
 use crate::interpreter::{self, Bytecode, Found, Payload};
-use crate::outputs::{self, ErrorReport, Events, Fingerprint, Settlement, Status, Summary};
+use crate::outputs::{self, ErrorReport, Events, Settlement, Status, Summary};
 use crate::project::{EntryArgument, Entrypoint, Limits, Project, link_task_files};
 use crate::telemetry;
 use crate::worker::{
@@ -123,11 +124,11 @@ impl Progress {
 pub fn run(arguments: &RunArguments, rest: &[OsString]) -> u8 {
     let started = Instant::now();
     let environment = |name: &str| std::env::var_os(name);
-    let task_folder = match task_folder(&Options::new(&environment, None), arguments) {
+    let options = Options::new(&environment, None);
+    let task_folder = match task_folder(&options, arguments) {
         Ok(folder) => folder,
         Err(failure) => return say_last_line(&Failure::from(failure)),
     };
-    let options = Options::new(&environment, None);
     if options
         .switch("dry-run", arguments.dry_run)
         .unwrap_or(arguments.dry_run)
@@ -289,7 +290,7 @@ fn act(
     progress.working_folder = Some(working_folder.clone());
     // A folder that is run in place may hold the outputs.json of a run before.
     progress.outputs_before = matches!(plan.project, Project::Folder(_))
-        .then(|| Fingerprint::of(&working_folder))
+        .then(|| outputs::fingerprint_in(&working_folder))
         .flatten();
 
     let phase = Instant::now();

@@ -12,7 +12,7 @@ use std::ffi::OsString;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Mode, OFlags, fstat, open, openat, renameat, unlinkat};
@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::candidates::environment_files;
 use super::facts::Facts;
 use super::path_text;
+use crate::fingerprint::Fingerprint;
 
 /// An entry is some hundred bytes; more is not ours.
 const LONGEST_ENTRY_BYTES: u64 = 256 * 1024;
@@ -37,29 +38,6 @@ pub fn cache_folder(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathB
     }
     let base = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
     Some(base.join("dray"))
-}
-
-/// The identity of a file, as far as a look at its inode can tell.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Fingerprint {
-    device: u64,
-    inode: u64,
-    size_bytes: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl Fingerprint {
-    fn of(path: &Path) -> Option<Fingerprint> {
-        let metadata = path.metadata().ok()?;
-        Some(Fingerprint {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size_bytes: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        })
-    }
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -15,7 +15,6 @@ mod summary;
 mod tests;
 
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
@@ -24,6 +23,7 @@ pub use error::OutputsError;
 pub use events::{ErrorEvent, Events, ExitEvent};
 pub use summary::{ErrorReport, Status, Summary};
 
+use crate::fingerprint::Fingerprint;
 use crate::json_file::JsonFile;
 use crate::telemetry::Redactor;
 
@@ -70,32 +70,9 @@ pub struct Settled {
     pub bytes: usize,
 }
 
-/// Identity and state of a file, for telling whether it was written to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fingerprint {
-    device: u64,
-    inode: u64,
-    size_bytes: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl Fingerprint {
-    /// Of the outputs.json in `folder`; `None` if there is none.
-    pub fn of(folder: &Path) -> Option<Fingerprint> {
-        let metadata = fs_err::metadata(folder.join(FILE_NAME)).ok()?;
-        Some(Fingerprint {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size_bytes: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        })
-    }
-
-    fn is_same_file(&self, other: &Fingerprint) -> bool {
-        (self.device, self.inode) == (other.device, other.inode)
-    }
+/// The fingerprint of the outputs.json in `folder`, for telling whether it was written to; `None` if there is none.
+pub fn fingerprint_in(folder: &Path) -> Option<Fingerprint> {
+    Fingerprint::of(&folder.join(FILE_NAME))
 }
 
 /// Removes the outputs.json of an earlier attempt from `task_folder`, and what a killed attempt left of writing one.
@@ -149,8 +126,8 @@ pub fn settle(settlement: &Settlement<'_>) -> Result<Settled, OutputsError> {
 
 /// What the script wrote into files of its own, joined, and whether there was such a file at all.
 fn script_values(settlement: &Settlement<'_>) -> Result<(Map<String, Value>, bool), OutputsError> {
-    let in_task = Fingerprint::of(settlement.task_folder);
-    let in_working = Fingerprint::of(settlement.working_folder);
+    let in_task = fingerprint_in(settlement.task_folder);
+    let in_working = fingerprint_in(settlement.working_folder);
     let is_one_file = matches!((&in_task, &in_working), (Some(task), Some(working)) if task.is_same_file(working));
     let is_old = in_working.is_some() && in_working == settlement.before;
     let mut values = Map::new();

@@ -140,7 +140,7 @@ fn without_outputs_and_summary_no_file_is_written() {
 fn an_unchanged_file_of_a_project_run_in_place_is_none_of_this_run() {
     let mut task = Task::new().without_summary();
     task.script_wrote("{\"a\": 1}");
-    task.before = Fingerprint::of(&task.folder.path().join("project"));
+    task.before = fingerprint_in(&task.folder.path().join("project"));
     task.settle().unwrap();
     assert_eq!(task.names(), ["project"]);
     task.script_wrote("{\"a\": 22}");
@@ -165,7 +165,7 @@ fn in_a_working_folder_that_is_the_task_folder_an_unchanged_file_is_none_of_this
         task.written().get("a").cloned()
     };
     assert_eq!(settled(None), Some(json!(1)));
-    assert_eq!(settled(Fingerprint::of(task.folder.path())), None);
+    assert_eq!(settled(fingerprint_in(task.folder.path())), None);
 }
 
 #[test]

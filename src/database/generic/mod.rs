@@ -305,3 +305,19 @@ pub(super) fn result_column(column: ResultColumn) -> Column {
         from_catalog: false,
     }
 }
+
+/// The relations that a catalog query answers with: schema and name, in this order.
+pub(super) fn catalog_relations(session: &Session, sql: &str) -> Result<Vec<Relation>, Error> {
+    let rows = session.text_rows(sql, &[])?;
+    let relation = |row: Vec<Option<String>>| match <[Option<String>; 2]>::try_from(row) {
+        Ok([schema, Some(name)]) => Some(Relation { schema, name }),
+        _ => None,
+    };
+    Ok(rows.into_iter().filter_map(relation).collect())
+}
+
+/// The text that a query answers with in its first cell; `None` for NULL, or no row.
+pub(super) fn one_text(session: &Session, sql: &str) -> Result<Option<String>, Error> {
+    let rows = session.text_rows(sql, &[])?;
+    Ok(rows.into_iter().flatten().next().flatten())
+}

@@ -84,17 +84,11 @@ impl Dialect for MySql {
     }
 
     fn default_schema(&self, session: &Session) -> Result<Option<String>, Error> {
-        let rows = session.text_rows("SELECT DATABASE()", &[])?;
-        Ok(rows.into_iter().flatten().next().flatten())
+        generic::one_text(session, "SELECT DATABASE()")
     }
 
     fn relations(&self, session: &Session) -> Result<Vec<Relation>, Error> {
-        let rows = session.text_rows(RELATIONS, &[])?;
-        let relation = |row: Vec<Option<String>>| match <[Option<String>; 2]>::try_from(row) {
-            Ok([schema, Some(name)]) => Some(Relation { schema, name }),
-            _ => None,
-        };
-        Ok(rows.into_iter().filter_map(relation).collect())
+        generic::catalog_relations(session, RELATIONS)
     }
 
     fn table(&self, session: &Session, relation: &Relation) -> Result<Option<Table>, Error> {

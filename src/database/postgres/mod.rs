@@ -70,17 +70,11 @@ impl Dialect for Postgres {
     }
 
     fn default_schema(&self, session: &Session) -> Result<Option<String>, Error> {
-        let rows = session.text_rows("SELECT current_schema()", &[])?;
-        Ok(rows.into_iter().flatten().next().flatten())
+        generic::one_text(session, "SELECT current_schema()")
     }
 
     fn relations(&self, session: &Session) -> Result<Vec<Relation>, Error> {
-        let rows = session.text_rows(RELATIONS, &[])?;
-        let relation = |row: Vec<Option<String>>| match <[Option<String>; 2]>::try_from(row) {
-            Ok([schema, Some(name)]) => Some(Relation { schema, name }),
-            _ => None,
-        };
-        Ok(rows.into_iter().filter_map(relation).collect())
+        generic::catalog_relations(session, RELATIONS)
     }
 
     fn table(&self, session: &Session, relation: &Relation) -> Result<Option<Table>, Error> {
