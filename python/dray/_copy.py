@@ -87,7 +87,9 @@ class Report:
     duration_ms: int = 0
 
 
-def copy_tables(copies: Copy | Sequence[Copy], *, target: str, mode: str = "append") -> Report:
+def copy_tables(
+    copies: Copy | Sequence[Copy], *, target: str, mode: str = "append", lanes: str = "auto"
+) -> Report:
     """Copies tables exactly, or not at all.
 
     Each table is one transaction in the target (MariaDB and MySQL: for a new table, a load beside it and a rename).
@@ -99,6 +101,7 @@ def copy_tables(copies: Copy | Sequence[Copy], *, target: str, mode: str = "appe
         target: Name of a linked service, or an ODBC connection string.
         mode: ``append`` adds to existing tables, ``truncate`` empties them first, ``replace`` makes them anew.
             A missing table is created in every mode, with the source's types and primary key.
+        lanes: ``auto`` takes the fastest way out of and into each database, ``odbc`` its ODBC driver alone.
 
     Returns:
         Rows, bytes and milliseconds, in all and by table.
@@ -120,6 +123,7 @@ def copy_tables(copies: Copy | Sequence[Copy], *, target: str, mode: str = "appe
         native,
         (_label(target), connection_string(target)),
         mode,
+        {"lanes": lanes, "memory_limit_bytes": None},
         lambda table: _run.record({"event": "copy", "table": json.loads(table)}),
         [path for path in sys.path if path],
     )
@@ -145,6 +149,7 @@ def copy_table(
     where: str | None = None,
     query: str | None = None,
     mode: str = "append",
+    lanes: str = "auto",
 ) -> TableReport:
     """Copies one table, or the result of one query; see :func:`copy_tables`.
 
@@ -156,6 +161,7 @@ def copy_table(
         where: Condition in the source's SQL, without the word WHERE.
         query: A SELECT in the source's SQL; needs ``into``.
         mode: ``append``, ``truncate`` or ``replace``.
+        lanes: ``auto`` or ``odbc``.
 
     Example:
         >>> dray.copy_table("HrDb", "Warehouse", "dbo.Employee", into="staging.Employee", where="Active = 1").rows
@@ -163,7 +169,7 @@ def copy_table(
     if table is not None and any(letter in table for letter in "*?"):
         raise ValueError(f"copy_table copies one table, `{table}` is a pattern; use copy_tables")
     copy = Copy(source, [] if table is None else [table], into=into, where=where, query=query)
-    return copy_tables([copy], target=target, mode=mode).tables[0]
+    return copy_tables([copy], target=target, mode=mode, lanes=lanes).tables[0]
 
 
 def _native_request(copy: Copy) -> dict[str, Any]:

@@ -23,6 +23,7 @@ def copy(
     copies: list[dict[str, Any]],
     target: tuple[str, str],
     mode: str,
+    options: dict[str, Any],
     on_table: Callable[[str], object],
     folders: list[str],
 ) -> str: ...

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use dray::{
-    copy::{self, Endpoint, Mode, Request, Selection, TableReport, TableRequest},
+    copy::{self, Endpoint, Lanes, Mode, Request, Selection, TableReport, TableRequest},
     odbc::{DriverSearch, Interrupt},
 };
 use pyo3::{
@@ -18,7 +18,7 @@ use crate::{blocking, connection::parse_connection_string, failures};
 ///
 /// `copies` holds dictionaries with `source` (label and connection string), `into`, and either `query` or `tables`,
 /// `exclude` and `where`; `target` is a label and a connection string; `mode` is `append`, `truncate` or `replace`;
-/// `on_table` is called after each table with its report as JSON; `folders` may hold packages with a driver. Returns the
+/// `options` holds `lanes` (`auto` or `odbc`) and `memory_limit_bytes` (`None`: the engine's own); `on_table` is called after each table with its report as JSON; `folders` may hold packages with a driver. Returns the
 /// whole report as JSON, failed tables in it.
 ///
 /// # Errors
@@ -31,6 +31,7 @@ pub fn copy_tables(
     copies: &Bound<'_, PyList>,
     target: (String, String),
     mode: &str,
+    options: &Bound<'_, PyDict>,
     on_table: &Bound<'_, PyAny>,
     folders: Vec<PathBuf>,
 ) -> PyResult<String> {
@@ -43,6 +44,20 @@ pub fn copy_tables(
             return Err(PyValueError::new_err(message));
         }
     };
+    let option = |name: &str| -> PyResult<Bound<'_, PyAny>> {
+        options
+            .get_item(name)?
+            .ok_or_else(|| PyValueError::new_err(format!("the options lack `{name}`")))
+    };
+    let lanes = match option("lanes")?.extract::<String>()?.as_str() {
+        "auto" => Lanes::Auto,
+        "odbc" => Lanes::Odbc,
+        other => {
+            let message = format!("lanes is `{other}`; `auto` and `odbc` are allowed");
+            return Err(PyValueError::new_err(message));
+        }
+    };
+    let memory_limit_bytes: Option<usize> = option("memory_limit_bytes")?.extract()?;
     let copies = copies
         .iter()
         .map(|copy| table_request(&copy))
@@ -51,6 +66,8 @@ pub fn copy_tables(
         copies,
         target: endpoint(py, target)?,
         mode,
+        lanes,
+        memory_limit_bytes: memory_limit_bytes.unwrap_or(copy::MEMORY_LIMIT_BYTES),
     };
     let search = DriverSearch::from_environment(folders);
     let interrupt = Interrupt::new();

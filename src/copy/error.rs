@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::{
     database::{self, Dialect},
     failure::Failing,
-    odbc,
+    odbc::{self, Diagnostic},
 };
 
 /// What was being done.
@@ -123,20 +123,10 @@ impl TableError {
                 failed.code = error.code().to_owned();
                 failed.hint = error.hint();
                 if let Some(diagnostic) = error.diagnostic() {
-                    failed.sqlstate = Some(diagnostic.sqlstate.clone());
-                    failed.native = Some(diagnostic.native);
-                    if let Some(dialect) = dialect {
-                        failed.message = dialect.without_values(&diagnostic.message);
-                        failed.message.push_str(&format!(
-                            " (SQLSTATE {}, native {})",
-                            diagnostic.sqlstate, diagnostic.native
-                        ));
-                        if place.phase != Phase::Connect {
-                            failed.code = dialect.classify(diagnostic).code().to_owned();
-                        }
-                    }
+                    failed.diagnosed(diagnostic, dialect);
                 }
             }
+            database::Error::Client { diagnostic, .. } => failed.diagnosed(&diagnostic, dialect),
             database::Error::Unreadable { column, row, reason } => {
                 failed.code = "copy.value_unreadable".to_owned();
                 failed.message = reason;
@@ -147,9 +137,30 @@ impl TableError {
                 failed.code = "copy.row_too_long".to_owned();
                 failed.hint = Some(format!("raise `{name}` at the server"));
             }
+            database::Error::OverMemoryLimit { column, row, .. } => {
+                failed.code = "copy.over_memory_limit".to_owned();
+                failed.hint = Some("raise `memory_limit`".to_owned());
+                failed.column = column;
+                failed.row = row;
+            }
             database::Error::Unsupported(_) => {}
         }
         failed
+    }
+
+    /// Takes over what a driver, a client library or a server said.
+    fn diagnosed(&mut self, diagnostic: &Diagnostic, dialect: Option<&dyn Dialect>) {
+        self.sqlstate = Some(diagnostic.sqlstate.clone());
+        self.native = Some(diagnostic.native);
+        let Some(dialect) = dialect else { return };
+        self.message = dialect.without_values(&diagnostic.message);
+        self.message.push_str(&format!(
+            " (SQLSTATE {}, native {})",
+            diagnostic.sqlstate, diagnostic.native
+        ));
+        if self.phase != Phase::Connect {
+            self.code = dialect.classify(diagnostic).code().to_owned();
+        }
     }
 
     /// The error with the names of its tables.

@@ -136,14 +136,22 @@ fn copy_table(
             None => connect(&request.target, Purpose::Write, Side::Target, search, interrupt)?,
         };
         let staging = staging_name(&job.target);
-        let plan: TablePlan = plan::plan(&source, &job.what, &target, &job.target, request.mode, &staging)?;
+        let plan: TablePlan = plan::plan(
+            &source,
+            &job.what,
+            &target,
+            &job.target,
+            (request.mode, request.lanes),
+            &staging,
+        )?;
         tracing::debug!(event = "copy.plan", plan = %plan, "planned");
         report.created = !plan.exists || request.mode == Mode::Replace;
         report.read_lane = plan.read_lane.name;
         report.write_lane = plan.write_lane.name;
         // Also when the run was told to stop.
         let reconnect = || connect(&request.target, Purpose::Write, Side::Target, search, &Interrupt::new());
-        pipeline::run(&plan, source, target, &reading, &reconnect)
+        let budget = pipeline::Budget::of(request.memory_limit_bytes);
+        pipeline::run(&plan, source, target, (&reading, interrupt), budget, &reconnect)
     })();
     match result {
         Ok(moved) => {

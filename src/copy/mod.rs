@@ -19,6 +19,6 @@ pub use self::{
     job::run,
     plan::{ColumnPlan, LaneChoice, TablePlan},
     report::{Report, TableReport},
-    request::{Endpoint, Request, Selection, TableRequest},
+    request::{Endpoint, Lanes, MEMORY_LIMIT_BYTES, Request, Selection, TableRequest},
 };
 pub use crate::database::Mode;

@@ -13,15 +13,33 @@ use super::{
     plan::{TablePlan, sides},
 };
 use crate::{
-    database::{Batch, Connection, Dialect, Error, Reader, WriteError, Writer},
+    database::{Batch, Connection, Dialect, Error, Reader, Resources, WriteError, Writer},
     odbc::Interrupt,
 };
 
-/// Bytes of values in a batch.
-const BATCH_BYTES: usize = 4 << 20;
+/// Most bytes of values in a batch; more of them gain no speed.
+const BATCH_BYTES_MAX: usize = 4 << 20;
 
 /// Batches that go around.
 const BATCHES: usize = 3;
+
+/// How much memory one table's copy may hold, and what of it goes where.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Budget {
+    batch_bytes: usize,
+    lane_bytes: usize,
+}
+
+impl Budget {
+    /// A budget of so many bytes: an eighth for the batches and their converted copy, the rest for the two lanes.
+    pub fn of(bytes: usize) -> Budget {
+        let batch_bytes = (bytes / 8 / (BATCHES + 1)).min(BATCH_BYTES_MAX);
+        Budget {
+            batch_bytes,
+            lane_bytes: (bytes - batch_bytes * (BATCHES + 1)) / 2,
+        }
+    }
+}
 
 /// What went through.
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,15 +50,21 @@ pub(super) struct Moved {
 
 /// Carries out a plan: everything, or nothing and an error.
 ///
-/// `reading` stops the source's session alone; it is raised when the target's side has failed. `reconnect` makes another
+/// `reading` stops the source's session alone, it is raised when the target's side has failed; `interrupt` stops both.
+/// `reconnect` makes another
 /// connection to the target, for when this one is lost and something has to be taken back.
 pub(super) fn run(
     plan: &TablePlan,
     source: Connection,
     target: Connection,
-    reading: &Interrupt,
+    (reading, interrupt): (&Interrupt, &Interrupt),
+    budget: Budget,
     reconnect: &dyn Fn() -> Result<Connection, Box<TableError>>,
 ) -> Result<Moved, Box<TableError>> {
+    let resources = |interrupt: &Interrupt| Resources {
+        memory_bytes: budget.lane_bytes,
+        interrupt: interrupt.clone(),
+    };
     let dialects = (source.dialect, target.dialect);
     let (from_columns, to_columns) = sides(&plan.columns);
     let at = |phase: Phase, side: Side| Place { phase, side };
@@ -55,7 +79,9 @@ pub(super) fn run(
         .find(|lane| lane.name() == plan.write_lane.name);
     let lane =
         lane.ok_or_else(|| TableError::refused(at(Phase::Plan, Side::Target), "copy.no_lane", "gone".to_owned()))?;
-    let mut writer = lane.open(target).map_err(target_failed(Phase::Prepare))?;
+    let mut writer = lane
+        .open(target, &resources(interrupt))
+        .map_err(target_failed(Phase::Prepare))?;
     let loaded = (|| {
         writer.begin().map_err(target_failed(Phase::Prepare))?;
         for sql in &plan.steps.before {
@@ -63,7 +89,7 @@ pub(super) fn run(
         }
         let into = plan.steps.staging.as_ref().unwrap_or(&plan.target);
         writer
-            .load_into(into, &to_columns)
+            .load_into(into, &to_columns, plan.wire)
             .map_err(target_failed(Phase::Prepare))?;
         let lane = source
             .dialect
@@ -73,9 +99,9 @@ pub(super) fn run(
         let lane =
             lane.ok_or_else(|| TableError::refused(at(Phase::Plan, Side::Source), "copy.no_lane", "gone".to_owned()))?;
         let reader = lane
-            .open(source, &plan.source, &from_columns)
+            .open(source, &plan.source, &from_columns, plan.wire, &resources(reading))
             .map_err(source_failed(Phase::Read))?;
-        let moved = move_rows(plan, reader, writer.as_mut(), dialects, reading)?;
+        let moved = move_rows(plan, reader, writer.as_mut(), dialects, reading, budget)?;
         writer
             .finish()
             .map_err(|failed| target_failed(Phase::Write)(failed.error))?;
@@ -136,6 +162,7 @@ fn move_rows(
     writer: &mut dyn Writer,
     dialects: (&dyn Dialect, &dyn Dialect),
     reading: &Interrupt,
+    budget: Budget,
 ) -> Result<Moved, Box<TableError>> {
     let (empty_sender, empty) = sync_channel::<Batch>(BATCHES);
     let (full_sender, full) = sync_channel::<Result<Batch, Error>>(BATCHES);
@@ -148,7 +175,9 @@ fn move_rows(
     thread::scope(|scope| {
         let thread = thread::Builder::new()
             .name("dray-read".to_owned())
-            .spawn_scoped(scope, move || read_all(reader, &empty, &full_sender));
+            .spawn_scoped(scope, move || {
+                read_all(reader, budget.batch_bytes, &empty, &full_sender)
+            });
         let thread = thread.map_err(|error| {
             let place = Place {
                 phase: Phase::Read,
@@ -172,9 +201,14 @@ fn move_rows(
 }
 
 /// Fills batches until the source has no more rows, the writer is gone, or something fails.
-fn read_all(mut reader: Box<dyn Reader>, empty: &Receiver<Batch>, full: &SyncSender<Result<Batch, Error>>) {
+fn read_all(
+    mut reader: Box<dyn Reader>,
+    batch_bytes: usize,
+    empty: &Receiver<Batch>,
+    full: &SyncSender<Result<Batch, Error>>,
+) {
     while let Ok(mut batch) = empty.recv() {
-        let message = match reader.read(&mut batch, BATCH_BYTES) {
+        let message = match reader.read(&mut batch, batch_bytes) {
             Ok(true) => Ok(batch),
             Ok(false) => return,
             Err(error) => Err(error),
@@ -207,12 +241,18 @@ fn write_all(
                 Some(source),
             )
         })?;
-        convert(plan, &batch, &mut converted)?;
-        moved.rows += converted.rows() as u64;
-        moved.bytes += converted.bytes() as u64;
+        let rows = match plan.wire {
+            Some(_) => &batch,
+            None => {
+                convert(plan, &batch, &mut converted)?;
+                &converted
+            }
+        };
+        moved.rows += rows.rows() as u64;
+        moved.bytes += rows.bytes() as u64;
         writer
-            .write(&converted)
-            .map_err(|failed| write_failed(failed, &converted, target))?;
+            .write(rows)
+            .map_err(|failed| write_failed(failed, rows, target))?;
         tracing::debug!(event = "copy.progress", table = %plan.target, rows = moved.rows, bytes = moved.bytes, "copying");
         // The reader may be done already.
         let _ = empty.send(batch);

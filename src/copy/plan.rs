@@ -5,8 +5,9 @@ use std::fmt;
 use super::{
     conversion::Conversion,
     error::{Phase, Place, Side, TableError},
+    request::Lanes,
 };
-use crate::database::{Column, Connection, Dialect, LoadSteps, Mode, Relation, Source, Table};
+use crate::database::{Column, Connection, Dialect, LoadSteps, Mode, Relation, Source, Table, WireFormat};
 
 /// Everything that is decided about one table's copy.
 #[derive(Clone, Debug)]
@@ -27,6 +28,8 @@ pub struct TablePlan {
     pub read_lane: LaneChoice,
     /// The lane in.
     pub write_lane: LaneChoice,
+    /// The form in which the rows pass from one to the other unparsed, if they do.
+    pub wire: Option<WireFormat>,
 }
 
 /// One column's way.
@@ -150,11 +153,15 @@ fn new_column(column: &Column, target: &dyn Dialect, same_product: bool) -> Resu
 /// Takes the first lane that offers itself.
 pub(super) fn choose<'a, L: ?Sized>(
     lanes: &[&'a L],
+    allowed: Lanes,
     offer: impl Fn(&L) -> (&'static str, Result<String, String>),
 ) -> Result<(&'a L, LaneChoice), String> {
     let mut declined = Vec::new();
     for lane in lanes {
         match offer(lane) {
+            (name, _) if allowed == Lanes::Odbc && name != "odbc" => {
+                declined.push(format!("not `{name}`: lanes are set to `odbc`"));
+            }
             (name, Ok(reason)) => {
                 declined.insert(0, reason);
                 return Ok((
@@ -177,7 +184,7 @@ pub(super) fn plan(
     what: &Source,
     target: &Connection,
     relation: &Relation,
-    mode: Mode,
+    (mode, lanes): (Mode, Lanes),
     staging: &Relation,
 ) -> Result<TablePlan, Box<TableError>> {
     let from = Place {
@@ -219,22 +226,37 @@ pub(super) fn plan(
         staging,
     )?;
     let (from_columns, to_columns) = sides(&columns);
-    let read_lane = choose(source.dialect.read_lanes(), |lane| {
+    let read_lane = choose(source.dialect.read_lanes(), lanes, |lane| {
         (lane.name(), lane.offer(source, what, &from_columns))
     });
-    let write_lane = choose(target.dialect.write_lanes(), |lane| {
+    let write_lane = choose(target.dialect.write_lanes(), lanes, |lane| {
         (lane.name(), lane.offer(target, relation, &to_columns))
     });
     let no_lane = |place: Place| move |reason: String| TableError::refused(place, "copy.no_lane", reason);
+    let (read_lane, read_choice) = read_lane.map_err(no_lane(from))?;
+    let (write_lane, write_choice) = write_lane.map_err(no_lane(PLACE))?;
+    let wire = read_lane
+        .wire_format(source, &from_columns)
+        .filter(|format| write_lane.wire_format(target, &to_columns) == Some(*format) && pass_unparsed(&columns));
     Ok(TablePlan {
         source: what.clone(),
         target: relation.clone(),
         mode,
         exists: existing.is_some(),
         steps,
-        read_lane: read_lane.map_err(no_lane(from))?.1,
-        write_lane: write_lane.map_err(no_lane(PLACE))?.1,
+        read_lane: read_choice,
+        write_lane: write_choice,
+        wire,
         columns,
+    })
+}
+
+/// Whether every value is in the target what it is in the source, so that there is nothing to convert. What the target
+/// forbids beyond its type (NULL, a constraint) its server refuses itself.
+fn pass_unparsed(columns: &[ColumnPlan]) -> bool {
+    columns.iter().all(|ColumnPlan { source, target, .. }| {
+        let known = source.from_catalog && !source.declared.is_empty();
+        known && source.declared == target.declared && source.logical == target.logical
     })
 }
 
@@ -287,6 +309,9 @@ impl fmt::Display for TablePlan {
         }
         writeln!(f, "  read by {}: {}", self.read_lane.name, self.read_lane.reason)?;
         writeln!(f, "  written by {}: {}", self.write_lane.name, self.write_lane.reason)?;
+        if let Some(WireFormat(form)) = self.wire {
+            writeln!(f, "  unparsed, as {form}")?;
+        }
         for sql in self
             .steps
             .before

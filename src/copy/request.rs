@@ -48,4 +48,21 @@ pub struct Request {
     pub target: Endpoint,
     /// How existing tables meet the new rows.
     pub mode: Mode,
+    /// Which lanes may be taken.
+    pub lanes: Lanes,
+    /// Bytes that the engine and the client libraries that it drives may hold, all tables of the call together.
+    pub memory_limit_bytes: usize,
 }
+
+/// Which lanes may be taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lanes {
+    /// The first that offers itself.
+    #[default]
+    Auto,
+    /// The generic ODBC lane alone, on both sides.
+    Odbc,
+}
+
+/// The budget of a call that names none.
+pub const MEMORY_LIMIT_BYTES: usize = 256 << 20;

@@ -37,6 +37,17 @@ pub struct Packed {
 }
 
 impl Packed {
+    /// How many values there are.
+    pub fn rows(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Appends a value that `write` puts at the end of the bytes it is given; what is there already stays as it is.
+    pub fn push_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        write(&mut self.bytes);
+        self.ends.push(self.bytes.len());
+    }
+
     /// Appends a value.
     pub fn push(&mut self, value: &[u8]) {
         self.bytes.extend_from_slice(value);
@@ -223,11 +234,22 @@ fn utf8(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap_or_default()
 }
 
+/// Rows in the form in which a product sends and takes them; nobody between its two lanes looks inside.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WireRows {
+    /// Whole rows, one after the other.
+    pub bytes: Vec<u8>,
+    /// How many there are.
+    pub rows: usize,
+}
+
 /// Some rows of a table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
-    /// The columns, each with the same number of rows.
+    /// The columns, each with the same number of rows; empty columns where the rows are in `wire`.
     pub columns: Vec<ColumnData>,
+    /// The rows, where they pass through unparsed ([`super::WireFormat`]).
+    pub wire: WireRows,
     /// The first row's number in the table, from 1.
     pub first_row: u64,
 }
@@ -237,18 +259,19 @@ impl Batch {
     pub fn new(layouts: impl IntoIterator<Item = Layout>) -> Self {
         Batch {
             columns: layouts.into_iter().map(ColumnData::new).collect(),
+            wire: WireRows::default(),
             first_row: 1,
         }
     }
 
     /// How many rows it has.
     pub fn rows(&self) -> usize {
-        self.columns.first().map_or(0, |column| column.nulls.len())
+        self.wire.rows + self.columns.first().map_or(0, |column| column.nulls.len())
     }
 
     /// Bytes that its rows take.
     pub fn bytes(&self) -> usize {
-        self.columns.iter().map(ColumnData::bytes).sum()
+        self.wire.bytes.len() + self.columns.iter().map(ColumnData::bytes).sum::<usize>()
     }
 
     /// Bytes that the values of a row take, eight for those of a fixed size.
@@ -264,6 +287,8 @@ impl Batch {
     /// Forgets the rows and keeps the memory.
     pub fn clear(&mut self) {
         self.columns.iter_mut().for_each(ColumnData::clear);
+        self.wire.bytes.clear();
+        self.wire.rows = 0;
     }
 }
 

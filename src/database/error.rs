@@ -1,6 +1,6 @@
 //! What can go wrong with a database, and what kind of trouble it is.
 
-use crate::odbc;
+use crate::odbc::{self, Diagnostic};
 
 /// What kind of trouble a diagnostic record tells of; policy (retry, wait, abort) is the engine's and not decided here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +80,14 @@ pub enum Error {
     /// The driver or the server said no.
     #[error(transparent)]
     Odbc(#[from] odbc::Error),
+    /// A product's own client library, or the server through it, said no.
+    #[error("{function}: {diagnostic}")]
+    Client {
+        /// The library's function, such as `PQexec`.
+        function: &'static str,
+        /// What it said; `HY000` where the library knows no SQLSTATE.
+        diagnostic: Diagnostic,
+    },
     /// A value that cannot be read exactly.
     #[error("column `{column}`, row {row}: {reason}")]
     Unreadable {
@@ -100,6 +108,18 @@ pub enum Error {
         /// The limit in bytes.
         limit: usize,
     },
+    /// A value or a row that the budget has no room for.
+    #[error("{bytes} bytes do not fit into the memory that the copy may use here, {limit_bytes} bytes")]
+    OverMemoryLimit {
+        /// The column's name, if one value alone is too long.
+        column: Option<String>,
+        /// The row's number in the order of reading, from 1, if it is known.
+        row: Option<u64>,
+        /// Bytes that it takes.
+        bytes: usize,
+        /// Bytes that there are for it.
+        limit_bytes: usize,
+    },
     /// The product, or this table of it, is not supported in this way.
     #[error("{0}")]
     Unsupported(String),
@@ -112,6 +132,20 @@ impl Error {
             Error::Odbc(error) => Some(error),
             _ => None,
         }
+    }
+
+    /// What the driver, the client library or the server said, if one of them spoke.
+    pub fn diagnostic(&self) -> Option<&Diagnostic> {
+        match self {
+            Error::Odbc(error) => error.diagnostic(),
+            Error::Client { diagnostic, .. } => Some(diagnostic),
+            _ => None,
+        }
+    }
+
+    /// The work was told to stop.
+    pub fn cancelled() -> Error {
+        Error::Odbc(odbc::Error::Cancelled)
     }
 }
 

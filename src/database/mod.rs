@@ -7,6 +7,7 @@
 //! because the lanes fill and empty it, and arrows point one way.
 
 pub mod batch;
+mod client_library;
 pub mod column;
 pub mod decimal;
 mod error;
@@ -17,12 +18,12 @@ pub mod script;
 mod sqlite;
 pub mod temporal;
 
-use std::ops::RangeInclusive;
+use std::{ops::RangeInclusive, path::PathBuf};
 
 use odbc_sys::InfoType;
 
 pub use self::{
-    batch::{Batch, Layout, Value},
+    batch::{Batch, Layout, Value, WireRows},
     column::{Column, LogicalType, Padding, Relation, Table},
     error::{Class, Error, WriteError},
 };
@@ -340,6 +341,19 @@ pub trait Dialect: Send + Sync {
     }
 }
 
+/// A form in which a product sends rows and takes them back, so that they pass from its reader to its writer unparsed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WireFormat(pub &'static str);
+
+/// What one side of a table's copy may use.
+#[derive(Clone)]
+pub struct Resources {
+    /// Bytes that the lane and its client library may hold beside the batches that it is handed.
+    pub memory_bytes: usize,
+    /// Stops the lane; a session that the lane was opened with has it already.
+    pub interrupt: Interrupt,
+}
+
 /// A way for rows to leave a database.
 pub trait ReadLane: Sync {
     /// The lane's name, such as `odbc`.
@@ -348,8 +362,20 @@ pub trait ReadLane: Sync {
     /// Whether it can read this, with the reason either way.
     fn offer(&self, connection: &Connection, source: &Source, columns: &[Column]) -> Result<String, String>;
 
-    /// Starts reading.
-    fn open(&self, connection: Connection, source: &Source, columns: &[Column]) -> Result<Box<dyn Reader>, Error>;
+    /// The form in which it can hand these columns over unparsed, if there is one.
+    fn wire_format(&self, _connection: &Connection, _columns: &[Column]) -> Option<WireFormat> {
+        None
+    }
+
+    /// Starts reading; with `wire`, the answer of [`Self::wire_format`], rows come in that form.
+    fn open(
+        &self,
+        connection: Connection,
+        source: &Source,
+        columns: &[Column],
+        wire: Option<WireFormat>,
+        resources: &Resources,
+    ) -> Result<Box<dyn Reader>, Error>;
 }
 
 /// A way for rows to enter a database.
@@ -360,8 +386,13 @@ pub trait WriteLane: Sync {
     /// Whether it can write this, with the reason either way.
     fn offer(&self, connection: &Connection, target: &Relation, columns: &[Column]) -> Result<String, String>;
 
-    /// Takes over the session that everything of the load will run on.
-    fn open(&self, connection: Connection) -> Result<Box<dyn Writer>, Error>;
+    /// The form in which it can take these columns unparsed, if there is one.
+    fn wire_format(&self, _connection: &Connection, _columns: &[Column]) -> Option<WireFormat> {
+        None
+    }
+
+    /// Takes over the session that everything of the load will run on, or opens its own in its place.
+    fn open(&self, connection: Connection, resources: &Resources) -> Result<Box<dyn Writer>, Error>;
 }
 
 /// Rows that are being read.
@@ -381,8 +412,9 @@ pub trait Writer: Send {
     /// Runs a query and returns its rows as text.
     fn query(&mut self, sql: &str) -> Result<Vec<Vec<Option<String>>>, Error>;
 
-    /// Says where the next batches go; the table is there.
-    fn load_into(&mut self, target: &Relation, columns: &[Column]) -> Result<(), Error>;
+    /// Says where the next batches go; the table is there. With `wire`, the answer of [`WriteLane::wire_format`], their
+    /// rows are in that form.
+    fn load_into(&mut self, target: &Relation, columns: &[Column], wire: Option<WireFormat>) -> Result<(), Error>;
 
     /// Loads a batch, in the layouts of the columns that were given to [`Self::load_into`].
     fn write(&mut self, batch: &Batch) -> Result<(), WriteError>;
@@ -406,8 +438,12 @@ pub struct Connection {
     pub session: Session,
     /// What is particular to the product.
     pub dialect: &'static dyn Dialect,
-    /// The connection string as it was given, for lanes that connect by other means.
+    /// The connection string as it was given.
     pub string: ConnectionString,
+    /// Its attributes with those of its data source, for lanes that connect by other means.
+    pub settings: ConnectionString,
+    /// The driver's file.
+    pub driver: PathBuf,
 }
 
 impl Connection {
@@ -423,8 +459,9 @@ impl Connection {
         interrupt: &Interrupt,
     ) -> Result<Connection, Error> {
         let mut resolved = string.clone();
-        let file = search.resolve(&mut resolved)?;
-        let file = file.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+        let driver = search.resolve(&mut resolved)?;
+        let settings = resolved.clone();
+        let file = driver.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
         // The product is known for sure only after connecting, its driver's options are needed before.
         if let Some(dialect) = DIALECTS.iter().find(|dialect| dialect.is_driver(&file)) {
             for (key, value) in dialect.connection_options(purpose) {
@@ -455,13 +492,16 @@ impl Connection {
             session,
             dialect,
             string: string.clone(),
+            settings,
+            driver,
         })
     }
 
     /// What kind of trouble an error of this connection is.
     pub fn classify(&self, error: &Error) -> Class {
-        let diagnostic = error.odbc().and_then(odbc::Error::diagnostic);
-        diagnostic.map_or(Class::Other, |diagnostic| self.dialect.classify(diagnostic))
+        error
+            .diagnostic()
+            .map_or(Class::Other, |diagnostic| self.dialect.classify(diagnostic))
     }
 
     /// The error without the cell values that its server's messages may repeat.
@@ -475,6 +515,13 @@ impl Connection {
                     diagnostic.message = self.dialect.without_values(&diagnostic.message);
                 }
                 Error::Odbc(odbc::Error::Call { function, diagnostics })
+            }
+            Error::Client {
+                function,
+                mut diagnostic,
+            } => {
+                diagnostic.message = self.dialect.without_values(&diagnostic.message);
+                Error::Client { function, diagnostic }
             }
             other => other,
         }

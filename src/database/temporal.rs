@@ -2,11 +2,12 @@
 
 use std::fmt;
 
-/// A day of the proleptic Gregorian calendar, years 1 to 9999.
+/// A day of the proleptic Gregorian calendar, years 1 to 9999; also [`Date::INFINITY`],
+/// [`Date::NEGATIVE_INFINITY`] and [`Date::ZERO`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(C)]
 pub struct Date {
-    /// 1 to 9999.
+    /// 1 to 9999; before it as astronomers count: 0 is 1 BC.
     pub year: i16,
     /// 1 to 12.
     pub month: u16,
@@ -51,6 +52,32 @@ pub struct OffsetTimestamp {
 }
 
 impl Date {
+    /// Later than every day (PostgreSQL's `infinity`); as a timestamp's date, with a time of zero.
+    pub const INFINITY: Date = Date {
+        year: i16::MAX,
+        month: 0,
+        day: 0,
+    };
+
+    /// Before every day (PostgreSQL's `-infinity`).
+    pub const NEGATIVE_INFINITY: Date = Date {
+        year: i16::MIN,
+        month: 0,
+        day: 0,
+    };
+
+    /// MariaDB's and MySQL's `0000-00-00`, which is no day.
+    pub const ZERO: Date = Date {
+        year: 0,
+        month: 0,
+        day: 0,
+    };
+
+    /// Whether it is one of the two infinities.
+    pub fn is_infinite(self) -> bool {
+        self == Date::INFINITY || self == Date::NEGATIVE_INFINITY
+    }
+
     /// The day, if the calendar has it.
     pub fn new(year: i16, month: u16, day: u16) -> Option<Date> {
         let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);

@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::sync::{
-    Arc, Mutex, PoisonError,
+    Arc, Mutex, PoisonError, Weak,
     atomic::{AtomicBool, Ordering},
 };
 
@@ -24,10 +24,20 @@ pub struct Interrupt {
 struct Shared {
     raised: AtomicBool,
     running: Mutex<Vec<Running>>,
+    actions: Mutex<Vec<Weak<Action>>>,
     parent: Option<Interrupt>,
 }
 
 struct Running(HStmt);
+
+/// What stops a piece of work that no ODBC statement stands for; see [`Interrupt::on_raise`].
+type Action = dyn Fn() + Send + Sync;
+
+/// While it lives, its action is run whenever the interrupt is raised.
+#[must_use]
+pub struct OnRaise(
+    #[expect(dead_code, reason = "it is kept alive, and only seen through weak references")] Arc<Action>,
+);
 
 // SAFETY: the handle is used from other threads for SQLCancel alone, which ODBC allows at any time, and only while the
 // list holds it, that is while its owner is inside a call and so cannot free it.
@@ -65,6 +75,31 @@ impl Interrupt {
             // SAFETY: see `Running`; the lock keeps the owner from leaving its call's registration meanwhile.
             let _ = unsafe { SQLCancel(statement.0) };
         }
+        drop(running);
+        let actions: Vec<_> = {
+            let mut actions = self.shared.actions.lock().unwrap_or_else(PoisonError::into_inner);
+            actions.retain(|action| action.strong_count() > 0);
+            actions.iter().filter_map(Weak::upgrade).collect()
+        };
+        actions.iter().for_each(|action| action());
+    }
+
+    /// Has `action` run each time this interrupt or its parent is raised, until what is returned is dropped; at once if
+    /// it is raised already. The action must not block, may run several times, on any thread, and once more while it is
+    /// being dropped.
+    pub fn on_raise(&self, action: impl Fn() + Send + Sync + 'static) -> OnRaise {
+        let action: Arc<Action> = Arc::new(action);
+        let mut interrupt = Some(self);
+        while let Some(at) = interrupt {
+            let mut actions = at.shared.actions.lock().unwrap_or_else(PoisonError::into_inner);
+            actions.retain(|action| action.strong_count() > 0);
+            actions.push(Arc::downgrade(&action));
+            interrupt = at.shared.parent.as_ref();
+        }
+        if self.is_raised() {
+            action();
+        }
+        OnRaise(action)
     }
 
     /// Makes a driver's call that may take long; other threads can cancel it.

@@ -28,7 +28,7 @@ pub use diagnostics::Diagnostic;
 pub use drivers::{Driver, DriverSearch};
 pub use encoding::Encoding;
 pub use error::Error;
-pub use interrupt::Interrupt;
+pub use interrupt::{Interrupt, OnRaise};
 pub use parameters::{ExecuteError, ParameterArray, ParameterKind};
 pub use session::{ConnectOptions, GetDataRules, Quirks, Session};
 pub use statement::{ResultColumn, Statement};

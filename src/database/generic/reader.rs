@@ -1,7 +1,8 @@
 //! Rows out of any database: a SELECT and a block cursor.
 
 use super::super::{
-    Batch, Column, Connection, Error, Layout, LogicalType, ReadLane, Reader, Source, Transfer, Value,
+    Batch, Column, Connection, Error, Layout, LogicalType, ReadLane, Reader, Resources, Source, Transfer, Value,
+    WireFormat,
     decimal::{self, Digits},
     temporal::{Date, OffsetTimestamp, Time, Timestamp},
 };
@@ -22,7 +23,14 @@ impl ReadLane for OdbcRead {
         Ok("block cursor of the ODBC driver; every product has it".to_owned())
     }
 
-    fn open(&self, connection: Connection, source: &Source, columns: &[Column]) -> Result<Box<dyn Reader>, Error> {
+    fn open(
+        &self,
+        connection: Connection,
+        source: &Source,
+        columns: &[Column],
+        _wire: Option<WireFormat>,
+        _resources: &Resources,
+    ) -> Result<Box<dyn Reader>, Error> {
         let Connection { session, dialect, .. } = connection;
         let encoding = session.cell_encoding();
         let mut expressions = Vec::new();

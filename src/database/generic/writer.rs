@@ -1,6 +1,9 @@
 //! Rows into any database: one prepared INSERT and column-wise parameter arrays.
 
-use super::super::{Batch, Column, Connection, Dialect, Error, Form, Relation, Value, WriteError, WriteLane, Writer};
+use super::super::{
+    Batch, Column, Connection, Dialect, Error, Form, Relation, Resources, Value, WireFormat, WriteError, WriteLane,
+    Writer,
+};
 use crate::odbc::{Interrupt, ParameterArray, ParameterKind, Session, Statement};
 
 /// The generic lane in.
@@ -18,7 +21,7 @@ impl WriteLane for OdbcWrite {
         Ok("parameter arrays of the ODBC driver; every product has them".to_owned())
     }
 
-    fn open(&self, connection: Connection) -> Result<Box<dyn Writer>, Error> {
+    fn open(&self, connection: Connection, _resources: &Resources) -> Result<Box<dyn Writer>, Error> {
         let Connection { session, dialect, .. } = connection;
         Ok(Box::new(OdbcWriter {
             load: None,
@@ -58,7 +61,7 @@ impl Writer for OdbcWriter {
         Ok(self.session.text_rows(sql, &[])?)
     }
 
-    fn load_into(&mut self, target: &Relation, columns: &[Column]) -> Result<(), Error> {
+    fn load_into(&mut self, target: &Relation, columns: &[Column], _wire: Option<WireFormat>) -> Result<(), Error> {
         let parts: Vec<_> = columns.iter().map(|column| self.dialect.write_as(column)).collect();
         let names: Vec<String> = columns.iter().map(|column| self.dialect.quote(&column.name)).collect();
         let values: Vec<&str> = parts.iter().map(|part| part.expression.as_str()).collect();
