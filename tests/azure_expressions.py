@@ -1,5 +1,5 @@
-"""Reads and evaluates the expressions of Azure: those of deployment templates (`[concat(...)]`) and those of Data Factory
-pipelines (`@concat(...)`, `@{...}`). Both have one grammar: function calls, literals, `.name`, `?.name`, `[index]`.
+"""Reads and evaluates the expressions of Azure: those of deployment templates (`[concat(...)]`) and those of pipelines in
+Data Factory (`@concat(...)`, `@{...}`). Both have one grammar: function calls, literals, `.name`, `?.name`, `[index]`.
 
 Knows the grammar alone; what the functions do is the caller's.
 Grammar: https://learn.microsoft.com/azure/azure-resource-manager/templates/template-expressions and
@@ -13,7 +13,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Callable, Union
 
-TOKEN = re.compile(r"\s*(?:(?P<text>'(?:[^']|'')*')|(?P<number>-?\d+(?:\.\d+)?)|(?P<name>[A-Za-z_]\w*)|(?P<sign>\?\.|\?\[|[().,\[\]]))")
+TOKEN = re.compile(
+    r"""\s*(?:
+        (?P<text>'(?:[^']|'')*')
+        | (?P<number>-?\d+(?:\.\d+)?)
+        | (?P<name>[A-Za-z_]\w*)
+        | (?P<sign>\?\.|\?\[|[().,\[\]])
+    )""",
+    re.VERBOSE,
+)
 
 
 class ExpressionFault(Exception):

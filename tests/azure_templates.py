@@ -100,7 +100,10 @@ class Deployment:
         `loop` holds the positions of the running copy loops.
         """
         if isinstance(part, dict):
-            return {self.value(k, runtime=runtime, loop=loop): self.value(v, runtime=runtime, loop=loop) for k, v in part.items()}
+            return {
+                self.value(k, runtime=runtime, loop=loop): self.value(v, runtime=runtime, loop=loop)
+                for k, v in part.items()
+            }
         if isinstance(part, list):
             return [self.value(item, runtime=runtime, loop=loop) for item in part]
         if not isinstance(part, str):

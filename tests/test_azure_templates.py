@@ -69,7 +69,16 @@ def test_a_template_is_one_for_a_resource_group(name):
     known = {"$schema", "contentVersion", "metadata", "parameters", "variables", "resources", "outputs"}
     assert set(document) <= known
     for parameter in document["parameters"].values():
-        assert set(parameter) <= {"type", "defaultValue", "allowedValues", "minLength", "maxLength", "minValue", "maxValue", "metadata"}
+        assert set(parameter) <= {
+            "type",
+            "defaultValue",
+            "allowedValues",
+            "minLength",
+            "maxLength",
+            "minValue",
+            "maxValue",
+            "metadata",
+        }
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -94,7 +103,9 @@ def test_every_resource_has_a_type_a_version_and_a_name_that_fits(name, way):
 def test_what_a_resource_waits_for_is_in_the_same_template(name, way):
     deployed = deploy(name, way)
     # A resource whose condition is false is none to wait for.
-    unconditional = Template(name).deploy(**{"name": "sales", **way, **({"createFactory": True} if name == "factory.json" else {})})
+    unconditional = Template(name).deploy(
+        **{"name": "sales", **way, **({"createFactory": True} if name == "factory.json" else {})}
+    )
     for resource in deployed.resources:
         assert set(resource.get("dependsOn", [])) <= unconditional.ids(), resource["name"]
 
@@ -104,13 +115,19 @@ def test_a_resource_below_another_waits_for_it(name, way):
     deployed = deploy(name, way)
     ids = deployed.ids()
     for resource in deployed.resources:
-        parent = resource_id(resource["type"].rpartition("/")[0], *resource["name"].split("/")[:-1]) if "/" in resource["name"] else resource.get("scope")
+        parent = (
+            resource_id(resource["type"].rpartition("/")[0], *resource["name"].split("/")[:-1])
+            if "/" in resource["name"]
+            else resource.get("scope")
+        )
         if parent in ids:
             assert parent in transitive_dependencies(deployed, resource), resource["name"]
 
 
 def transitive_dependencies(deployed: Any, resource: Mapping[str, Any]) -> set[str]:
-    by_id = {resource_id(item["type"], *item["name"].split("/")): item for item in deployed.resources if "scope" not in item}
+    by_id = {
+        resource_id(item["type"], *item["name"].split("/")): item for item in deployed.resources if "scope" not in item
+    }
     found: set[str] = set()
     waiting = list(resource.get("dependsOn", []))
     while waiting:
@@ -141,7 +158,9 @@ def test_the_three_templates_mean_the_same_account():
     assert script["identityReference"]["resourceId"] in made
     storage, container = account.outputs["storageAccount"], "projects"
     assert script["httpUrl"] == f"https://{storage}.blob.core.windows.net/{container}/start-task/install-odbc-driver.sh"
-    assert resource_id("Microsoft.Storage/storageAccounts/blobServices/containers", storage, "default", container) in made
+    assert (
+        resource_id("Microsoft.Storage/storageAccounts/blobServices/containers", storage, "default", container) in made
+    )
     folder = activities({})["RunProject"]["typeProperties"]["folderPath"]
     assert folder == "projects/sales", "a folder of the container, and not that of the start task"
 
@@ -180,7 +199,7 @@ def lost(before: Any, after: Any, path: str) -> Iterator[str]:
     elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
         for at, (left, right) in enumerate(zip(before, after)):
             yield from lost(left, right, f"{path}[{at}]")
-    elif before != after:
+    elif before != after and before != {}:
         yield path
 
 
@@ -343,15 +362,23 @@ def test_every_parameter_and_variable_of_the_pipeline_is_used_and_declared(way):
     properties = pipeline(way)
     used = set(re.findall(r"pipeline\(\)\.parameters\.(\w+)", json.dumps(properties["activities"])))
     assert used == set(properties["parameters"])
-    written = {item["typeProperties"]["variableName"] for item in properties["activities"] if item["type"] == "SetVariable"}
+    written = {
+        item["typeProperties"]["variableName"] for item in properties["activities"] if item["type"] == "SetVariable"
+    }
     assert written == set(properties["variables"])
 
 
 @pytest.mark.parametrize("way", WAYS["factory.json"])
 def test_linked_services_that_the_pipeline_names_are_deployed_before_it(way):
     deployed = deploy("factory.json", way)
-    made = {item["name"].partition("/")[2] for item in deployed.of_type("Microsoft.DataFactory/factories/linkedservices")}
-    named = {part["referenceName"] for _path, part in parts(pipeline(way)) if isinstance(part, dict) and "referenceName" in part}
+    made = {
+        item["name"].partition("/")[2] for item in deployed.of_type("Microsoft.DataFactory/factories/linkedservices")
+    }
+    named = {
+        part["referenceName"]
+        for _path, part in parts(pipeline(way))
+        if isinstance(part, dict) and "referenceName" in part
+    }
     assert named - made == set(way.get("databaseLinkedServices", []))
     waits = deployed.of_type("Microsoft.DataFactory/factories/pipelines")[0]["dependsOn"]
     assert {identifier.rpartition("/")[2] for identifier in waits} == made
@@ -380,7 +407,7 @@ MAIN = """
 import dray
 dray.outputs["rows"] = 3
 dray.outputs["seen"] = {name: dray.params[name] for name in ("date", "factory", "pipeline", "run_id")}
-dray.outputs["vault"] = dray.linked_services["KeyVault"].properties["typeProperties"]["baseUrl"]
+dray.outputs["vault"] = dray.linked_services["KeyVault"].properties["baseUrl"]
 """
 
 
@@ -430,7 +457,11 @@ def test_the_activity_runs_and_the_next_one_reads_its_outputs(dray, project, tas
 def test_the_pool_is_resized_before_and_after(kind, grown):
     way = {"resizePool": True, "nodeKind": kind, "poolName": "nightly"}
     functions = functions_of_a_run(way, {"nodes": 3}, {})
-    calls = {name: run(activity["typeProperties"], functions) for name, activity in activities(way).items() if activity["type"] == "WebActivity"}
+    calls = {
+        name: run(activity["typeProperties"], functions)
+        for name, activity in activities(way).items()
+        if activity["type"] == "WebActivity"
+    }
     assert json.loads(calls["GrowPool"]["body"]) == grown
     assert json.loads(calls["ShrinkPool"]["body"]) == {
         "targetDedicatedNodes": 0,
@@ -438,14 +469,19 @@ def test_the_pool_is_resized_before_and_after(kind, grown):
         "nodeDeallocationOption": "taskcompletion",
     }
     for call in calls.values():
-        assert re.fullmatch(r"https://<[^>]*>\.accountEndpoint/pools/nightly/resize\?api-version=2025-06-01", call["url"])
+        assert re.fullmatch(
+            r"https://<[^>]*>\.accountEndpoint/pools/nightly/resize\?api-version=2025-06-01", call["url"]
+        )
         assert call["method"] == "POST"
         assert call["authentication"] == {"type": "MSI", "resource": "https://batch.core.windows.net/"}
 
 
 def test_the_pool_shrinks_however_the_script_ends_and_a_failure_still_fails_the_pipeline():
     found = activities({"resizePool": True})
-    after = {name: {item["activity"]: item["dependencyConditions"] for item in activity.get("dependsOn", [])} for name, activity in found.items()}
+    after = {
+        name: {item["activity"]: item["dependencyConditions"] for item in activity.get("dependsOn", [])}
+        for name, activity in found.items()
+    }
     assert after == {
         "GrowPool": {},
         "RunProject": {"GrowPool": ["Succeeded"]},

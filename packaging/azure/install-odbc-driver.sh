@@ -1,5 +1,5 @@
 #!/bin/bash
-# Start task of a Batch pool: installs Microsoft's ODBC Driver 18 for SQL Server, and nothing else.
+# Start task of a Batch pool: installs Microsoft's ODBC Driver 18 for SQL Server, and what it depends on.
 #
 # Batch runs it as root at every start of a node and may run it again: where the driver is installed it does nothing.
 # Running it accepts the driver's licence (ACCEPT_EULA). The repository is set up as Microsoft documents it for Debian
@@ -21,7 +21,7 @@ installed() {
 
 # A fresh node runs unattended-upgrades, which holds dpkg's lock for minutes. apt waits for it, and the whole is tried
 # again, since the package lists can be replaced under apt's hands at that time.
-apt() {
+apt_get() {
   local try
   for try in 1 2 3; do
     if DEBIAN_FRONTEND=noninteractive ACCEPT_EULA=Y apt-get -q -y -o DPkg::Lock::Timeout=600 "$@"; then
@@ -47,12 +47,12 @@ esac
 
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-list="$repository/config/$ID/$VERSION_ID/packages-microsoft-prod.deb"
+package_url="$repository/config/$ID/${VERSION_ID:-}/packages-microsoft-prod.deb"
 # This package holds the repository's address and its signing key, nothing more.
-curl -fsSL --retry 5 --retry-delay 5 -o "$folder/packages-microsoft-prod.deb" "$list" ||
-  fail "cannot fetch $list: no way out to it from this node, or no packages for $ID $VERSION_ID"
-apt install "$folder/packages-microsoft-prod.deb" || fail "cannot set up the repository $repository"
-apt update || fail "cannot read the package lists"
-apt install --no-install-recommends "$package" || fail "cannot install $package"
+curl -fsSL --retry 5 --retry-delay 5 -o "$folder/packages-microsoft-prod.deb" "$package_url" ||
+  fail "cannot fetch $package_url: no way out to it from this node, or no packages for $ID ${VERSION_ID:-}"
+apt_get install "$folder/packages-microsoft-prod.deb" || fail "cannot set up the repository $repository"
+apt_get update || fail "cannot read the package lists"
+apt_get install --no-install-recommends "$package" || fail "cannot install $package"
 installed || fail "apt-get reported success, yet $package is not installed"
 say "$package is installed"
