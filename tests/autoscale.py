@@ -163,9 +163,8 @@ class _Evaluation:
                 arguments = self._arguments()
                 if len(arguments) != 1:
                     raise FormulaFault(f"`{member}` with {len(arguments)} arguments is not known here")
-                value = (
-                    value.get_sample(arguments[0]) if member == "GetSample" else value.get_sample_percent(arguments[0])
-                )
+                read = value.get_sample if member == "GetSample" else value.get_sample_percent
+                value = read(arguments[0])
             elif isinstance(value, datetime) and member in ("hour", "minute"):
                 value = float(getattr(value, member))
             elif isinstance(value, datetime) and member == "weekday":

@@ -1,5 +1,5 @@
-"""Reads and evaluates the expressions of Azure: those of deployment templates (`[concat(...)]`) and those of pipelines in
-Data Factory (`@concat(...)`, `@{...}`). Both have one grammar: function calls, literals, `.name`, `?.name`, `[index]`.
+"""Reads and evaluates the expressions of Azure: those of deployment templates (`[concat(...)]`) and those of Data
+Factory's pipelines (`@concat(...)`, `@{...}`). Both have one grammar: calls, literals, `.name`, `?.name`, `[index]`.
 
 Knows the grammar alone; what the functions do is the caller's.
 Grammar: https://learn.microsoft.com/azure/azure-resource-manager/templates/template-expressions and

@@ -96,16 +96,17 @@ class Deployment:
         return {resource_id(item["type"], *item["name"].split("/")) for item in self.resources if "scope" not in item}
 
     def value(self, part: Any, *, runtime: bool = True, loop: Optional[Mapping[str, int]] = None) -> Any:
-        """`part` of the template, evaluated at any depth. `runtime` says whether `reference` and `listKeys` may be used,
-        `loop` holds the positions of the running copy loops.
+        """`part` of the template, evaluated at any depth. `runtime` says whether `reference` and `listKeys` may be
+        used, `loop` holds the positions of the running copy loops.
         """
+
+        def inner(below: Any) -> Any:
+            return self.value(below, runtime=runtime, loop=loop)
+
         if isinstance(part, dict):
-            return {
-                self.value(k, runtime=runtime, loop=loop): self.value(v, runtime=runtime, loop=loop)
-                for k, v in part.items()
-            }
+            return {inner(key): inner(value) for key, value in part.items()}
         if isinstance(part, list):
-            return [self.value(item, runtime=runtime, loop=loop) for item in part]
+            return [inner(item) for item in part]
         if not isinstance(part, str):
             return part
         if is_expression(part):
@@ -121,11 +122,12 @@ class Deployment:
         else:
             raise ExpressionFault(f"{self._template.name} needs the parameter `{name}`")
         fault = None
+        size = len(value) if isinstance(value, (str, list)) else 0
         if type(value) is not TYPES[declared["type"]]:
             fault = f"is no {declared['type']}"
         elif "allowedValues" in declared and value not in declared["allowedValues"]:
             fault = f"is none of {declared['allowedValues']}"
-        elif "minLength" in declared and not declared["minLength"] <= len(value) <= declared["maxLength"]:
+        elif "minLength" in declared and not declared["minLength"] <= size <= declared["maxLength"]:
             fault = "is too short or too long"
         elif not declared.get("minValue", value) <= value <= declared.get("maxValue", value):
             fault = "is too small or too large"
