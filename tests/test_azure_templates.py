@@ -14,7 +14,7 @@ import azure.mgmt.batch.models
 import azure.mgmt.datafactory.models
 import pytest
 from azure_expressions import Call, ExpressionFault, Functions, Literal, evaluate, nodes, parse
-from azure_templates import Runtime, Template, concat, resource_id, texts
+from azure_templates import FOLDER, Runtime, Template, concat, resource_id, texts
 
 NAMES = ["account.json", "pool.json", "factory.json"]
 PREFIX = "https://schema.management.azure.com/schemas/"
@@ -529,3 +529,23 @@ def test_a_variable_cannot_hold_what_only_a_deployment_knows():
 
 def test_a_text_known_at_run_time_shows_where_it_came_from():
     assert Runtime("<x>")["keys"][0]["value"] == "<x>.keys.0.value"
+
+
+# --- the documentation
+
+
+def test_the_commands_of_the_readme_give_parameters_that_the_templates_have():
+    text = (FOLDER / "README.md").read_text("utf-8").replace("\\\n", " ")
+    commands = re.findall(r"--template-file (\w+\.json)\s+--parameters ([^\n]*)", text)
+    assert {name for name, _given in commands} == set(NAMES)
+    for name, given in commands:
+        # The value of a parameter may come from a command, which has blanks of its own.
+        words = re.sub(r"\$\([^)]*\)", "x", given).split()
+        assert {word.partition("=")[0] for word in words} <= set(Template(name).parameters), name
+        assert "name=sales" in words
+
+
+def test_the_readme_names_every_role_that_is_given():
+    text = (FOLDER / "README.md").read_text("utf-8")
+    for role in ROLES.values():
+        assert role in text, role
