@@ -263,7 +263,7 @@ def test_each_party_gets_the_rights_it_needs_and_no_others():
     assert grants("account.json", {}) == nodes_rights
     assert grants("account.json", {"operatorObjectId": "22222222-2222-2222-2222-222222222222"}) == nodes_rights | {
         ("operator", "Key Vault Secrets Officer", "vaults"),
-        ("operator", "Storage Blob Data Contributor", "containers"),
+        ("operator", "Storage Blob Data Contributor", "storageAccounts"),
     }
     assert grants("pool.json", {}) == set()
     assert grants("factory.json", {}) == {("factories", "Key Vault Secrets User", "vaults")}
