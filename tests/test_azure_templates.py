@@ -279,6 +279,28 @@ def test_role_assignments_have_names_of_their_own(name):
     assert len({item["name"] for item in assigned}) == len(assigned) > 1
 
 
+def test_storage_and_vault_are_open_to_nobody_without_a_role_or_a_key():
+    deployed = deploy("account.json", {})
+    storage = deployed.of_type("Microsoft.Storage/storageAccounts")[0]["properties"]
+    assert storage["allowBlobPublicAccess"] is False
+    assert storage["supportsHttpsTrafficOnly"] is True
+    assert storage["minimumTlsVersion"] == "TLS1_2"
+    # Custom activities reach storage by its key and no other way.
+    assert storage["allowSharedKeyAccess"] is True
+    for container in deployed.of_type("Microsoft.Storage/storageAccounts/blobServices/containers"):
+        assert container["properties"]["publicAccess"] == "None"
+    assert deployed.of_type("Microsoft.KeyVault/vaults")[0]["properties"]["enableRbacAuthorization"] is True
+
+
+def test_logs_of_runs_are_deleted_after_the_days_given_and_projects_are_not():
+    rule = deploy("account.json", {"keepTaskFilesDays": 9}).of_type(
+        "Microsoft.Storage/storageAccounts/managementPolicies"
+    )
+    definition = rule[0]["properties"]["policy"]["rules"][0]["definition"]
+    assert definition["filters"]["prefixMatch"] == ["adfjobs/"]
+    assert definition["actions"] == {"baseBlob": {"delete": {"daysAfterModificationGreaterThan": 9}}}
+
+
 def test_a_factory_that_is_there_is_not_touched():
     deployed = deploy("factory.json", {"createFactory": False, "factoryName": "theirs"})
     assert deployed.of_type("Microsoft.DataFactory/factories") == []
