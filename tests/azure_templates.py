@@ -22,12 +22,29 @@ GROUP = f"{SUBSCRIPTION}/resourceGroups/data"
 # What each type of a parameter or an output may hold.
 TYPES = {"string": str, "int": int, "bool": bool, "array": list, "object": dict}
 
+# Every way to deploy a template that changes what it makes.
+WAYS: dict[str, list[dict[str, Any]]] = {
+    "account.json": [{}, {"operatorObjectId": "22222222-2222-2222-2222-222222222222"}],
+    "pool.json": [
+        {},
+        {"scaling": "schedule", "warmOnWeekends": True},
+        {"scaling": "pipeline"},
+        {"nodeKind": "spot", "installOdbcDriver": True},
+    ],
+    "factory.json": [
+        {},
+        {"resizePool": True, "nodes": 3},
+        {"resizePool": True, "nodeKind": "spot", "createFactory": False, "factoryName": "theirs"},
+        {"databaseLinkedServices": ["SalesDb", "Warehouse"]},
+    ],
+}
+
 
 class Runtime(str):
     """A text that only a real deployment knows; its parts are such texts as well."""
 
     def __getitem__(self, key: object) -> Runtime:
-        return Runtime(f"{self[:]}.{key}" if not isinstance(key, slice) else str(self))
+        return Runtime(f"{self}.{key}")
 
 
 class Template:
@@ -222,3 +239,32 @@ def texts(part: Any, path: str = "$") -> Iterator[tuple[str, str]]:
     elif isinstance(part, list):
         for position, value in enumerate(part):
             yield from texts(value, f"{path}[{position}]")
+
+
+def deploy(name: str, way: Mapping[str, Any]) -> Deployment:
+    """Deploys a template under the name `sales`, with the parameters of `way` besides."""
+    return Template(name).deploy(**{"name": "sales", **way})
+
+
+def pipeline(way: Mapping[str, Any]) -> dict[str, Any]:
+    """The pipeline of factory.json."""
+    properties: dict[str, Any] = deploy("factory.json", way).of_type("Microsoft.DataFactory/factories/pipelines")[0][
+        "properties"
+    ]
+    return properties
+
+
+def activities(way: Mapping[str, Any]) -> dict[str, Any]:
+    """The activities of the pipeline, by name."""
+    return {activity["name"]: activity for activity in pipeline(way)["activities"]}
+
+
+def parts(part: Any, path: str = "$") -> Iterator[tuple[str, Any]]:
+    """All parts of a JSON document, itself included, each with the path to it."""
+    yield path, part
+    if isinstance(part, dict):
+        for key, value in part.items():
+            yield from parts(value, f"{path}.{key}")
+    elif isinstance(part, list):
+        for at, value in enumerate(part):
+            yield from parts(value, f"{path}[{at}]")
