@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Union
 from urllib.parse import quote
 
 # Product names as the command line and the results have them.
@@ -76,17 +76,21 @@ class Database:
         }[self.product]
         return [line.split("\t") for line in self.feed(options, sql.encode()).splitlines()]
 
-    def feed(self, options: list[str], data: Any) -> str:
+    def feed(self, options: list[str], data: Union[bytes, IO[bytes]]) -> str:
         """Run the client with bytes, or an open file, on its standard input; what it printed."""
         done = subprocess.run(
             self.client(*options),
-            **({"input": data} if isinstance(data, bytes) else {"stdin": data}),
+            input=data if isinstance(data, bytes) else None,
+            stdin=None if isinstance(data, bytes) else data,
             capture_output=True,
             env={**os.environ, **self.environment()},
             check=False,
         )
         if done.returncode != 0:
-            raise QueryFailed(f"{PRODUCTS[self.product]}: {done.stderr.decode('utf-8', 'replace').strip()}")
+            said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+            # mariadb prints the statement first, psql the place in it last.
+            message = next((line for line in said if "ERROR" in line), said[-1] if said else "")
+            raise QueryFailed(f"{PRODUCTS[self.product]}: {message or f'exit code {done.returncode}'}")
         return done.stdout.decode("utf-8")
 
     def facts(self) -> dict[str, Any]:

@@ -6,8 +6,9 @@ to convert twice. Many tables go through one pipe as well: a process a table wou
 
 from __future__ import annotations
 
-from database import Database
 from datasets import Dataset
+
+from database import Database
 
 
 def commands(route: str, dataset: Dataset, source: Database, destination: Database) -> list[list[str]]:
@@ -50,12 +51,13 @@ def many_tables(route: str, dataset: Dataset, source: Database, destination: Dat
             destination.client("--single-transaction", "--file=-", "--output=/dev/null"),
         ]
     if route == "sqlite_pg":
-        script = [".mode csv"]
+        # `-csv`, not `.mode csv`, which would end the lines as Windows does.
+        script = []
         for table in dataset.tables:
             script += [f'.print "COPY {table} FROM STDIN (FORMAT csv);"', f"select * from {table};", '.print "\\\\."']
         commands = [part for line in script for part in ("-cmd", line)]
         return [
-            ["sqlite3", "-batch", *commands, source.name, ""],
+            ["sqlite3", "-batch", "-csv", *commands, source.name, ""],
             destination.client("--single-transaction", "--file=-"),
         ]
     raise ValueError(f"no floor for many tables on `{route}`")

@@ -21,7 +21,7 @@ def main():
 
     def stop(number, frame):
         for group in groups:
-            try:
+            try:  # noqa: SIM105  contextlib would be one more import
                 os.killpg(group, signal.SIGKILL)
             except ProcessLookupError:
                 pass

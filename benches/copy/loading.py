@@ -12,8 +12,9 @@ import sqlite3
 import subprocess
 from pathlib import Path
 
-from database import Database, sqlite_database
 from datasets import Dataset
+
+from database import Database, sqlite_database
 
 
 def csv_file(dataset: Dataset, folder: Path, python: Path) -> Path:

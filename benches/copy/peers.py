@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, Optional
 
 import floor
-from database import Database
 from datasets import Dataset
+
+from database import Database
 
 HERE = Path(__file__).resolve().parent
 ROUTES = ("pg_pg", "sqlite_pg", "pg_my", "my_pg")
@@ -86,6 +87,7 @@ def script(name: str, requirements: str) -> Callable[[Job], Commands]:
             "source": job.source.facts(),
             "destination": job.destination.facts(),
             "creates": PEERS[name].creates(job),
+            "ddl": [job.dataset.ddl(table, job.destination.product) for table in job.dataset.tables],
         }
         (job.folder / "job.json").write_text(json.dumps(facts), "utf-8")
         python = job.installed / f"venv-{requirements}" / "bin" / "python"
@@ -214,7 +216,9 @@ def never(job: Job) -> bool:
 
 
 def many_between_postgresql(job: Job) -> bool:
-    """Where the making of the tables is a part of the work, and the types come out right."""
+    """Where the making of the tables is a good part of the work, and those tools that can make them get the types right
+    (psycopg's script is given the statements, as its author would have written them down).
+    """
     return job.route == "pg_pg" and len(job.dataset.tables) > 1
 
 
@@ -239,7 +243,7 @@ PEERS = {
             routes=("pg_pg",),
             datasets=ALL_DATASETS,
             requirements="libraries",
-            creates=never,
+            creates=many_between_postgresql,
             quick=True,
         ),
         Peer(

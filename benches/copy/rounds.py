@@ -13,18 +13,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import database
 import loading
 import measure
 import summary
 import table
 import verify
-from database import Database
 from datasets import Dataset
 from peers import PEERS, QUIET, Job, Peer
 
+import database
+from database import Database
+
 # What a slow peer may take: so many times the floor, but not less than so many seconds. dray and the floor have more.
-LEAST_LIMIT_S = 30.0
+LEAST_LIMIT_S = 60.0
 OWN_LIMIT_S = 1800.0
 # Databases that are not a peer's to make; whatever else is there after a run is dropped before the next one.
 MARIADB_OWN = ("information_schema", "mysql", "performance_schema", "sys", "dray", "src")
@@ -96,7 +97,7 @@ class Rounds:
 
     def measure_route(self, dataset: Dataset, route: str, names: Sequence[str], rounds: int) -> None:
         """The floor, dray and those peers that are not slow there, in up to `rounds` rounds."""
-        peers = [PEERS[name] for name in names if self._takes_part(name, dataset, route) and not self._slow(name, route)]
+        peers = [peer for peer in self._taking_part(names, dataset, route) if route not in peer.slow_on]
         wanted = {peer.name: rounds for peer in peers}
         for number in range(1, rounds + 1):
             taking_part = [peer for peer in peers if wanted[peer.name] >= number]
@@ -112,7 +113,7 @@ class Rounds:
 
     def measure_slow(self, dataset: Dataset, route: str, names: Sequence[str], number: int) -> None:
         """Those peers that are slow there, once, beside the floor of a round of their own."""
-        slow = [PEERS[name] for name in names if self._takes_part(name, dataset, route) and self._slow(name, route)]
+        slow = [peer for peer in self._taking_part(names, dataset, route) if route in peer.slow_on]
         if slow:
             self.round(dataset, route, number, [PEERS[summary.FLOOR], *slow])
 
@@ -128,7 +129,7 @@ class Rounds:
         turn = (number - 1) % len(peers) if number > 1 else 0
         for peer in [*peers[turn:], *peers[:turn]]:
             if self.time_is_up() and peer.name not in (summary.FLOOR, "dray"):
-                if number == 1 or self._slow(peer.name, route):
+                if number == 1 or route in peer.slow_on:
                     reason = "the time for the bench was up"
                     self.runs.append(Run(dataset.key, route, number, peer.name, summary.SKIPPED, reason))
                 continue
@@ -139,11 +140,9 @@ class Rounds:
         """Whether no more may begin than what has to be."""
         return time.monotonic() > self._deadline
 
-    def _takes_part(self, name: str, dataset: Dataset, route: str) -> bool:
-        return route in PEERS[name].routes and dataset.name in PEERS[name].datasets
-
-    def _slow(self, name: str, route: str) -> bool:
-        return route in PEERS[name].slow_on
+    def _taking_part(self, names: Sequence[str], dataset: Dataset, route: str) -> list[Peer]:
+        peers = [PEERS[name] for name in names]
+        return [peer for peer in peers if route in peer.routes and dataset.name in peer.datasets]
 
     def _copy(self, peer: Peer, dataset: Dataset, route: str, number: int, *, memory: bool = False) -> Run:
         """One copy, checked."""
@@ -187,9 +186,7 @@ class Rounds:
             return summary.FAILED, f"{usage.failure}: {said[-1][:200] if said else ''}"
         seen = any((run.dataset, run.route, run.peer) == (job.dataset.key, job.route, peer.name) for run in self.runs)
         schema = peer.schema or job.destination.schema()
-        verdict = verify.check(
-            job.destination, job.dataset, schema, self._expected[job.dataset.key], full=not seen
-        )
+        verdict = verify.check(job.destination, job.dataset, schema, self._expected[job.dataset.key], full=not seen)
         return (summary.WRONG, str(verdict)) if verdict.faults else (summary.OK, "")
 
     def _reset(self, job: Job, peer: Peer) -> None:
@@ -200,10 +197,11 @@ class Rounds:
         else:
             kept = ", ".join(f"'{name}'" for name in MARIADB_OWN)
             names = self._databases["my", "src"].query(
-                f"select schema_name from information_schema.schemata where schema_name not in ({kept})"  # noqa: S608
+                f"select schema_name from information_schema.schemata where schema_name not in ({kept})"
             )
             drops = "".join(f"drop database `{name}`; " for (name,) in names)
-            self._databases["my", "src"].query(drops + "create database dst" + "; create database dlt" * (peer.name == "dlt"))
+            own = f"; create database {peer.schema}" if peer.schema else ""
+            self._databases["my", "src"].query(f"{drops}create database dst{own}")
         if not peer.creates(job):
             job.destination.query("; ".join(job.dataset.ddl(t, job.destination.product) for t in job.dataset.tables))
 

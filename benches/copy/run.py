@@ -24,9 +24,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path[:0] = [str(ROOT / "packaging"), str(ROOT / "tests")]
 
-import database  # noqa: E402
 import datasets  # noqa: E402
-import debian  # noqa: E402
 import install  # noqa: E402
 import machine  # noqa: E402
 import servers  # noqa: E402
@@ -35,7 +33,9 @@ import table  # noqa: E402
 from datasets import Dataset  # noqa: E402
 from peers import PEERS, ROUTES  # noqa: E402
 from rounds import Rounds, described  # noqa: E402
-from steps import StepFailed, Steps, relative, stop_on_signals, tail  # noqa: E402
+from steps import TARGET, StepFailed, Steps, relative, stop_on_signals, tail  # noqa: E402
+
+import database  # noqa: E402
 
 RESULTS = ROOT / "benches" / "results"
 
@@ -67,7 +67,7 @@ SIZES = {
     "quick": Size(100_000, (), (250_000, 1_000_000), 3, 0, 2, 20),
     "normal": Size(
         1_000_000,
-        (datasets.wide(25_000), datasets.long_text(5_000), datasets.small_tables(300, 200)),
+        (datasets.wide(50_000), datasets.long_text(10_000), datasets.small_tables(300, 200)),
         (4_000_000,),
         5,
         3,
@@ -84,6 +84,7 @@ SIZES = {
         100,
     ),
 }
+DATASETS = ("lineitem", "wide", "long", "small")
 MORE_ROUTES = ("pg_pg", "sqlite_pg")  # of the datasets beside lineitem
 
 
@@ -106,7 +107,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--size", choices=SIZES, default="normal")
     parser.add_argument("--routes", type=names(ROUTES), help=f"some of {','.join(ROUTES)}")
     parser.add_argument("--peers", type=names(PEERS), help=f"some of {','.join(PEERS)}; the floor always runs")
-    parser.add_argument("--datasets", type=names(("lineitem", "wide", "long", "small")), help="lineitem,wide,long,small")
+    parser.add_argument("--datasets", type=names(DATASETS), help=f"some of {','.join(DATASETS)}")
     parser.add_argument("--rows", type=int, help="rows of lineitem")
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--minutes", type=float, help="nothing new begins after this time but dray and the floor")
@@ -152,7 +153,8 @@ def bench(arguments: argparse.Namespace) -> int:
     result: dict[str, Any] = {
         "format": 1,
         "started": started,
-        "command": command if not narrowed(arguments) else shlex.join(["python3", "benches/copy/run.py", *sys.argv[1:]]),
+        "command": shlex.join(["python3", "benches/copy/run.py", *sys.argv[1:]]) if narrowed(arguments) else command,
+        "limit_factor": size.limit_factor,
         "size": arguments.size,
         "whole": whole,
         "machine": machine.facts(Path(tempfile.gettempdir())),
@@ -164,9 +166,7 @@ def bench(arguments: argparse.Namespace) -> int:
     # A quick one counts from here: what is built and installed before it is not a part of it.
     deadline = (time.monotonic() if quick else begun) + minutes * 60
     with servers.running(POSTGRESQL_SETTINGS, MARIADB_OPTIONS) as variables:
-        rounds = Rounds(
-            database.servers_databases(variables), install.FOLDER, steps.logs, deadline, size.limit_factor
-        )
+        rounds = Rounds(database.servers_databases(variables), install.FOLDER, steps.logs, deadline, size.limit_factor)
         measured: list[Dataset] = []
         try:
             measure_all(rounds, measured, arguments, size, installed)
@@ -285,7 +285,7 @@ def failures(result: dict[str, Any]) -> list[str]:
     """Runs of dray or the floor that did not end well, and what came of them."""
     bad = [run for run in result["runs"] if run["peer"] in ("dray", summary.FLOOR) and run["status"] != summary.OK]
     for run in bad:
-        log = install.TARGET / "logs" / "bench" / run["log"]
+        log = TARGET / "logs" / "bench" / run["log"]
         print(f"  {run['peer']} {run['status']} on {run['dataset']} {run['route']}: {run['reason']}; {tail(log, 5)}")
     return [run["peer"] for run in bad]
 

@@ -37,12 +37,13 @@ def heading(result: dict[str, Any]) -> str:
 
 Made by `{result["command"]}`; `python3 benches/copy/run.py --report-only` draws it again from the raw results.
 
-Every tool copies the same tables between the same private servers on one machine, one stream each, in rounds: the floor,
-then dray, then the others. × is the median of the ratios to the floor of the same round. CPU time is that of the tool's
-own processes, user and system, without the servers. Peak memory is the largest resident set of any one of its processes.
-Each first result is compared with the source by psql and mariadb: rows, a sum, a checksum over every value, the types of
-the columns. One that differs is marked **!** with the reason, and not timed. dray, and tools that make the destination's
-table themselves, did so within the time; for the others it was made before.
+Every tool copies the same tables between the same private servers on one machine, one stream each, in rounds: the
+floor, then dray, then the others, each round beginning with another one. × is the median of the ratios to the floor of
+the same round. CPU time is that of the tool's own processes, user and system, without the servers. Peak memory is the
+largest resident set of any one of its processes. Each first result is compared with the source by psql and mariadb:
+rows, a sum, a checksum over every value, the types of the columns. One that differs is marked **!** with the reason,
+and not timed. dray, and tools that make the destination's table themselves, did so within the time; for the others it
+was made before. Tools of more than five times the floor ran once, and were stopped at {result["limit_factor"]:.0f} ×.
 """
 
 

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Optional
 
-from database import Database, QueryFailed
 from datasets import Column, Dataset, MadeColumn, type_fault
+
+from database import Database, QueryFailed
 
 SHOWN_FAULTS = 3
 
@@ -41,25 +42,21 @@ def read(database: Database, dataset: Dataset, schema: str, *, checksum: bool) -
     checksums = row_checksum(database.product, dataset.columns) if checksum else "null"
     sum_column = next(column for column in dataset.columns if column.name == dataset.sum_column)
     total = value_text(database.product, sum_column, f"sum({number(database.product, sum_column)})")
-    parts = [
-        f"select '{table}', count(*), {total}, {checksums} from {schema}.{table}"  # noqa: S608
-        for table in dataset.tables
-    ]
+    parts = [f"select '{table}', count(*), {total}, {checksums} from {schema}.{table}" for table in dataset.tables]
     found = {}
     for name, rows, text, code in database.query(" union all ".join(parts)):
         found[name] = Content(int(rows), text, code if checksum else None)
     return found
 
 
-def check(
-    database: Database, dataset: Dataset, schema: str, expected: Mapping[str, Content], *, full: bool
-) -> Verdict:
+def check(database: Database, dataset: Dataset, schema: str, expected: Mapping[str, Content], *, full: bool) -> Verdict:
     """Compare a destination with what its source holds. Without `full` only rows and sums are looked at."""
+    faults = []
     try:
         faults = type_faults(dataset, columns_in(database, schema)) if full else []
         found = read(database, dataset, schema, checksum=full)
     except QueryFailed as error:
-        return Verdict([str(error).splitlines()[0]])
+        return Verdict([*faults, str(error)])
     return Verdict([*faults, *content_faults(expected, found)])
 
 
@@ -96,9 +93,7 @@ def type_faults(dataset: Dataset, made: Mapping[str, Mapping[str, MadeColumn]]) 
 def columns_in(database: Database, schema: str) -> dict[str, dict[str, MadeColumn]]:
     """The columns of each table of a schema, as information_schema has them."""
     columns = "table_name, column_name, data_type, character_maximum_length, numeric_precision, numeric_scale"
-    rows = database.query(
-        f"select {columns} from information_schema.columns where table_schema = '{schema}'"  # noqa: S608
-    )
+    rows = database.query(f"select {columns} from information_schema.columns where table_schema = '{schema}'")
     tables: dict[str, dict[str, MadeColumn]] = {}
     for table, name, data_type, *lengths in rows:
         characters, precision, scale = (int(length) if length.isdecimal() else None for length in lengths)

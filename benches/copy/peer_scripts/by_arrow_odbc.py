@@ -16,6 +16,4 @@ for table in wanted.tables:
         batch_size=ROWS,
         max_text_size=4000,
     )
-    arrow_odbc.insert_into_table(
-        connection_string=wanted.destination.odbc, chunk_size=ROWS, table=table, reader=reader
-    )
+    arrow_odbc.insert_into_table(connection_string=wanted.destination.odbc, chunk_size=ROWS, table=table, reader=reader)

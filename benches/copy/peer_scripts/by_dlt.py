@@ -6,7 +6,9 @@ from dlt.sources.sql_database import sql_table
 
 wanted = job.read()
 source = {"pg": "postgresql+psycopg2", "my": "mysql+pymysql", "sqlite": "sqlite"}[wanted.source.product]
-url = f"sqlite:///{wanted.source.name}" if source == "sqlite" else source + "://" + wanted.source.url.partition("://")[2]
+url = (
+    f"sqlite:///{wanted.source.name}" if source == "sqlite" else source + "://" + wanted.source.url.partition("://")[2]
+)
 options = {} if source == "sqlite" else {"schema": wanted.source.schema}
 if wanted.destination.product == "pg":
     destination, file_format = dlt.destinations.postgres(wanted.destination.url), "csv"
