@@ -68,7 +68,7 @@ def overview(result: dict[str, Any]) -> str:
         [peer if peer != "dray" else "**dray**", *[cell(found[route].get(peer)) for route in routes]] for peer in peers
     ]
     return (
-        f"## {title(result, dataset)}\n\nWall seconds, and how many times the floor's.\n\n"
+        f"## In short\n\n{title(result, dataset)}. Wall seconds, and how many times the floor's.\n\n"
         + grid(["", *[ROUTES[route] for route in routes]], rows)
         if routes
         else ""
