@@ -103,7 +103,8 @@ class Rounds:
             taking_part = [peer for peer in peers if wanted[peer.name] >= number]
             if not taking_part or (number > 1 and self.time_is_up()):
                 return
-            self.round(dataset, route, number, taking_part)
+            turn = (number - 1) % len(taking_part)  # every round begins with another one
+            self.round(dataset, route, number, [*taking_part[turn:], *taking_part[:turn]])
             if number == 1:
                 for line in summary.lines(map(asdict, self.runs), dataset.key, route):
                     if line.status != summary.OK:
@@ -124,10 +125,9 @@ class Rounds:
         print()
 
     def round(self, dataset: Dataset, route: str, number: int, peers: Sequence[Peer]) -> None:
-        """Each of the peers once, in turn; every round begins with another one."""
+        """Each of the peers once, in the order given."""
         print(f"  {dataset.key} {table.ROUTES[route]}, round {number}:", end="", flush=True)
-        turn = (number - 1) % len(peers) if number > 1 else 0
-        for peer in [*peers[turn:], *peers[:turn]]:
+        for peer in peers:
             if self.time_is_up() and peer.name not in (summary.FLOOR, "dray"):
                 if number == 1 or route in peer.slow_on:
                     reason = "the time for the bench was up"
@@ -221,7 +221,7 @@ class Rounds:
         ]
         if peer.name in (summary.FLOOR, "dray") or not floors:
             return OWN_LIMIT_S
-        return max(LEAST_LIMIT_S, self._limit_factor * min(floors))
+        return max(LEAST_LIMIT_S, self._limit_factor * max(floors))
 
     def _show(self, run: Run) -> None:
         """What came of a run, on the line of its round."""
