@@ -102,7 +102,9 @@ def draw(axes: Axes, lines: list[summary.Line], name: str, bars: list[Bar], *, c
         text = f"{label} »" if length > limit else label
         color = WRONG_COLOR if line.wall_s is None else TEXT_COLOR
         weight = "bold" if line.peer == "dray" else "normal"
-        axes.text(min(length, limit) + limit * 0.015, place, text, va="center", color=color, fontsize=8, weight=weight)
+        place_x = min(length, limit) + limit * 0.015
+        label_text = axes.text(place_x, place, text, va="center", color=color, fontsize=8, weight=weight)
+        label_text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.8})  # the line of the floor ends there
     axes.set_yticks(places, [line.peer for line in lines])
     axes.invert_yaxis()
     axes.set_xlim(0, limit * 1.32)

@@ -118,7 +118,7 @@ def parse() -> argparse.Namespace:
         const=Path(),
         type=Path,
         metavar="FILE",
-        help="draw a result again into benches/results/ (default: the newest of --size normal)",
+        help="draw a result again, of a whole bench in benches/results/, else beside it (default: the newest whole one)",
     )
     return parser.parse_args()
 
@@ -149,14 +149,13 @@ def bench(arguments: argparse.Namespace) -> int:
     absent = [peer.name for peer in peers if peer.name not in installed]
     if absent:
         print(f"  not installed, left out: {', '.join(absent)}")
-    whole = arguments.size != "quick" and not narrowed(arguments)
     result: dict[str, Any] = {
         "format": 1,
         "started": started,
         "command": shlex.join(["python3", "benches/copy/run.py", *sys.argv[1:]]) if narrowed(arguments) else command,
         "limit_factor": size.limit_factor,
         "size": arguments.size,
-        "whole": whole,
+        "whole": False,
         "machine": machine.facts(Path(tempfile.gettempdir())),
         "versions": install.versions(installed),
         "settings": {"postgresql": POSTGRESQL_SETTINGS, "mariadb": MARIADB_OPTIONS},
@@ -170,6 +169,7 @@ def bench(arguments: argparse.Namespace) -> int:
         measured: list[Dataset] = []
         try:
             measure_all(rounds, measured, arguments, size, installed)
+            result["whole"] = not quick and not narrowed(arguments)
         finally:
             result["datasets"] = {one.key: described(one, rounds.csv_bytes.get(one.key, 0)) for one in measured}
             result["main_dataset"] = measured[0].key if measured else ""
@@ -178,7 +178,7 @@ def bench(arguments: argparse.Namespace) -> int:
             file.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
             print(f"  raw results: {relative(file)}; logs: {relative(steps.logs)}/")
     draw(file, install.FOLDER / file.stem)
-    if whole:
+    if result["whole"]:
         draw(file, committed(result))
     return 1 if failures(result) else 0
 
@@ -249,7 +249,8 @@ def report_only(file: Path) -> int:
             return 1
         file = found[-1]
     install.environment(Steps("bench-report"), "bench")
-    draw(file, committed(json.loads(file.read_text("utf-8"))))
+    result = json.loads(file.read_text("utf-8"))
+    draw(file, committed(result) if result["whole"] else file.with_suffix(""))
     return 0
 
 
