@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import matplotlib as mpl
 import summary
@@ -22,7 +22,7 @@ COLORS = {"dray": "#c2410c", summary.FLOOR: "#404040"}
 PEER_COLOR = "#7d9cc0"
 TEXT_COLOR = "#1a1a1a"
 WRONG_COLOR = "#8a1c1c"
-CUT_AT = 8.0  # times the floor
+WALL_CUT, CPU_CUT = 8.0, 16.0  # times the floor
 BAR_INCHES, PANEL_INCHES = 0.24, 0.85
 MEBIBYTE = 2**20
 
@@ -52,8 +52,8 @@ def main() -> int:
     for panels, (dataset, route, lines) in zip(grid, found):
         name = f"{table.ROUTES[route]}\n{short_title(result, dataset)}"
         draw(panels[0], lines, name, [wall_bar(line) for line in lines])
-        draw(panels[1], lines, "\nclient CPU seconds", [cpu_bar(line) for line in lines])
-        draw(panels[2], lines, "\npeak memory, MiB", [memory_bar(line) for line in lines], cut=False)
+        draw(panels[1], lines, "\nclient CPU seconds", [cpu_bar(line) for line in lines], cut=CPU_CUT)
+        draw(panels[2], lines, "\npeak memory, MiB", [memory_bar(line) for line in lines], cut=None)
     metadata = {"Date": None} if sys.argv[2].endswith(".svg") else None
     figure.savefig(sys.argv[2], metadata=metadata, facecolor="white", dpi=90)
     return 0
@@ -88,11 +88,11 @@ def memory_bar(line: summary.Line) -> Bar:
     return (line.peak_rss_bytes / MEBIBYTE, f"{line.peak_rss_bytes / MEBIBYTE:.0f}") if line.wall_s else (0, "")
 
 
-def draw(axes: Axes, lines: list[summary.Line], name: str, bars: list[Bar], *, cut: bool = True) -> None:
-    """One panel: the fastest at the top, the floor as a dashed line through all."""
+def draw(axes: Axes, lines: list[summary.Line], name: str, bars: list[Bar], *, cut: Optional[float] = WALL_CUT) -> None:
+    """One panel: the fastest at the top, the floor as a dashed line through all; bars end at `cut` times the floor."""
     longest = max([length for length, _ in bars] + [1e-9])
     floor = next((length for line, (length, _) in zip(lines, bars) if line.peer == summary.FLOOR), 0)
-    limit = min(longest, floor * CUT_AT) if cut and floor else longest
+    limit = min(longest, floor * cut) if cut and floor else longest
     places = list(range(len(lines)))
     colors = [COLORS.get(line.peer, PEER_COLOR) for line in lines]
     axes.barh(places, [min(length, limit) for length, _ in bars], color=colors, height=0.72)
@@ -107,7 +107,7 @@ def draw(axes: Axes, lines: list[summary.Line], name: str, bars: list[Bar], *, c
         label_text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.8})  # the line of the floor ends there
     axes.set_yticks(places, [line.peer for line in lines])
     axes.invert_yaxis()
-    axes.set_xlim(0, limit * 1.32)
+    axes.set_xlim(0, limit * 1.45)
     axes.set_title(name, loc="left", fontsize=9.5, color=TEXT_COLOR)
     axes.spines[["top", "right"]].set_visible(False)
 

@@ -118,7 +118,7 @@ def parse() -> argparse.Namespace:
         const=Path(),
         type=Path,
         metavar="FILE",
-        help="draw a result again, of a whole bench in benches/results/, else beside it (default: the newest whole one)",
+        help="draw a result again, of a whole bench in benches/results/, else beside it (default: the newest whole)",
     )
     return parser.parse_args()
 
