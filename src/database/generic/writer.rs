@@ -1,8 +1,7 @@
 //! Rows into any database: one prepared INSERT and column-wise parameter arrays.
 
 use super::super::{
-    Batch, Column, Connection, Error, Form, Relation, Resources, Value, WireFormat, WriteError, WriteLane,
-    Writer,
+    Batch, Column, Connection, Error, Form, Relation, Resources, Value, WireFormat, WriteError, WriteLane, Writer,
 };
 use crate::odbc::{Interrupt, ParameterArray, ParameterKind, Session, Statement};
 
@@ -56,8 +55,14 @@ impl Writer for OdbcWriter {
     }
 
     fn load_into(&mut self, target: &Relation, columns: &[Column], _wire: Option<WireFormat>) -> Result<(), Error> {
-        let parts: Vec<_> = columns.iter().map(|column| self.connection.dialect.write_as(column)).collect();
-        let names: Vec<String> = columns.iter().map(|column| self.connection.dialect.quote(&column.name)).collect();
+        let parts: Vec<_> = columns
+            .iter()
+            .map(|column| self.connection.dialect.write_as(column))
+            .collect();
+        let names: Vec<String> = columns
+            .iter()
+            .map(|column| self.connection.dialect.quote(&column.name))
+            .collect();
         let values: Vec<&str> = parts.iter().map(|part| part.expression.as_str()).collect();
         let sql = format!(
             "INSERT INTO {} ({}){} VALUES ({})",
