@@ -33,7 +33,9 @@ fn carry(value: Value<'_>, from: LogicalType, to: LogicalType) -> Result<String,
     let conversion = Conversion::plan(&column(from), &column(to), &strict())?;
     let (mut data, mut out) = (ColumnData::new(from.layout()), ColumnData::new(to.layout()));
     data.push(value);
-    conversion.convert(&data, &mut out).map_err(|refusal| refusal.reason)?;
+    conversion
+        .convert(&mut data, &mut out)
+        .map_err(|refusal| refusal.reason)?;
     Ok(format!("{:?}", out.value(0)))
 }
 
@@ -164,7 +166,7 @@ fn null_is_refused_where_the_target_has_none() {
     let (mut data, mut out) = (ColumnData::new(Layout::I64), ColumnData::new(Layout::I64));
     data.push(Value::I64(1));
     data.push(Value::Null);
-    assert_eq!(conversion.convert(&data, &mut out).unwrap_err().row, 1);
+    assert_eq!(conversion.convert(&mut data, &mut out).unwrap_err().row, 1);
 }
 
 #[test]

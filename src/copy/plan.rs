@@ -5,7 +5,7 @@ use std::fmt;
 use super::{
     conversion::Conversion,
     error::{Phase, Place, Side, TableError},
-    request::Lanes,
+    request::{Choices, Lanes},
 };
 use crate::database::{Column, Connection, Dialect, LoadSteps, Mode, Relation, Source, Table, WireFormat};
 
@@ -30,6 +30,8 @@ pub struct TablePlan {
     pub write_lane: LaneChoice,
     /// The form in which the rows pass from one to the other unparsed, if they do.
     pub wire: Option<WireFormat>,
+    /// What the source table has and the target, which is to be made, will lack.
+    pub not_carried: Vec<String>,
 }
 
 /// One column's way.
@@ -65,11 +67,11 @@ pub(super) fn columns_and_steps(
     columns: &[Column],
     target: &dyn Dialect,
     (relation, existing): (&Relation, Option<&Table>),
-    mode: Mode,
+    (mode, choices): (Mode, Choices),
     staging: &Relation,
 ) -> Result<(Vec<ColumnPlan>, LoadSteps), Box<TableError>> {
     let same_product = source.name() == target.name();
-    let limits = target.limits();
+    let (from_limits, limits) = (source.limits(), target.limits());
     let mut plans = Vec::new();
     let mut refusals: Vec<String> = Vec::new();
     let kept = existing.filter(|_| mode != Mode::Replace);
@@ -93,7 +95,9 @@ pub(super) fn columns_and_steps(
             None => new_column(&column, target, same_product),
         };
         let planned = target_column.and_then(|target_column| {
-            let conversion = Conversion::plan(&column, &target_column, &limits)?;
+            let conversion = Conversion::plan(&column, &target_column, &limits)?
+                .between(&column, &target_column, &from_limits, &limits)
+                .choosing(choices);
             Ok((target_column, conversion))
         });
         match planned {
@@ -184,7 +188,7 @@ pub(super) fn plan(
     what: &Source,
     target: &Connection,
     relation: &Relation,
-    (mode, lanes): (Mode, Lanes),
+    (mode, lanes, choices): (Mode, Lanes, Choices),
     staging: &Relation,
 ) -> Result<TablePlan, Box<TableError>> {
     let from = Place {
@@ -222,9 +226,17 @@ pub(super) fn plan(
         &columns,
         target.dialect,
         (relation, existing.as_ref()),
-        mode,
+        (mode, choices),
         staging,
     )?;
+    let created = existing.is_none() || mode == Mode::Replace;
+    let not_carried = match what {
+        Source::Table { relation, .. } if created => source
+            .dialect
+            .not_carried(&source.session, relation)
+            .map_err(|error| TableError::database(from, error, Some(source.dialect)))?,
+        _ => Vec::new(),
+    };
     let (from_columns, to_columns) = sides(&columns);
     let read_lane = choose(source.dialect.read_lanes(), lanes, |lane| {
         (lane.name(), lane.offer(source, what, &from_columns))
@@ -248,6 +260,7 @@ pub(super) fn plan(
         write_lane: write_choice,
         wire,
         columns,
+        not_carried,
     })
 }
 
@@ -311,6 +324,9 @@ impl fmt::Display for TablePlan {
         writeln!(f, "  written by {}: {}", self.write_lane.name, self.write_lane.reason)?;
         if let Some(WireFormat(form)) = self.wire {
             writeln!(f, "  unparsed, as {form}")?;
+        }
+        for thing in &self.not_carried {
+            writeln!(f, "  not carried: {thing}")?;
         }
         for sql in self
             .steps

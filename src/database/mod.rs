@@ -302,9 +302,9 @@ pub trait Dialect: Send + Sync {
         None
     }
 
-    /// The foreign keys between tables, as referring and referred table, both with their schemas; empty for products
-    /// that are loaded by one session at a time.
-    fn foreign_keys(&self, _session: &Session) -> Result<Vec<(Relation, Relation)>, Error> {
+    /// The foreign keys of tables in these schemas, as referring and referred table, both with their schemas; empty for
+    /// products that are loaded by one session at a time.
+    fn foreign_keys(&self, _session: &Session, _schemas: &[String]) -> Result<Vec<(Relation, Relation)>, Error> {
         Ok(Vec::new())
     }
 
