@@ -145,6 +145,8 @@ def mariadb(folder: Path) -> Iterator[dict[str, str]]:
         *(mariadb_server(), "--no-defaults", f"--datadir={data}", f"--port={port}", "--bind-address=127.0.0.1"),
         *(f"--socket={folder}/socket", f"--pid-file={folder}/pid", f"--init-file={initial}", "--skip-name-resolve"),
         *("--character-set-server=utf8mb4", "--innodb-flush-method=nosync", "--innodb-flush-log-at-trx-commit=0"),
+        # Its own: a server that starts removes the temporary tables of others from a folder that they share.
+        f"--tmpdir={data}",
         *("--innodb-use-native-aio=OFF", "--innodb-buffer-pool-size=128M", "--max-allowed-packet=64M"),
     ]
     client = ["mariadb", "--no-defaults", "--protocol=tcp", "--host=127.0.0.1", f"--port={port}", "--user=dray"]

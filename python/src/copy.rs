@@ -73,7 +73,9 @@ pub fn copy_tables(
     };
     let parallel: Option<usize> = option("parallel")?.extract()?;
     if parallel == Some(0) {
-        return Err(PyValueError::new_err("parallel is 0, at least one table is copied at once"));
+        return Err(PyValueError::new_err(
+            "parallel is 0, at least one table is copied at once",
+        ));
     }
     let choice = |name: &str| match option(name)?.extract::<String>()?.as_str() {
         "refuse" => Ok(Choice::Refuse),

@@ -138,8 +138,6 @@ impl Passing {
 fn check(source: LogicalType, target: LogicalType, from: &Limits, to: &Limits) -> Check {
     let same = source == target && from.keeps_declared_sizes;
     match target {
-        _ if matches!(source, LogicalType::Boolean) && matches!(target, LogicalType::Boolean) => Check::Always,
-        LogicalType::Boolean => Check::Range(0..=1),
         // Beyond i64, and so in decimal digits.
         LogicalType::Integer {
             bits: 64,
@@ -157,15 +155,19 @@ fn check(source: LogicalType, target: LogicalType, from: &Limits, to: &Limits) -
                 unsigned: true,
             }),
         },
-        LogicalType::Integer { .. } => {
-            let (own, other) = (integers(target), integers(source));
+        LogicalType::Boolean | LogicalType::Integer { .. } => {
+            let own = integers(target);
+            let other = match from.keeps_declared_sizes {
+                true => integers(source),
+                false => i64::MIN..=i64::MAX,
+            };
             match own.contains(other.start()) && own.contains(other.end()) {
                 true => Check::Always,
                 false => Check::Range(own),
             }
         }
         LogicalType::Float { bits } => {
-            let narrow = bits == 32 && !(same || source == LogicalType::Float { bits: 32 });
+            let narrow = bits == 32 && !same;
             let finite = (from.nan && !to.nan) || (from.infinity && !to.infinity);
             match (finite, narrow) {
                 (false, false) => Check::Always,

@@ -25,6 +25,36 @@ SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.rel
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition AND n.nspname <> 'information_schema' \
   AND n.nspname NOT LIKE 'pg\\_%' ORDER BY 1, 2";
 
+const FOREIGN_KEYS: &str = "\
+SELECT n.nspname, c.relname, rn.nspname, rc.relname FROM pg_constraint k \
+JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
+JOIN pg_class rc ON rc.oid = k.confrelid JOIN pg_namespace rn ON rn.oid = rc.relnamespace WHERE k.contype = 'f'";
+
+/// What a table has beyond its columns' types, NOT NULL and primary key. Not listed: what belongs to a constraint that is
+/// listed itself (its index, its triggers).
+const NOT_CARRIED: &str = "\
+WITH t AS (SELECT c.oid, c.relkind FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+  WHERE n.nspname = CAST(? AS text) AND c.relname = CAST(? AS text) AND c.relkind IN ('r', 'p', 'f')), \
+a AS (SELECT a.*, coalesce(to_jsonb(a) ->> 'attgenerated', '') AS computed, \
+  coalesce(to_jsonb(a) ->> 'attidentity', '') AS own_number FROM t JOIN pg_attribute a ON a.attrelid = t.oid \
+  WHERE a.attnum > 0 AND NOT a.attisdropped) \
+SELECT what, name FROM ( \
+SELECT 1 AS place, CASE WHEN a.own_number <> '' THEN 'identity of column' WHEN a.computed <> '' \
+    THEN 'expression of generated column' ELSE 'default of column' END AS what, CAST(a.attname AS text) AS name \
+  FROM a WHERE a.atthasdef OR a.own_number <> '' \
+UNION ALL SELECT 2, CASE k.contype WHEN 'f' THEN 'foreign key' WHEN 'u' THEN 'unique constraint' \
+    WHEN 'c' THEN 'check' ELSE 'exclusion constraint' END, CAST(k.conname AS text) \
+  FROM t JOIN pg_constraint k ON k.conrelid = t.oid WHERE k.contype IN ('f', 'u', 'c', 'x') \
+UNION ALL SELECT 3, CASE WHEN i.indisunique THEN 'unique index' ELSE 'index' END, CAST(c.relname AS text) \
+  FROM t JOIN pg_index i ON i.indrelid = t.oid JOIN pg_class c ON c.oid = i.indexrelid \
+  WHERE NOT i.indisprimary AND NOT EXISTS (SELECT 1 FROM pg_constraint k WHERE k.conindid = i.indexrelid) \
+UNION ALL SELECT 4, 'trigger', CAST(g.tgname AS text) \
+  FROM t JOIN pg_trigger g ON g.tgrelid = t.oid WHERE NOT g.tgisinternal \
+UNION ALL SELECT 5, CASE d.objsubid WHEN 0 THEN 'comment on the table' ELSE 'comment on column' END, \
+    coalesce(CAST(a.attname AS text), '') FROM t JOIN pg_description d ON d.objoid = t.oid \
+  AND d.classoid = CAST('pg_class' AS regclass) LEFT JOIN a ON a.attnum = d.objsubid \
+UNION ALL SELECT 6, 'partitions', '' FROM t WHERE t.relkind = 'p') AS listed ORDER BY place, name";
+
 impl Dialect for Postgres {
     fn name(&self) -> &'static str {
         "postgres"
@@ -88,6 +118,18 @@ impl Dialect for Postgres {
             columns,
             not_transactional: None,
         }))
+    }
+
+    fn foreign_keys(&self, session: &Session, _schemas: &[String]) -> Result<Vec<(Relation, Relation)>, Error> {
+        generic::catalog_foreign_keys(session, FOREIGN_KEYS, &[])
+    }
+
+    fn not_carried(&self, session: &Session, relation: &Relation) -> Result<Vec<String>, Error> {
+        let schema = match &relation.schema {
+            Some(schema) => schema.clone(),
+            None => self.default_schema(session)?.unwrap_or_default(),
+        };
+        generic::catalog_things(session, NOT_CARRIED, &[&schema, &relation.name])
     }
 
     fn result_column(&self, column: ResultColumn) -> Column {
