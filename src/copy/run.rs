@@ -282,6 +282,7 @@ fn log(table: &TableReport) {
             table = table.table,
             target = table.target,
             code = error.code,
+            hint = error.hint,
             duration_ms = table.duration_ms,
             "{error}"
         ),
