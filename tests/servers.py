@@ -145,8 +145,6 @@ def mariadb(folder: Path) -> Iterator[dict[str, str]]:
         *(mariadb_server(), "--no-defaults", f"--datadir={data}", f"--port={port}", "--bind-address=127.0.0.1"),
         *(f"--socket={folder}/socket", f"--pid-file={folder}/pid", f"--init-file={initial}", "--skip-name-resolve"),
         *("--character-set-server=utf8mb4", "--innodb-flush-method=nosync", "--innodb-flush-log-at-trx-commit=0"),
-        # Its own: a server that starts removes the temporary tables of others from a folder that they share.
-        f"--tmpdir={data}",
         *("--innodb-use-native-aio=OFF", "--innodb-buffer-pool-size=128M", "--max-allowed-packet=64M"),
     ]
     client = ["mariadb", "--no-defaults", "--protocol=tcp", "--host=127.0.0.1", f"--port={port}", "--user=dray"]
@@ -187,7 +185,7 @@ def server(
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=stream,
-            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"},
+            env=bare_environment(log),
             start_new_session=True,
             preexec_fn=become(user, stop),
         )
@@ -233,12 +231,19 @@ def call(command: list[str], user: pwd.struct_passwd | None, log: Path) -> None:
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=stream,
-            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"},
+            env=bare_environment(log),
             preexec_fn=become(user) if user is not None else None,
             check=False,
         )
     if done.returncode != 0:
         raise ServerFailed(f"`{command[0]}` ended with exit code {done.returncode}; its log ends:\n{end(log)}")
+
+
+def bare_environment(log: Path) -> dict[str, str]:
+    """The environment of a server. A MariaDB server that starts removes what it takes for its leftovers from the folder
+    for temporary files, other servers' tables among them: so each has its own.
+    """
+    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", "TMPDIR": str(log.parent)}
 
 
 def query(command: list[str], environment: dict[str, str]) -> bool:
