@@ -182,12 +182,22 @@ pub(super) fn choose<'a, L: ?Sized>(
     Err(declined.join("; "))
 }
 
+/// What was asked about a table together with others; `None` where it was not, or where that is long ago.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Known {
+    /// The table that is read.
+    pub source: Option<Table>,
+    /// The target, if it is there.
+    pub target: Option<Option<Table>>,
+    /// See [`Dialect::not_carried`].
+    pub not_carried: Option<Vec<String>>,
+}
+
 /// The plan for one table, from what both databases say.
 pub(super) fn plan(
-    source: &Connection,
-    what: &Source,
-    target: &Connection,
-    relation: &Relation,
+    (source, what): (&Connection, &Source),
+    (target, relation): (&Connection, &Relation),
+    known: Known,
     (mode, lanes, choices): (Mode, Lanes, Choices),
     staging: &Relation,
 ) -> Result<TablePlan, Box<TableError>> {
@@ -195,21 +205,18 @@ pub(super) fn plan(
         phase: Phase::Plan,
         side: Side::Source,
     };
-    let columns = match what {
-        Source::Table { relation, .. } => {
-            source
-                .dialect
-                .table(&source.session, relation)
-                .map_err(|error| TableError::database(from, error, Some(source.dialect)))?
-                .ok_or_else(|| {
-                    TableError::refused(from, "copy.no_such_table", format!("there is no table `{relation}`"))
-                })?
-                .columns
+    let source_failed = |error| TableError::database(from, error, Some(source.dialect));
+    let columns = match (what, known.source) {
+        (Source::Table { .. }, Some(table)) => table.columns,
+        (Source::Table { relation, .. }, None) => {
+            let table = source.dialect.table(&source.session, relation).map_err(source_failed)?;
+            let missing = || TableError::refused(from, "copy.no_such_table", format!("there is no table `{relation}`"));
+            table.ok_or_else(missing)?.columns
         }
-        Source::Query(sql) => source
+        (Source::Query(sql), _) => source
             .dialect
             .query_columns(&source.session, sql)
-            .map_err(|error| TableError::database(from, error, Some(source.dialect)))?,
+            .map_err(source_failed)?,
     };
     if let Source::Table { relation: read, .. } = what {
         refuse_itself(source, read, target, relation)?;
@@ -220,7 +227,10 @@ pub(super) fn plan(
             target.session.execute(sql).map_err(|error| failed(error.into()))?;
         }
     }
-    let existing = target.dialect.table(&target.session, relation).map_err(failed)?;
+    let existing = match known.target {
+        Some(existing) => existing,
+        None => target.dialect.table(&target.session, relation).map_err(failed)?,
+    };
     let (columns, steps) = columns_and_steps(
         source.dialect,
         &columns,
@@ -230,11 +240,15 @@ pub(super) fn plan(
         staging,
     )?;
     let created = existing.is_none() || mode == Mode::Replace;
-    let not_carried = match what {
-        Source::Table { relation, .. } if created => source
-            .dialect
-            .not_carried(&source.session, relation)
-            .map_err(|error| TableError::database(from, error, Some(source.dialect)))?,
+    let not_carried = match (what, known.not_carried) {
+        (_, Some(things)) if created => things,
+        (Source::Table { relation, .. }, _) if created => {
+            let things = source
+                .dialect
+                .not_carried(&source.session, std::slice::from_ref(relation))
+                .map_err(source_failed)?;
+            things.into_iter().flatten().collect()
+        }
         _ => Vec::new(),
     };
     let (from_columns, to_columns) = sides(&columns);

@@ -8,10 +8,11 @@ use std::{
 };
 
 use super::{
+    catalog::Catalog,
     error::{OVER_MEMORY_LIMIT, Phase, Place, Side, TableError},
     job::{Job, jobs_of, refused, staging_name},
     pipeline::{self, Budget},
-    plan,
+    plan::{self, Known},
     pool::Pool,
     report::{Report, TableReport},
     request::{MEMORY_LIMIT_BYTES_MIN, Request},
@@ -65,6 +66,9 @@ pub fn run(
     let target = pool.take(&request.target, Purpose::Write, interrupt)?;
     let at_once = tables_at_once(request, jobs.len(), target.dialect.writers_max());
     let schedule = schedule(&jobs, request, at_once, &target)?;
+    let catalog = Catalog::read(&jobs, request, (&pool, &target, interrupt), |index| {
+        schedule.is_free(index)
+    });
     pool.give(Purpose::Write, target);
     tracing::debug!(event = "copy.begun", tables = jobs.len(), at_once, "copying");
 
@@ -80,10 +84,16 @@ pub fn run(
     let spawned = thread::scope(|scope| {
         let (sender, receiver) = channel();
         for number in 0..at_once {
-            let (sender, schedule, jobs, pool) = (sender.clone(), &schedule, &jobs, &pool);
+            let (sender, schedule, catalog, jobs, pool) = (sender.clone(), &schedule, &catalog, &jobs, &pool);
             let work = move || {
                 while let Some(turn) = schedule.next(|| interrupt.is_raised()) {
-                    let table = copy_table(&jobs[turn.index], request, pool, interrupt, budget);
+                    let table = copy_table(
+                        &jobs[turn.index],
+                        request,
+                        catalog.known(turn.index),
+                        (pool, interrupt),
+                        budget,
+                    );
                     // The receiver lives as long as this scope.
                     let _ = sender.send((turn.index, table));
                 }
@@ -122,7 +132,7 @@ pub fn run(
                 "again, with the whole memory limit"
             );
             let budget = Budget::of(request.memory_limit_bytes, 1);
-            table = copy_table(&jobs[index], request, &pool, interrupt, budget);
+            table = copy_table(&jobs[index], request, Known::default(), (&pool, interrupt), budget);
         }
         finished(index, table, &mut tables);
     }
@@ -195,7 +205,13 @@ fn schedule(
     }))
 }
 
-fn copy_table(job: &Job<'_>, request: &Request, pool: &Pool<'_>, interrupt: &Interrupt, budget: Budget) -> TableReport {
+fn copy_table(
+    job: &Job<'_>,
+    request: &Request,
+    known: Known,
+    (pool, interrupt): (&Pool<'_>, &Interrupt),
+    budget: Budget,
+) -> TableReport {
     let started = Instant::now();
     let table = match &job.what {
         Source::Table { relation, .. } => relation.to_string(),
@@ -208,7 +224,7 @@ fn copy_table(job: &Job<'_>, request: &Request, pool: &Pool<'_>, interrupt: &Int
         mode: mode_name(request.mode),
         ..TableReport::default()
     };
-    let result = carry_out(job, request, pool, interrupt, budget, &mut report);
+    let result = carry_out(job, request, known, (pool, interrupt), budget, &mut report);
     if let Err(error) = result {
         report.created = false;
         report.error = Some(error.of(&report.table, &report.target));
@@ -220,8 +236,8 @@ fn copy_table(job: &Job<'_>, request: &Request, pool: &Pool<'_>, interrupt: &Int
 fn carry_out(
     job: &Job<'_>,
     request: &Request,
-    pool: &Pool<'_>,
-    interrupt: &Interrupt,
+    known: Known,
+    (pool, interrupt): (&Pool<'_>, &Interrupt),
     budget: Budget,
     report: &mut TableReport,
 ) -> Result<(), Box<TableError>> {
@@ -236,7 +252,7 @@ fn carry_out(
             .is_empty();
     let staging = staging_name(&job.target);
     let options = (request.mode, request.lanes, request.choices);
-    let plan = plan::plan(&source, &job.what, &target, &job.target, options, &staging)?;
+    let plan = plan::plan((&source, &job.what), (&target, &job.target), known, options, &staging)?;
     tracing::debug!(event = "copy.plan", plan = %plan, "planned");
     report.created = !plan.exists || request.mode == Mode::Replace;
     report.read_lane = plan.read_lane.name;

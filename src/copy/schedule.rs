@@ -40,6 +40,11 @@ impl Schedule {
         }
     }
 
+    /// Whether a table waits for no other.
+    pub fn is_free(&self, index: usize) -> bool {
+        self.waits_for[index].is_empty()
+    }
+
     /// The next table; `None` when all are handed out, or once `stop` says so. Waits if the tables that are left wait
     /// for others.
     pub fn next(&self, stop: impl Fn() -> bool) -> Option<Turn<'_>> {

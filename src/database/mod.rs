@@ -245,6 +245,12 @@ pub trait Dialect: Send + Sync {
     /// What a table or view looks like; `None` if there is none of this name.
     fn table(&self, session: &Session, relation: &Relation) -> Result<Option<Table>, Error>;
 
+    /// What [`Self::table`] says of each of these, by few queries for all; `None` for products that are asked as fast one
+    /// by one.
+    fn tables(&self, _session: &Session, _relations: &[Relation]) -> Result<Option<Vec<Option<Table>>>, Error> {
+        Ok(None)
+    }
+
     /// What the result of a query looks like, without running it to its end.
     fn query_columns(&self, session: &Session, sql: &str) -> Result<Vec<Column>, Error> {
         let mut statement = session.statement()?;
@@ -308,10 +314,10 @@ pub trait Dialect: Send + Sync {
         Ok(Vec::new())
     }
 
-    /// What a table has beyond what a table that is made for its copy gets (columns with types, NOT NULL and primary
-    /// key), each in a few words such as ``index `t_a` ``. Costs one query.
-    fn not_carried(&self, _session: &Session, _relation: &Relation) -> Result<Vec<String>, Error> {
-        Ok(Vec::new())
+    /// What each of these tables has beyond what a table that is made for its copy gets (columns with types, NOT NULL and
+    /// primary key), each thing in a few words such as ``index `t_a` ``.
+    fn not_carried(&self, _session: &Session, relations: &[Relation]) -> Result<Vec<Vec<String>>, Error> {
+        Ok(vec![Vec::new(); relations.len()])
     }
 
     /// The most bytes that the server takes in one execution, and what it calls this limit; `None` without one.

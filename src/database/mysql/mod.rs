@@ -156,17 +156,20 @@ impl Dialect for MySql {
         }
     }
 
-    fn not_carried(&self, session: &Session, relation: &Relation) -> Result<Vec<String>, Error> {
-        let schema = match &relation.schema {
-            Some(schema) => schema.clone(),
-            None => self.default_schema(session)?.unwrap_or_default(),
+    fn not_carried(&self, session: &Session, relations: &[Relation]) -> Result<Vec<Vec<String>>, Error> {
+        let of = |relation: &Relation| {
+            let schema = match &relation.schema {
+                Some(schema) => schema.clone(),
+                None => self.default_schema(session)?.unwrap_or_default(),
+            };
+            let named = [schema.as_str(), relation.name.as_str()];
+            let rows = session.text_rows(NOT_CARRIED, &named.repeat(6))?;
+            let own = rows
+                .into_iter()
+                .filter(|row| row.first().and_then(Option::as_ref) == Some(&relation.name));
+            Ok(own.filter_map(|row| generic::thing(row.get(1..)?)).collect())
         };
-        let named = [schema.as_str(), relation.name.as_str()];
-        let rows = session.text_rows(NOT_CARRIED, &named.repeat(6))?;
-        let own = rows
-            .into_iter()
-            .filter(|row| row.first().and_then(Option::as_ref) == Some(&relation.name));
-        Ok(own.filter_map(|row| generic::thing(row.get(1..)?)).collect())
+        relations.iter().map(of).collect()
     }
 
     fn result_column(&self, column: ResultColumn) -> Column {

@@ -86,15 +86,19 @@ impl Dialect for Sqlite {
         }))
     }
 
-    fn not_carried(&self, session: &Session, relation: &Relation) -> Result<Vec<String>, Error> {
-        let schema = relation.schema.as_deref().unwrap_or("main");
-        let mut things = generic::catalog_things(session, NOT_CARRIED, &[relation.name.as_str(), schema].repeat(4))?;
-        let sql = format!(
-            "SELECT 'trigger', name FROM {}.sqlite_master WHERE type = 'trigger' AND lower(tbl_name) = lower(?)",
-            self.quote(schema)
-        );
-        things.extend(generic::catalog_things(session, &sql, &[&relation.name])?);
-        Ok(things)
+    fn not_carried(&self, session: &Session, relations: &[Relation]) -> Result<Vec<Vec<String>>, Error> {
+        let of = |relation: &Relation| {
+            let schema = relation.schema.as_deref().unwrap_or("main");
+            let named = [relation.name.as_str(), schema].repeat(4);
+            let mut things = generic::catalog_things(session, NOT_CARRIED, &named)?;
+            let sql = format!(
+                "SELECT 'trigger', name FROM {}.sqlite_master WHERE type = 'trigger' AND lower(tbl_name) = lower(?)",
+                self.quote(schema)
+            );
+            things.extend(generic::catalog_things(session, &sql, &[&relation.name])?);
+            Ok(things)
+        };
+        relations.iter().map(of).collect()
     }
 
     fn query_columns(&self, session: &Session, sql: &str) -> Result<Vec<Column>, Error> {
