@@ -151,20 +151,40 @@ def test_a_table_that_refers_to_another_waits_for_it(databases: Databases, scrip
 def test_a_copy_that_reads_what_another_writes_waits_for_it(databases: Databases, script: Script) -> None:
     source, target = databases("postgresql"), databases("postgresql")
     slow(source, "first", 1.5)
-    code = """
+    names = [f"t{number}" for number in range(6)]
+    for name in names:
+        source.fill(name, {"id": "INTEGER"}, [(1,)])
+    code = f"""
         import dray
         copies = [
+            dray.Copy("Source", {names!r}),
             dray.Copy("Source", "first"),
             dray.Copy("Target", "first", into="second"),
             dray.Copy("Target", query="SELECT id + 1 AS id FROM second", into="third"),
         ]
-        print(dray.copy_tables(copies, target="Target", parallel=4).rows)
+        print(dray.copy_tables(copies, target="Target", parallel=4, mode="replace").rows)
     """
-    target.execute("CREATE TABLE first (id integer)")
-    target.execute("CREATE TABLE second (id integer)")
+    # Both have another shape before they are copied into.
+    target.execute("CREATE TABLE first (gone text)")
+    target.execute("CREATE TABLE second (gone text)")
     done = script(code, services=services(source, target))
     assert done.returncode == 0, done.stderr
-    assert (target.query("SELECT id FROM second"), target.query("SELECT id FROM third")) == ([(1,)], [(2,)])
+    assert (target.query("SELECT * FROM second"), target.query("SELECT * FROM third")) == ([(1,)], [(2,)])
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_many_tables_of_odd_names_are_told_apart(databases: Databases, script: Script, product: str) -> None:
+    source, target = databases(product), databases("postgresql")
+    names = ["plain", "Plain2", 'a"b', "back\\slash", "{comma,braces}", "it's", "größe", "NULL", " blank"]
+    for number, name in enumerate(names):
+        source.fill(name, {f"c{number}": "INTEGER NOT NULL PRIMARY KEY"}, [(number,)])
+        if number % 2:
+            target.fill(name, {f"c{number}": "INTEGER"}, [(-1,)])
+    done = script(copy(["*"], "mode='truncate'"), services=services(source, target))
+    assert done.returncode == 0, done.stderr
+    assert target.tables() == set(names)
+    for number, name in enumerate(names):
+        assert target.query(f"SELECT c{number} FROM {target.quote(name)}") == [(number,)]
 
 
 @pytest.mark.parametrize("product", PRODUCTS)
