@@ -207,9 +207,7 @@ def test_one_table_that_fails_leaves_those_beside_it_whole(databases: Databases,
     assert done.returncode == 1, done.stderr
     assert done.stdout == "['t3', 't7']\n"
     assert "and 1 more of 12 tables" in done.stderr.splitlines()[-1]
-    assert {name: target.count(name) for name in names} == {
-        name: 0 if name in ("t3", "t7") else 100 for name in names
-    }
+    assert {name: target.count(name) for name in names} == {name: 0 if name in ("t3", "t7") else 100 for name in names}
 
 
 def test_source_and_target_in_one_sqlite_file_take_turns(databases: Databases, script: Script) -> None:

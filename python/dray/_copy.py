@@ -274,13 +274,11 @@ def _label(name_or_string: str) -> str:
 def _failure(failed: list[TableReport], report: Report) -> CopyError:
     """The first failed table's error, with the report of all."""
     first = failed[0].error or {}
-    place = "".join(f", {name} {first[name]}" for name in ("column", "row") if first[name] is not None)
+    place = first["side"] + "".join(f", {name} {first[name]}" for name in ("column", "row") if first[name] is not None)
     place += f" ({first['key']})" if first["key"] is not None else ""
     others = f" (and {len(failed) - 1} more of {len(report.tables)} tables)" if len(failed) > 1 else ""
     hint = f"; hint: {first['hint']}" if first["hint"] is not None else ""
-    message = (
-        f"cannot copy `{first['table']}` to `{first['target']}`: {first['side']}{place}: {first['message']}{others}{hint}"
-    )
+    message = f"cannot copy `{first['table']}` to `{first['target']}`: {place}: {first['message']}{others}{hint}"
     error = CopyError(
         message,
         code=first["code"],
