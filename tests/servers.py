@@ -192,7 +192,7 @@ def server(
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=stream,
-            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"},
+            env=bare_environment(log),
             start_new_session=True,
             preexec_fn=become(user, stop),
         )
@@ -238,12 +238,19 @@ def call(command: list[str], user: pwd.struct_passwd | None, log: Path) -> None:
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=stream,
-            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"},
+            env=bare_environment(log),
             preexec_fn=become(user) if user is not None else None,
             check=False,
         )
     if done.returncode != 0:
         raise ServerFailed(f"`{command[0]}` ended with exit code {done.returncode}; its log ends:\n{end(log)}")
+
+
+def bare_environment(log: Path) -> dict[str, str]:
+    """The environment of a server. A MariaDB server that starts removes what it takes for its leftovers from the folder
+    for temporary files, other servers' tables among them: so each has its own.
+    """
+    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", "TMPDIR": str(log.parent)}
 
 
 def query(command: list[str], environment: dict[str, str]) -> bool:

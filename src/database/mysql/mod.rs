@@ -39,6 +39,26 @@ SELECT table_schema, table_name FROM information_schema.tables \
 WHERE table_schema NOT IN ('information_schema', 'performance_schema', 'mysql', 'sys') \
   AND table_type IN ('BASE TABLE', 'VIEW') ORDER BY 1, 2";
 
+/// The table's name stands first: it is compared in Rust, since the catalog's collation takes `tä` for `ta`. What a
+/// foreign key's own index is called is the foreign key's name.
+const NOT_CARRIED: &str = "\
+SELECT table_name, CASE WHEN extra LIKE '%auto_increment%' THEN 'identity of column' \
+    WHEN extra LIKE '%GENERATED' THEN 'expression of generated column' ELSE 'default of column' END, column_name \
+  FROM information_schema.columns WHERE table_schema = ? AND table_name = ? AND (extra LIKE '%auto_increment%' \
+    OR extra LIKE '%GENERATED' OR extra LIKE '%on update%' OR coalesce(column_default, 'NULL') <> 'NULL') \
+UNION ALL SELECT table_name, CASE constraint_type WHEN 'FOREIGN KEY' THEN 'foreign key' WHEN 'CHECK' THEN 'check' \
+    ELSE 'unique constraint' END, constraint_name \
+  FROM information_schema.table_constraints WHERE table_schema = ? AND table_name = ? \
+    AND constraint_type <> 'PRIMARY KEY' \
+UNION ALL SELECT DISTINCT table_name, 'index', index_name FROM information_schema.statistics \
+  WHERE table_schema = ? AND table_name = ? AND index_name <> 'PRIMARY' AND non_unique = 1 \
+UNION ALL SELECT event_object_table, 'trigger', trigger_name FROM information_schema.triggers \
+  WHERE event_object_schema = ? AND event_object_table = ? \
+UNION ALL SELECT table_name, 'comment on column', column_name FROM information_schema.columns \
+  WHERE table_schema = ? AND table_name = ? AND column_comment <> '' \
+UNION ALL SELECT table_name, 'comment on the table', '' FROM information_schema.tables \
+  WHERE table_schema = ? AND table_name = ? AND table_comment NOT IN ('', 'VIEW')";
+
 impl Dialect for MySql {
     fn name(&self) -> &'static str {
         if self.mariadb { "mariadb" } else { "mysql" }
@@ -120,6 +140,36 @@ impl Dialect for MySql {
             columns,
             not_transactional,
         }))
+    }
+
+    fn foreign_keys(&self, session: &Session, schemas: &[String]) -> Result<Vec<(Relation, Relation)>, Error> {
+        // Named schemas alone: without them the server opens every table that it has.
+        let places = vec!["?"; schemas.len()].join(", ");
+        let sql = format!(
+            "SELECT constraint_schema, table_name, unique_constraint_schema, referenced_table_name \
+             FROM information_schema.referential_constraints WHERE constraint_schema IN ({places})"
+        );
+        let schemas: Vec<&str> = schemas.iter().map(String::as_str).collect();
+        match schemas.is_empty() {
+            true => Ok(Vec::new()),
+            false => generic::catalog_foreign_keys(session, &sql, &schemas),
+        }
+    }
+
+    fn not_carried(&self, session: &Session, relations: &[Relation]) -> Result<Vec<Vec<String>>, Error> {
+        let of = |relation: &Relation| {
+            let schema = match &relation.schema {
+                Some(schema) => schema.clone(),
+                None => self.default_schema(session)?.unwrap_or_default(),
+            };
+            let named = [schema.as_str(), relation.name.as_str()];
+            let rows = session.text_rows(NOT_CARRIED, &named.repeat(6))?;
+            let own = rows
+                .into_iter()
+                .filter(|row| row.first().and_then(Option::as_ref) == Some(&relation.name));
+            Ok(own.filter_map(|row| generic::thing(row.get(1..)?)).collect())
+        };
+        relations.iter().map(of).collect()
     }
 
     fn result_column(&self, column: ResultColumn) -> Column {
@@ -217,6 +267,12 @@ impl Dialect for MySql {
             infinity: false,
             years: 1..=9999,
             instants_as_utc: true,
+            infinite_dates: false,
+            // The writing session's sql_mode is without NO_ZERO_DATE.
+            zero_dates: true,
+            decimal_nan: false,
+            decimal_infinity: false,
+            keeps_declared_sizes: true,
         }
     }
 

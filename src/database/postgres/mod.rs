@@ -1,5 +1,7 @@
 //! PostgreSQL.
 
+use std::collections::HashMap;
+
 use super::{
     Class, Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, Mode, Padding, Purpose, ReadAs, Relation,
     Table, Transfer, WriteAs, generic,
@@ -9,21 +11,56 @@ use crate::odbc::{Diagnostic, ResultColumn, Session};
 /// PostgreSQL through psqlodbc.
 pub(super) struct Postgres;
 
-/// The columns of a table, in order. `attgenerated` is asked for through JSON because PostgreSQL 11 does not have it.
+/// The columns of tables, in order, with schema and name behind; both are asked for as arrays. `attgenerated` is asked for through JSON because PostgreSQL 11 does not have it.
 const COLUMNS: &str = "\
 SELECT a.attname, format_type(a.atttypid, a.atttypmod), coalesce(b.typname, t.typname), \
   CASE WHEN b.oid IS NULL THEN a.atttypmod ELSE t.typtypmod END, CAST(a.attnotnull AS int), \
-  CAST(coalesce(to_jsonb(a) ->> 'attgenerated', '') <> '' AS int), array_position(CAST(i.indkey AS int2[]), a.attnum) + 1 \
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid \
+  CAST(coalesce(to_jsonb(a) ->> 'attgenerated', '') <> '' AS int), array_position(CAST(i.indkey AS int2[]), a.attnum) + 1, \
+  n.nspname, c.relname \
+FROM unnest(CAST(? AS text[]), CAST(? AS text[])) AS asked (nspname, relname) \
+  JOIN pg_namespace n ON n.nspname = asked.nspname JOIN pg_class c ON c.relnamespace = n.oid \
+  AND c.relname = asked.relname JOIN pg_attribute a ON a.attrelid = c.oid \
   JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type b ON b.oid = t.typbasetype AND t.typtype = 'd' \
   LEFT JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary \
-WHERE n.nspname = CAST(? AS text) AND c.relname = CAST(? AS text) AND c.relkind IN ('r', 'p', 'v', 'm', 'f') \
-  AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
 
 const RELATIONS: &str = "\
 SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition AND n.nspname <> 'information_schema' \
   AND n.nspname NOT LIKE 'pg\\_%' ORDER BY 1, 2";
+
+const FOREIGN_KEYS: &str = "\
+SELECT n.nspname, c.relname, rn.nspname, rc.relname FROM pg_constraint k \
+JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
+JOIN pg_class rc ON rc.oid = k.confrelid JOIN pg_namespace rn ON rn.oid = rc.relnamespace WHERE k.contype = 'f'";
+
+/// What tables have beyond their columns' types, NOT NULL and primary key; asked for as above. Not listed: what belongs to a constraint that is
+/// listed itself (its index, its triggers).
+const NOT_CARRIED: &str = "\
+WITH t AS (SELECT c.oid, c.relkind, n.nspname, c.relname \
+  FROM unnest(CAST(? AS text[]), CAST(? AS text[])) AS asked (nspname, relname) \
+  JOIN pg_namespace n ON n.nspname = asked.nspname JOIN pg_class c ON c.relnamespace = n.oid \
+  AND c.relname = asked.relname WHERE c.relkind IN ('r', 'p', 'f')), \
+a AS (SELECT a.*, coalesce(to_jsonb(a) ->> 'attgenerated', '') AS computed, \
+  coalesce(to_jsonb(a) ->> 'attidentity', '') AS own_number FROM t JOIN pg_attribute a ON a.attrelid = t.oid \
+  WHERE a.attnum > 0 AND NOT a.attisdropped) \
+SELECT t.nspname, t.relname, what, name FROM ( \
+SELECT a.attrelid AS oid, 1 AS place, CASE WHEN a.own_number <> '' THEN 'identity of column' WHEN a.computed <> '' \
+    THEN 'expression of generated column' ELSE 'default of column' END AS what, CAST(a.attname AS text) AS name \
+  FROM a WHERE a.atthasdef OR a.own_number <> '' \
+UNION ALL SELECT t.oid, 2, CASE k.contype WHEN 'f' THEN 'foreign key' WHEN 'u' THEN 'unique constraint' \
+    WHEN 'c' THEN 'check' ELSE 'exclusion constraint' END, CAST(k.conname AS text) \
+  FROM t JOIN pg_constraint k ON k.conrelid = t.oid WHERE k.contype IN ('f', 'u', 'c', 'x') \
+UNION ALL SELECT t.oid, 3, CASE WHEN i.indisunique THEN 'unique index' ELSE 'index' END, CAST(c.relname AS text) \
+  FROM t JOIN pg_index i ON i.indrelid = t.oid JOIN pg_class c ON c.oid = i.indexrelid \
+  WHERE NOT i.indisprimary AND NOT EXISTS (SELECT 1 FROM pg_constraint k WHERE k.conindid = i.indexrelid) \
+UNION ALL SELECT t.oid, 4, 'trigger', CAST(g.tgname AS text) \
+  FROM t JOIN pg_trigger g ON g.tgrelid = t.oid WHERE NOT g.tgisinternal \
+UNION ALL SELECT t.oid, 5, CASE d.objsubid WHEN 0 THEN 'comment on the table' ELSE 'comment on column' END, \
+    coalesce(CAST(a.attname AS text), '') FROM t JOIN pg_description d ON d.objoid = t.oid \
+  AND d.classoid = CAST('pg_class' AS regclass) LEFT JOIN a ON a.attnum = d.objsubid \
+UNION ALL SELECT t.oid, 6, 'partitions', '' FROM t WHERE t.relkind = 'p') AS listed JOIN t USING (oid) \
+ORDER BY place, name";
 
 impl Dialect for Postgres {
     fn name(&self) -> &'static str {
@@ -78,16 +115,46 @@ impl Dialect for Postgres {
     }
 
     fn table(&self, session: &Session, relation: &Relation) -> Result<Option<Table>, Error> {
-        let schema = match &relation.schema {
-            Some(schema) => schema.clone(),
-            None => self.default_schema(session)?.unwrap_or_default(),
+        let tables = self.tables(session, std::slice::from_ref(relation))?;
+        Ok(tables.into_iter().flatten().flatten().next())
+    }
+
+    fn tables(&self, session: &Session, relations: &[Relation]) -> Result<Option<Vec<Option<Table>>>, Error> {
+        let asked = self.asked(session, relations)?;
+        let rows = session.text_rows(COLUMNS, &[&asked.schemas, &asked.names])?;
+        let mut found: HashMap<Relation, Vec<Column>> = HashMap::new();
+        for row in rows {
+            let (Some(column), Some(table)) = (row.get(..7), row.get(7..).and_then(relation)) else {
+                continue;
+            };
+            found.entry(table).or_default().push(catalog_column(column));
+        }
+        let table = |relation: &Relation| {
+            let columns = found.get(relation)?.clone();
+            Some(Table {
+                columns,
+                not_transactional: None,
+            })
         };
-        let rows = session.text_rows(COLUMNS, &[&schema, &relation.name])?;
-        let columns: Vec<Column> = rows.iter().map(|row| catalog_column(row)).collect();
-        Ok((!columns.is_empty()).then_some(Table {
-            columns,
-            not_transactional: None,
-        }))
+        Ok(Some(asked.relations.iter().map(table).collect()))
+    }
+
+    fn foreign_keys(&self, session: &Session, _schemas: &[String]) -> Result<Vec<(Relation, Relation)>, Error> {
+        generic::catalog_foreign_keys(session, FOREIGN_KEYS, &[])
+    }
+
+    fn not_carried(&self, session: &Session, relations: &[Relation]) -> Result<Vec<Vec<String>>, Error> {
+        let asked = self.asked(session, relations)?;
+        let rows = session.text_rows(NOT_CARRIED, &[&asked.schemas, &asked.names])?;
+        let mut found: HashMap<Relation, Vec<String>> = HashMap::new();
+        for row in rows {
+            let thing = row.get(2..).and_then(generic::thing);
+            if let (Some(table), Some(thing)) = (row.get(..2).and_then(relation), thing) {
+                found.entry(table).or_default().push(thing);
+            }
+        }
+        let things = |relation: &Relation| found.get(relation).cloned().unwrap_or_default();
+        Ok(asked.relations.iter().map(things).collect())
     }
 
     fn result_column(&self, column: ResultColumn) -> Column {
@@ -226,8 +293,15 @@ impl Dialect for Postgres {
             nul_in_text: false,
             nan: true,
             infinity: true,
-            years: 1..=9999,
+            // From 4713 BC; the engine's dates end with 9999.
+            years: -4712..=9999,
             instants_as_utc: false,
+            infinite_dates: true,
+            zero_dates: false,
+            decimal_nan: true,
+            // Since PostgreSQL 14; an older one refuses it itself.
+            decimal_infinity: true,
+            keeps_declared_sizes: true,
         }
     }
 
@@ -273,6 +347,53 @@ impl Dialect for Postgres {
             }
         }
         text
+    }
+}
+
+/// Relations as a catalog query takes them.
+struct Asked {
+    /// With their schemas.
+    relations: Vec<Relation>,
+    /// As array literals.
+    schemas: String,
+    names: String,
+}
+
+impl Postgres {
+    fn asked(&self, session: &Session, relations: &[Relation]) -> Result<Asked, Error> {
+        let own = match relations.iter().any(|relation| relation.schema.is_none()) {
+            true => self.default_schema(session)?,
+            false => None,
+        };
+        let whole = |relation: &Relation| Relation {
+            schema: relation.schema.clone().or_else(|| own.clone()),
+            name: relation.name.clone(),
+        };
+        let relations: Vec<Relation> = relations.iter().map(whole).collect();
+        let array = |texts: &mut dyn Iterator<Item = &str>| {
+            let quote = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+            format!("{{{}}}", texts.map(quote).collect::<Vec<_>>().join(","))
+        };
+        Ok(Asked {
+            schemas: array(
+                &mut relations
+                    .iter()
+                    .map(|relation| relation.schema.as_deref().unwrap_or_default()),
+            ),
+            names: array(&mut relations.iter().map(|relation| relation.name.as_str())),
+            relations,
+        })
+    }
+}
+
+/// A relation from the cells of its schema and name.
+fn relation(cells: &[Option<String>]) -> Option<Relation> {
+    match cells {
+        [schema, Some(name)] => Some(Relation {
+            schema: schema.clone(),
+            name: name.clone(),
+        }),
+        _ => None,
     }
 }
 
