@@ -289,6 +289,8 @@ fn write_failed(failed: WriteError, batch: &Batch, target: &dyn Dialect) -> Box<
     let mut error = TableError::database(place, failed.error, Some(target));
     match failed.row {
         Some(row) => error.row = Some(batch.first_row + row as u64),
+        // The error names a row of an earlier batch, or is none of a row.
+        None if error.row.is_some() || error.code == "database.connection_lost" => {}
         None if error.code != "copy.cancelled" => {
             let last = batch.first_row + batch.rows() as u64 - 1;
             error.message.push_str(&format!(

@@ -18,7 +18,12 @@ pub mod script;
 mod sqlite;
 pub mod temporal;
 
-use std::{ops::RangeInclusive, path::PathBuf};
+use std::{
+    any::Any,
+    ops::RangeInclusive,
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+};
 
 use odbc_sys::InfoType;
 
@@ -444,6 +449,26 @@ pub struct Connection {
     pub settings: ConnectionString,
     /// The driver's file.
     pub driver: PathBuf,
+    /// What a lane has opened beside the session.
+    pub beside: Beside,
+}
+
+/// What a lane opens when it is asked for its offer, such as a connection of its own, and takes again when it starts: so that
+/// the plan takes another lane where that fails, and nothing is opened twice.
+#[derive(Default)]
+pub struct Beside(Mutex<Option<Box<dyn Any + Send>>>);
+
+impl Beside {
+    /// Keeps it until it is taken, in place of what is there.
+    pub fn put<T: Any + Send>(&self, opened: T) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(opened));
+    }
+
+    /// Takes what a lane has put there, if it is of this type.
+    pub fn take<T: Any + Send>(&self) -> Option<T> {
+        let opened = self.0.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        opened.downcast().ok().map(|opened| *opened)
+    }
 }
 
 impl Connection {
@@ -494,6 +519,7 @@ impl Connection {
             string: string.clone(),
             settings,
             driver,
+            beside: Beside::default(),
         })
     }
 
@@ -523,6 +549,11 @@ impl Connection {
                 diagnostic.message = self.dialect.without_values(&diagnostic.message);
                 Error::Client { function, diagnostic }
             }
+            Error::Row { row, column, error } => Error::Row {
+                row,
+                column,
+                error: Box::new(self.without_values(*error)),
+            },
             other => other,
         }
     }
