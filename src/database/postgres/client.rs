@@ -63,13 +63,13 @@ impl Refusal {
     }
 }
 
-impl From<Error> for Refusal {
+impl From<Error> for Box<Refusal> {
     fn from(error: Error) -> Self {
-        Refusal {
+        Box::new(Refusal {
             error,
             context: None,
             column: None,
-        }
+        })
     }
 }
 
@@ -88,7 +88,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::Client`], [`Error::cancelled`].
-    pub(super) fn connect(libpq: Libpq, settings: &Settings, interrupt: &Interrupt) -> Result<Client, Error> {
+    pub(super) fn connect(libpq: &Libpq, settings: &Settings, interrupt: &Interrupt) -> Result<Client, Error> {
         const FUNCTION: &str = "PQconnectPoll";
         let link = libpq
             .start(&settings.parameters)
@@ -249,7 +249,7 @@ impl Client {
     }
 
     /// Sends data of a COPY FROM STDIN; rows may begin and end anywhere in it.
-    pub(super) fn put(&mut self, data: &[u8]) -> Result<(), Refusal> {
+    pub(super) fn put(&mut self, data: &[u8]) -> Result<(), Box<Refusal>> {
         /// Of which libpq makes one message each.
         const MESSAGE_BYTES: usize = 64 << 10;
         for part in data.chunks(MESSAGE_BYTES) {
@@ -269,7 +269,7 @@ impl Client {
     }
 
     /// Ends a COPY FROM STDIN and gives its answer: every row is in the table.
-    pub(super) fn finish_copy(&mut self) -> Result<Answer, Refusal> {
+    pub(super) fn finish_copy(&mut self) -> Result<Answer, Box<Refusal>> {
         loop {
             match self.link.put_copy_end(None) {
                 Put::Taken => break,
@@ -359,7 +359,7 @@ impl Client {
     }
 
     /// As [`Self::flush`], during a COPY FROM STDIN, in which the server speaks only if something is wrong.
-    fn flush_copy(&mut self) -> Result<(), Refusal> {
+    fn flush_copy(&mut self) -> Result<(), Box<Refusal>> {
         const FUNCTION: &str = "PQputCopyData";
         loop {
             let left = match self.link.flush() {
@@ -384,7 +384,7 @@ impl Client {
 
     /// libpq keeps an error of the server to itself until the COPY has ended, so rows would be sent for nothing. A server
     /// that says something else than a notice is taken to have failed: the COPY is ended and its answer looked at.
-    fn listen_during_copy(&mut self) -> Result<(), Refusal> {
+    fn listen_during_copy(&mut self) -> Result<(), Box<Refusal>> {
         /// The first whose changed settings are only reported between statements.
         const QUIET_VERSION: i32 = 140_000;
         let seen = self.link.notices_seen();
@@ -399,7 +399,7 @@ impl Client {
     }
 
     /// Why a COPY FROM STDIN does not go on: what the server said, else what libpq says of the connection.
-    fn copy_failed(&mut self, function: &'static str) -> Refusal {
+    fn copy_failed(&mut self, function: &'static str) -> Box<Refusal> {
         self.copying = false;
         if self.interrupt.is_raised() {
             return Error::cancelled().into();
@@ -417,7 +417,7 @@ impl Client {
     }
 
     /// The last of the answers to what was sent; the first error, if there is one.
-    fn answer(&mut self, function: &'static str, deadline: Option<Instant>) -> Result<Answer, Refusal> {
+    fn answer(&mut self, function: &'static str, deadline: Option<Instant>) -> Result<Answer, Box<Refusal>> {
         let mut last = None;
         let mut failed = None;
         // An unfinished flush may be what the server waits for.
@@ -510,18 +510,18 @@ impl Client {
         }
     }
 
-    fn refusal(&self, function: &'static str, answer: &Answer) -> Refusal {
+    fn refusal(&self, function: &'static str, answer: &Answer) -> Box<Refusal> {
         let sqlstate = answer.field(Field::Sqlstate);
         if sqlstate.as_deref() == Some(CANCELLED) && self.interrupt.is_raised() {
             return Error::cancelled().into();
         }
         let message = answer.field(Field::Message).unwrap_or_else(|| answer.message());
         let lost = if self.link.is_broken() { "08006" } else { "HY000" };
-        Refusal {
+        Box::new(Refusal {
             error: client_error(function, sqlstate.as_deref().unwrap_or(lost), message),
             context: answer.field(Field::Context),
             column: answer.field(Field::Column),
-        }
+        })
     }
 
     /// What libpq says of the connection.

@@ -84,8 +84,8 @@ pub(super) fn prepare(connection: &Connection, relation: Option<&Relation>) -> R
         }
     }
     let libpq = Libpq::find(&connection.driver)?;
-    let settings = Settings::translate(&connection.settings, libpq)?;
-    let mut client = Client::connect(libpq, &settings, &connection.session.interrupt()).map_err(words)?;
+    let settings = Settings::translate(&connection.settings, &libpq)?;
+    let mut client = Client::connect(&libpq, &settings, &connection.session.interrupt()).map_err(words)?;
     // PostgreSQL before 10 could be built with times as floats, whose binary form is another one.
     if client
         .parameter(c"integer_datetimes")

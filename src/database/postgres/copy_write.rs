@@ -136,7 +136,7 @@ impl Writer for CopyWriter {
             load.buffer.extend_from_slice(&binary::TRAILER);
         }
         let finished = self.client.put(&load.buffer).and_then(|()| self.client.finish_copy());
-        let answer = finished.map_err(|refusal| load.refused(refusal, 0))?;
+        let answer = finished.map_err(|refusal| load.refused(*refusal, 0))?;
         if let Some(loaded) = answer
             .changed_rows()
             .filter(|loaded| *loaded != load.rows_written as i64)
@@ -178,7 +178,7 @@ impl Load {
         if let Encoding::Unparsed { .. } = self.encoding {
             let sent = client.put(&self.buffer).and_then(|()| client.put(&batch.wire.bytes));
             self.buffer.clear();
-            return sent.map_err(|refusal| self.refused(refusal, rows));
+            return sent.map_err(|refusal| self.refused(*refusal, rows));
         }
         for row in 0..rows {
             let written = match &self.encoding {
@@ -199,7 +199,7 @@ impl Load {
                 self.buffer.clear();
                 // After a long cell.
                 self.buffer.shrink_to(4 * BUFFER_BYTES);
-                sent.map_err(|refusal| self.refused(refusal, rows))?;
+                sent.map_err(|refusal| self.refused(*refusal, rows))?;
             }
         }
         Ok(())

@@ -42,7 +42,6 @@ struct ConnectionOption {
 macro_rules! functions {
     ($($name:ident($($argument:ty),*) $(-> $result:ty)?;)*) => {
         #[allow(non_snake_case, reason = "the names that the library has")]
-        #[derive(Clone, Copy)]
         struct Functions {
             $($name: unsafe extern "C" fn($($argument),*) $(-> $result)?,)*
         }
@@ -111,8 +110,8 @@ functions! {
 }
 
 /// The library that psqlodbc links.
-#[derive(Clone, Copy)]
-pub(super) struct Libpq(Functions);
+#[derive(Clone)]
+pub(super) struct Libpq(Arc<Functions>);
 
 impl Libpq {
     /// Finds the library through the driver's file.
@@ -121,14 +120,14 @@ impl Libpq {
     /// In words, why it cannot be had.
     pub(super) fn find(driver: &Path) -> Result<Libpq, String> {
         let library = ClientLibrary::find(driver, &NAMES, c"PQconnectStartParams")?;
-        Functions::load(library).map(Libpq)
+        Functions::load(library).map(|functions| Libpq(Arc::new(functions)))
     }
 
     /// The parameters that a connection string of libpq's own holds, such as `options='-c work_mem=1MB'`.
     ///
     /// # Errors
     /// If it is malformed; libpq's words would repeat a part of it and are dropped.
-    pub(super) fn parse_parameters(self, text: &CStr) -> Result<Vec<(CString, CString)>, String> {
+    pub(super) fn parse_parameters(&self, text: &CStr) -> Result<Vec<(CString, CString)>, String> {
         let mut message = ptr::null_mut();
         // SAFETY: a terminated text, and a place for a message that is freed below.
         let options = unsafe { (self.0.PQconninfoParse)(text.as_ptr(), &mut message) };
@@ -154,7 +153,7 @@ impl Libpq {
     }
 
     /// Begins to connect; [`Link::poll_connecting`] goes on. `None` if there is no memory for it.
-    pub(super) fn start(self, parameters: &[(CString, CString)]) -> Option<Link> {
+    pub(super) fn start(&self, parameters: &[(CString, CString)]) -> Option<Link> {
         let terminated = |pick: fn(&(CString, CString)) -> *const c_char| -> Vec<*const c_char> {
             parameters.iter().map(pick).chain([ptr::null()]).collect()
         };
@@ -163,7 +162,7 @@ impl Libpq {
         // SAFETY: two arrays of the same length of terminated strings, each with a null at its end.
         let connection = unsafe { (self.0.PQconnectStartParams)(keywords.as_ptr(), values.as_ptr(), 0) };
         let link = Link {
-            functions: self.0,
+            functions: self.0.clone(),
             connection: NonNull::new(connection)?,
             notices: Box::default(),
         };
@@ -171,7 +170,7 @@ impl Libpq {
         // SAFETY: the receiver gets the address of a box that the link owns and frees after the connection; it only
         // reads a result that libpq hands it.
         unsafe { (self.0.PQsetNoticeReceiver)(connection, receive_notice, notices.cast_mut().cast()) };
-        link.notices.put(|received| received.functions = Some(self.0));
+        link.notices.put(|received| received.functions = Some(self.0.clone()));
         Some(link)
     }
 }
@@ -208,7 +207,7 @@ struct Notices(Mutex<Received>);
 
 #[derive(Default)]
 struct Received {
-    functions: Option<Functions>,
+    functions: Option<Arc<Functions>>,
     count: u64,
     kept: Vec<Notice>,
 }
@@ -224,7 +223,11 @@ unsafe extern "C" fn receive_notice(notices: *mut c_void, result: *const c_void)
     let notices = unsafe { &*notices.cast::<Notices>().cast_const() };
     notices.put(|received| {
         received.count += 1;
-        let Some(functions) = received.functions.filter(|_| received.kept.len() < NOTICES_MAX) else {
+        let Some(functions) = received
+            .functions
+            .as_ref()
+            .filter(|_| received.kept.len() < NOTICES_MAX)
+        else {
             return;
         };
         let notice = Notice {
@@ -238,7 +241,7 @@ unsafe extern "C" fn receive_notice(notices: *mut c_void, result: *const c_void)
 
 /// A connection; dropping it closes it without waiting for the server.
 pub(super) struct Link {
-    functions: Functions,
+    functions: Arc<Functions>,
     connection: NonNull<c_void>,
     notices: Box<Notices>,
 }
@@ -379,7 +382,7 @@ impl Link {
         // SAFETY: a live connection; the result is owned by what is returned.
         let result = NonNull::new(unsafe { (self.functions.PQgetResult)(self.raw()) })?;
         Some(Answer {
-            functions: self.functions,
+            functions: self.functions.clone(),
             result,
         })
     }
@@ -391,7 +394,7 @@ impl Link {
         let length = unsafe { (self.functions.PQgetCopyData)(self.raw(), &mut buffer, 1) };
         match (length, NonNull::new(buffer)) {
             (1.., Some(start)) => CopyRow::Row(RowBytes {
-                functions: self.functions,
+                free: self.functions.PQfreemem,
                 start: start.cast(),
                 length: length as usize,
             }),
@@ -429,7 +432,7 @@ impl Link {
     pub(super) fn cancel_handle(&self) -> Option<Arc<CancelHandle>> {
         // SAFETY: a live connection; the handle is owned by what is returned.
         let handle = NonNull::new(unsafe { (self.functions.PQgetCancel)(self.raw()) })?;
-        let functions = self.functions;
+        let functions = self.functions.clone();
         Some(Arc::new(CancelHandle { functions, handle }))
     }
 
@@ -446,7 +449,7 @@ impl Link {
 
 /// One row of a COPY TO STDOUT, in libpq's memory.
 pub(super) struct RowBytes {
-    functions: Functions,
+    free: unsafe extern "C" fn(*mut c_void),
     start: NonNull<u8>,
     length: usize,
 }
@@ -462,13 +465,13 @@ impl RowBytes {
 impl Drop for RowBytes {
     fn drop(&mut self) {
         // SAFETY: a buffer of PQgetCopyData's, freed once.
-        unsafe { (self.functions.PQfreemem)(self.start.as_ptr().cast()) };
+        unsafe { (self.free)(self.start.as_ptr().cast()) };
     }
 }
 
 /// Stops a connection's running statement.
 pub(super) struct CancelHandle {
-    functions: Functions,
+    functions: Arc<Functions>,
     handle: NonNull<c_void>,
 }
 
@@ -525,7 +528,7 @@ pub(super) enum Field {
 }
 
 impl Functions {
-    fn error_field(self, result: *const c_void, field: Field) -> Option<String> {
+    fn error_field(&self, result: *const c_void, field: Field) -> Option<String> {
         // SAFETY: a live result; the text is copied.
         unsafe { text((self.PQresultErrorField)(result, field as c_int)) }
     }
@@ -533,7 +536,7 @@ impl Functions {
 
 /// What the server answered to one statement.
 pub(super) struct Answer {
-    functions: Functions,
+    functions: Arc<Functions>,
     result: NonNull<c_void>,
 }
 

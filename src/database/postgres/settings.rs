@@ -42,7 +42,7 @@ impl Settings {
     ///
     /// # Errors
     /// Which attribute cannot be translated, in words without its value.
-    pub(super) fn translate(string: &ConnectionString, libpq: Libpq) -> Result<Settings, String> {
+    pub(super) fn translate(string: &ConnectionString, libpq: &Libpq) -> Result<Settings, String> {
         let attributes = Attributes::collect(string)?;
         let c_string = |key: &str, value: &str| {
             CString::new(value)
@@ -172,7 +172,7 @@ mod tests {
     /// The library of the machine; without one there is nothing to translate for.
     fn translate(text: &str) -> Result<Settings, String> {
         let libpq = Libpq::find(std::path::Path::new("/nowhere")).unwrap();
-        Settings::translate(&ConnectionString::parse(text).unwrap(), libpq)
+        Settings::translate(&ConnectionString::parse(text).unwrap(), &libpq)
     }
 
     fn parameter(settings: &Settings, keyword: &str) -> Option<String> {
