@@ -281,6 +281,34 @@ impl Client {
         self.answer("PQputCopyEnd", None)
     }
 
+    /// Commits the transaction. Once the server has been asked, nothing stops it: who has given up waiting would not know
+    /// whether the rows are there. Shields what follows.
+    pub(super) fn commit(&mut self) -> Result<(), Error> {
+        if self.interrupt.is_raised() {
+            return Err(Error::cancelled());
+        }
+        self.shield();
+        let answer = self.run("COMMIT").map_err(|error| match error {
+            Error::Client {
+                function,
+                mut diagnostic,
+            } if self.link.is_broken() => {
+                let message = &mut diagnostic.message;
+                *message =
+                    format!("whether the rows are in the table is not known, the connection was lost: {message}");
+                Error::Client { function, diagnostic }
+            }
+            error => error,
+        })?;
+        match answer.tag().as_str() {
+            "COMMIT" => Ok(()),
+            // What the server answers when the transaction had failed before.
+            _ => Err(Error::Unsupported(
+                "the server has rolled the transaction back".to_owned(),
+            )),
+        }
+    }
+
     /// Rolls the transaction back, also after the work was told to stop, and shields what follows. A server that does not
     /// answer in time is left: it rolls back by itself.
     pub(super) fn rollback(&mut self) -> Result<(), Error> {

@@ -153,13 +153,7 @@ impl Writer for CopyWriter {
     }
 
     fn commit(&mut self) -> Result<(), Error> {
-        match self.client.run("COMMIT")?.tag().as_str() {
-            "COMMIT" => Ok(()),
-            // What the server answers when the transaction had failed before.
-            _ => Err(Error::Unsupported(
-                "the server has rolled the transaction back".to_owned(),
-            )),
-        }
+        self.client.commit()
     }
 
     fn shield(&mut self) {
