@@ -6,7 +6,7 @@ use super::super::{
     decimal::{self, Digits},
     temporal::{Date, OffsetTimestamp, Time, Timestamp},
 };
-use crate::odbc::{Cell, CellKind, CellSpec, Cursor, Encoding, Session};
+use crate::odbc::{Cell, CellKind, CellSpec, Cursor, Encoding};
 
 /// The generic lane out.
 pub(crate) struct OdbcRead;
@@ -31,7 +31,7 @@ impl ReadLane for OdbcRead {
         _wire: Option<WireFormat>,
         _resources: &Resources,
     ) -> Result<Box<dyn Reader>, Error> {
-        let Connection { session, dialect, .. } = connection;
+        let (session, dialect) = (&connection.session, connection.dialect);
         let encoding = session.cell_encoding();
         let mut expressions = Vec::new();
         let mut plans = Vec::new();
@@ -70,7 +70,7 @@ impl ReadLane for OdbcRead {
         let cursor = Cursor::open(statement, &specs, session.get_data_rules(), BLOCK_BYTES)?;
         Ok(Box::new(OdbcReader {
             cursor,
-            _session: session,
+            connection,
             plans,
             scratch: String::new(),
             pending: 0..0,
@@ -85,8 +85,9 @@ struct ColumnPlan {
 }
 
 struct OdbcReader {
+    // Before the connection, whose statement it holds.
     cursor: Cursor,
-    _session: Session,
+    connection: Connection,
     plans: Vec<ColumnPlan>,
     scratch: String,
     /// Rows of the current block that no batch has taken yet.
@@ -126,6 +127,13 @@ impl Reader for OdbcReader {
             self.pending.start += 1;
         }
         Ok(batch.rows() > 0)
+    }
+
+    fn into_connection(self: Box<Self>) -> Option<Connection> {
+        let OdbcReader { cursor, connection, .. } = *self;
+        drop(cursor);
+        connection.session.rollback().ok()?;
+        Some(connection)
     }
 }
 

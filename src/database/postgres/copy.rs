@@ -61,8 +61,8 @@ impl Facts {
     }
 }
 
-/// A connection beside the session, from the last offer if there was one, and what it says about the relation. It is left
-/// with the connection for [`taken`].
+/// Makes a connection beside the session, if the last table has left none, and gives what it says about the relation. It is kept
+/// for [`taken`].
 ///
 /// # Errors
 /// Why there is none, in words for the plan.
@@ -72,20 +72,22 @@ pub(super) fn prepare(connection: &Connection, relation: Option<&Relation>) -> R
         Error::Client { diagnostic, .. } => connection.dialect.without_values(&diagnostic.to_string()),
         _ => error.to_string(),
     };
-    if let Some(mut ready) = connection.beside.take::<Ready>() {
+    let interrupt = connection.session.interrupt();
+    if let Some(mut ready) = connection.kept.take::<Ready>() {
+        ready.client.stop_with(&interrupt);
         let asked = question
             .as_deref()
             .map_or(Ok(Facts::default()), |sql| ask(&mut ready.client, sql));
         // A connection may have been lost since.
         if let Ok(facts) = asked {
             ready.facts = facts;
-            connection.beside.put(ready);
+            connection.kept.put(ready);
             return Ok(facts);
         }
     }
     let libpq = Libpq::find(&connection.driver)?;
     let settings = Settings::translate(&connection.settings, &libpq)?;
-    let mut client = Client::connect(&libpq, &settings, &connection.session.interrupt()).map_err(words)?;
+    let mut client = Client::connect(&libpq, &settings, &interrupt).map_err(words)?;
     // PostgreSQL before 10 could be built with times as floats, whose binary form is another one.
     if client
         .parameter(c"integer_datetimes")
@@ -100,14 +102,21 @@ pub(super) fn prepare(connection: &Connection, relation: Option<&Relation>) -> R
         .collect::<Vec<_>>()
         .join("; ");
     let facts = ask(&mut client, &sql).map_err(words)?;
-    connection.beside.put(Ready { client, facts });
+    connection.kept.put(Ready { client, facts });
     Ok(facts)
 }
 
 /// The connection that [`prepare`] has made.
 pub(super) fn taken(connection: &Connection) -> Result<Ready, Error> {
-    let ready = connection.beside.take();
+    let ready = connection.kept.take();
     ready.ok_or_else(|| Error::Unsupported("the lane was started without having been offered".to_owned()))
+}
+
+/// Leaves the connection for the next table.
+pub(super) fn leave(connection: &Connection, mut client: Client) {
+    client.shield();
+    let facts = Facts::default();
+    connection.kept.put(Ready { client, facts });
 }
 
 fn question(dialect: &dyn Dialect, relation: &Relation) -> String {

@@ -43,9 +43,9 @@ impl ReadLane for CopyRead {
         resources: &Resources,
     ) -> Result<Box<dyn Reader>, Error> {
         let Ready { mut client, facts } = copy::taken(&connection)?;
-        let Connection { session, dialect, .. } = connection;
-        // Its transaction would hold the locks of the plan's queries.
-        drop(session);
+        let dialect = connection.dialect;
+        // The session's transaction would hold the locks of the plan's queries.
+        connection.session.rollback()?;
         client.stop_with(&resources.interrupt);
         let cells = match wire {
             Some(_) => Vec::new(),
@@ -75,13 +75,17 @@ impl ReadLane for CopyRead {
             _ => format!("({})", select(dialect, source, &list.join(", "))),
         };
         let format = if wire == Some(copy::TEXT) { "text" } else { "binary" };
-        if let Some(sql) = copy::text_setup(columns).filter(|_| wire == Some(copy::TEXT)) {
+        let setup = copy::text_setup(columns).filter(|_| wire == Some(copy::TEXT));
+        if let Some(sql) = setup {
             client.run(sql)?;
         }
         client.start_copy(&format!("COPY {what} TO STDOUT (FORMAT {format})"))?;
         let cells = cells.into_iter().map(|cell| cell.unwrap_or(Cell::Text)).collect();
         Ok(Box::new(CopyReader {
             client,
+            connection,
+            // A query may call functions that change the session.
+            reusable: setup.is_none() && matches!(source, Source::Table { .. }),
             names: columns.iter().map(|column| column.name.clone()).collect(),
             cells,
             unparsed: wire.is_some(),
@@ -137,6 +141,9 @@ fn cells(
 
 struct CopyReader {
     client: Client,
+    connection: Connection,
+    /// Whether the client may serve another table.
+    reusable: bool,
     names: Vec<String>,
     cells: Vec<Cell>,
     unparsed: bool,
@@ -192,6 +199,13 @@ impl Reader for CopyReader {
             }
         }
         Ok(batch.rows() > 0)
+    }
+
+    fn into_connection(self: Box<Self>) -> Option<Connection> {
+        if self.reusable && self.ended {
+            copy::leave(&self.connection, self.client);
+        }
+        Some(self.connection)
     }
 }
 

@@ -2,8 +2,7 @@
 
 use super::{
     super::{
-        Batch, Column, Connection, Dialect, Error, LogicalType, Relation, Resources, WireFormat, WriteError, WriteLane,
-        Writer,
+        Batch, Column, Connection, Error, LogicalType, Relation, Resources, WireFormat, WriteError, WriteLane, Writer,
     },
     binary::{self, BadCell, Cell},
     client::{Client, Refusal},
@@ -42,7 +41,8 @@ impl WriteLane for CopyWrite {
         client.stop_with(&resources.interrupt);
         Ok(Box::new(CopyWriter {
             client,
-            dialect: connection.dialect,
+            connection,
+            reusable: true,
             load: None,
         }))
     }
@@ -50,7 +50,9 @@ impl WriteLane for CopyWrite {
 
 struct CopyWriter {
     client: Client,
-    dialect: &'static dyn Dialect,
+    connection: Connection,
+    /// Whether the client may serve another table.
+    reusable: bool,
     load: Option<Load>,
 }
 
@@ -98,10 +100,11 @@ impl Writer for CopyWriter {
         };
         let binary = !matches!(encoding, Encoding::Text(_) | Encoding::Unparsed { binary: false });
         if let Some(sql) = copy::text_setup(columns).filter(|_| wire == Some(copy::TEXT)) {
+            self.reusable = false;
             self.client.run(sql)?;
         }
-        let relation = self.dialect.quote_relation(target);
-        let list = copy::column_list(self.dialect, columns);
+        let relation = self.connection.dialect.quote_relation(target);
+        let list = copy::column_list(self.connection.dialect, columns);
         let format = if binary { "binary" } else { "text" };
         self.client
             .start_copy(&format!("COPY {relation} ({list}) FROM STDIN (FORMAT {format})"))?;
@@ -163,6 +166,13 @@ impl Writer for CopyWriter {
     fn rollback(&mut self) -> Result<(), Error> {
         self.load = None;
         self.client.rollback()
+    }
+
+    fn into_connection(self: Box<Self>) -> Option<Connection> {
+        if self.reusable {
+            copy::leave(&self.connection, self.client);
+        }
+        Some(self.connection)
     }
 }
 
