@@ -82,6 +82,7 @@ def test_the_generic_lane_is_taken_where_it_is_asked_for(
     source.numbered("t", 100, "text ")
     done = copy(source, target, lanes="odbc")
     assert done["lanes"] == ["odbc", "odbc"]
+    assert "not `copy`: lanes are set to `odbc`" in done["plan"]
     assert target.count("t") == 100
 
 

@@ -19,7 +19,7 @@ pub(super) struct Settings {
 }
 
 /// Attributes that change what the driver sends or shows and cannot be followed here.
-const NOT_TRANSLATED: [&str; 4] = ["CX", "TranslationDLL", "TranslationName", "XaOpt"];
+const NOT_TRANSLATED: [&str; 2] = ["CX", "TranslationDLL"];
 
 /// What the attributes say, before it is put in libpq's words.
 #[derive(Default)]
