@@ -137,6 +137,11 @@ impl TableError {
                 }
             }
             database::Error::Client { diagnostic, .. } => failed.diagnosed(&diagnostic, dialect),
+            database::Error::Row { row, column, error } => {
+                failed = TableError::database(place, *error, dialect);
+                failed.row = Some(row);
+                failed.column = column;
+            }
             database::Error::Unreadable { column, row, reason } => {
                 failed.code = "copy.value_unreadable".to_owned();
                 failed.message = reason;

@@ -405,7 +405,9 @@ fn write_failed(
                 error.key = key(plan, |column| batch.columns[column].value(row));
             }
         }
-        None if error.code != "copy.cancelled" && error.row.is_none() => {
+        // The error names a row of an earlier batch, or is none of a row.
+        None if error.row.is_some() || error.code == "database.connection_lost" => {}
+        None if error.code != "copy.cancelled" => {
             let last = batch.first_row + batch.rows() as u64 - 1;
             error.message.push_str(&format!(
                 "; the driver does not say which of rows {} to {last}",

@@ -252,11 +252,19 @@ pub(super) fn plan(
         _ => Vec::new(),
     };
     let (from_columns, to_columns) = sides(&columns);
+    // An offer may cost a connection: lanes that are not allowed make none.
+    let is_allowed = |name: &str| lanes != Lanes::Odbc || name == "odbc";
     let read_lane = choose(source.dialect.read_lanes(), lanes, |lane| {
-        (lane.name(), lane.offer(source, what, &from_columns))
+        match is_allowed(lane.name()) {
+            true => (lane.name(), lane.offer(source, what, &from_columns)),
+            false => (lane.name(), Err(String::new())),
+        }
     });
     let write_lane = choose(target.dialect.write_lanes(), lanes, |lane| {
-        (lane.name(), lane.offer(target, relation, &to_columns))
+        match is_allowed(lane.name()) {
+            true => (lane.name(), lane.offer(target, relation, &to_columns)),
+            false => (lane.name(), Err(String::new())),
+        }
     });
     let no_lane = |place: Place| move |reason: String| TableError::refused(place, "copy.no_lane", reason);
     let (read_lane, read_choice) = read_lane.map_err(no_lane(from))?;

@@ -599,6 +599,11 @@ impl Connection {
                 diagnostic.message = self.dialect.without_values(&diagnostic.message);
                 Error::Client { function, diagnostic }
             }
+            Error::Row { row, column, error } => Error::Row {
+                row,
+                column,
+                error: Box::new(self.without_values(*error)),
+            },
             other => other,
         }
     }

@@ -84,6 +84,13 @@ impl ConnectionString {
             .map(|attribute| (attribute.key.as_str(), attribute.value.as_str()))
     }
 
+    /// Keys in order, and their values as they were written, braces and all: what the driver itself gets to see.
+    pub fn written(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.attributes
+            .iter()
+            .map(|attribute| (attribute.key.as_str(), attribute.written.as_str()))
+    }
+
     /// Puts the attribute in front and removes others of that key.
     pub fn set(&mut self, key: &str, value: &str) {
         self.remove(key);

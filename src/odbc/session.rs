@@ -270,6 +270,11 @@ impl Session {
         *self.link.interrupt.lock().unwrap_or_else(PoisonError::into_inner) = interrupt.clone();
     }
 
+    /// What stops the session's calls.
+    pub fn interrupt(&self) -> Interrupt {
+        self.link.interrupt()
+    }
+
     /// A text that the driver tells of itself or its server, such as `SQL_DBMS_NAME`.
     pub fn info_text(&self, info: InfoType) -> Result<String, Error> {
         let mut length = 0_i16;

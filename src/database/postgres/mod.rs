@@ -1,10 +1,21 @@
-//! PostgreSQL.
+//! PostgreSQL: its dialect, and its bulk lanes, COPY over the libpq that its driver links.
+
+mod binary;
+mod calendar;
+mod client;
+mod copy;
+mod copy_read;
+mod copy_write;
+mod libpq;
+mod numeric;
+mod settings;
+mod text;
 
 use std::collections::HashMap;
 
 use super::{
-    Class, Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, Mode, Padding, Purpose, ReadAs, Relation,
-    Table, Transfer, WriteAs, generic,
+    Class, Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, Mode, Padding, Purpose, ReadAs, ReadLane,
+    Relation, Table, Transfer, WriteAs, WriteLane, generic,
 };
 use crate::odbc::{Diagnostic, ResultColumn, Session};
 
@@ -330,6 +341,14 @@ impl Dialect for Postgres {
 
     fn classify(&self, diagnostic: &Diagnostic) -> Class {
         Class::of_sqlstate(&diagnostic.sqlstate)
+    }
+
+    fn read_lanes(&self) -> &'static [&'static dyn ReadLane] {
+        &[&copy_read::CopyRead, &generic::OdbcRead]
+    }
+
+    fn write_lanes(&self) -> &'static [&'static dyn WriteLane] {
+        &[&copy_write::CopyWrite, &generic::OdbcWrite]
     }
 
     fn without_values(&self, message: &str) -> String {
