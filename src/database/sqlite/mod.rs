@@ -4,9 +4,17 @@
 //! Its ODBC driver turns NUMERIC into doubles, doubles into 15 digits, and ends text at a NUL; the SELECT list and the
 //! VALUES list here see to it that none of that touches a value.
 
+mod access;
+mod affinity;
+mod direct_read;
+mod direct_write;
+mod libsqlite3;
+mod spelling;
+mod wire;
+
 use super::{
-    Class, Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, Mode, Padding, Purpose, ReadAs, Relation,
-    Table, Transfer, WriteAs, generic,
+    Class, Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, Mode, Padding, Purpose, ReadAs, ReadLane,
+    Relation, Table, Transfer, WriteAs, WriteLane, generic,
 };
 use crate::odbc::{ConnectionString, Diagnostic, ResultColumn, Session};
 
@@ -264,9 +272,18 @@ impl Dialect for Sqlite {
         )
     }
 
+    fn read_lanes(&self) -> &'static [&'static dyn ReadLane] {
+        &[&direct_read::DirectRead, &generic::OdbcRead]
+    }
+
+    fn write_lanes(&self) -> &'static [&'static dyn WriteLane] {
+        &[&direct_write::DirectWrite, &generic::OdbcWrite]
+    }
+
     fn classify(&self, diagnostic: &Diagnostic) -> Class {
-        // The driver has HY000 for everything; native codes are SQLite's result codes, https://sqlite.org/rescode.html.
-        match diagnostic.native {
+        // The driver has HY000 for everything; native codes are SQLite's result codes, the lowest byte of an extended one,
+        // https://sqlite.org/rescode.html.
+        match diagnostic.native & 0xff {
             5 | 6 => Class::Conflict,
             7 | 10 | 13 => Class::Resources,
             8 | 23 => Class::PermissionDenied,
