@@ -330,10 +330,9 @@ pub(in crate::database) fn classed_value(
                 &digits.ok_or("the value is infinite, and the column's type is decimal")?,
             ));
         }
-        (
-            Classed::Text(text),
-            Layout::Decimal | Layout::Date | Layout::Time | Layout::Timestamp | Layout::Instant,
-        ) => push(text_value(valid(text)?, logical)?),
+        (Classed::Text(text), Layout::Decimal | Layout::Date | Layout::Time | Layout::Timestamp | Layout::Instant) => {
+            push(text_value(valid(text)?, logical)?)
+        }
         (_, Layout::Text) => return Err(is("text")),
         (_, Layout::Bytes) => return Err(is("a blob")),
         (_, Layout::I64) => return Err(is("an integer")),

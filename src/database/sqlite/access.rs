@@ -47,10 +47,12 @@ impl Access {
         // SQLite's own answer: the driver takes the name out of a connection string by rules of its own.
         let listed = connection.session.text_rows("PRAGMA database_list", &[]);
         let listed = listed.map_err(|error| format!("`PRAGMA database_list`: {error}"))?;
-        let main = listed.into_iter().find_map(|row| match <[Option<String>; 3]>::try_from(row) {
-            Ok([_, Some(name), file]) if name == "main" => file,
-            _ => None,
-        });
+        let main = listed
+            .into_iter()
+            .find_map(|row| match <[Option<String>; 3]>::try_from(row) {
+                Ok([_, Some(name), file]) if name == "main" => file,
+                _ => None,
+            });
         let path = main.filter(|path| !path.is_empty());
         let path = path.ok_or("the database is in memory or temporary, and belongs to its one connection")?;
         Ok(Access {

@@ -100,10 +100,34 @@ mod tests {
 
     #[test]
     fn text_that_sqlite_turns_into_a_number_is_told_apart() {
-        for text in ["00123", " 1.0", "-.5", "+1e3", "1.", "7\n", "1E-5", "9999999999999999999999"] {
+        for text in [
+            "00123",
+            " 1.0",
+            "-.5",
+            "+1e3",
+            "1.",
+            "7\n",
+            "1E-5",
+            "9999999999999999999999",
+        ] {
             assert!(looks_numeric(text.as_bytes()), "{text}");
         }
-        for text in ["", " ", ".", "-", "1e", "e5", "0x10", "1 2", "1,5", "2024-01-01", "Infinity", "NaN", "1\0", "{}"] {
+        for text in [
+            "",
+            " ",
+            ".",
+            "-",
+            "1e",
+            "e5",
+            "0x10",
+            "1 2",
+            "1,5",
+            "2024-01-01",
+            "Infinity",
+            "NaN",
+            "1\0",
+            "{}",
+        ] {
             assert!(!looks_numeric(text.as_bytes()), "{text}");
         }
     }

@@ -81,8 +81,15 @@ fn select(source: &Source, columns: &[Column]) -> String {
     let names = names.join(", ");
     match source {
         Source::Table { relation, condition } => {
-            let schema = relation.schema.iter().map(|schema| quote(schema) + ".").collect::<String>();
-            let condition = condition.iter().map(|text| format!(" WHERE {text}")).collect::<String>();
+            let schema = relation
+                .schema
+                .iter()
+                .map(|schema| quote(schema) + ".")
+                .collect::<String>();
+            let condition = condition
+                .iter()
+                .map(|text| format!(" WHERE {text}"))
+                .collect::<String>();
             format!("SELECT {names} FROM {schema}{}{condition}", quote(&relation.name))
         }
         Source::Query(query) => format!("SELECT {names} FROM ({query}\n) AS dray_query"),
@@ -130,13 +137,14 @@ impl DirectReader {
     fn append(&self, batch: &mut Batch) -> Result<usize, Error> {
         let mut bytes = 8 * self.columns.len();
         for (position, (name, logical)) in self.columns.iter().enumerate() {
-            let length = append_value(&self.rows, position, *logical, &mut batch.columns[position]).map_err(|reason| {
-                Error::Unreadable {
-                    column: name.clone(),
-                    row: self.rows_read,
-                    reason,
-                }
-            })?;
+            let length =
+                append_value(&self.rows, position, *logical, &mut batch.columns[position]).map_err(|reason| {
+                    Error::Unreadable {
+                        column: name.clone(),
+                        row: self.rows_read,
+                        reason,
+                    }
+                })?;
             bytes += length;
             if bytes > self.row_bytes_max {
                 return Err(self.too_long(name, length, bytes));

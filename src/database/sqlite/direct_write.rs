@@ -120,8 +120,11 @@ impl Writer for DirectWriter {
             name: target.name.clone(),
         };
         let is_strict = self.is_strict(&relation, columns)?;
-        let targets = columns.iter().map(|column| Target::of(column, is_strict));
-        let targets = targets.collect::<Result<Vec<_>, _>>()?;
+        let targets: Vec<Target> = columns.iter().map(|column| Target::of(column, is_strict)).collect();
+        if wire.is_none() {
+            let mut both = targets.iter().zip(columns);
+            both.try_for_each(|(target, column)| target.takes(column.logical))?;
+        }
         let names: Vec<String> = columns.iter().map(|column| self.dialect.quote(&column.name)).collect();
         let values = vec!["?"; columns.len()].join(", ");
         // OR ABORT: a constraint of the table may be declared to drop or replace rows instead of failing.
@@ -136,7 +139,9 @@ impl Writer for DirectWriter {
                 let untyped: Vec<String> = (1..=columns.len()).map(|number| format!("c{number}")).collect();
                 self.database
                     .execute(&format!("CREATE TEMP TABLE {ASIDE} ({})", untyped.join(", ")))?;
-                let aside = self.database.insert(&format!("INSERT INTO {ASIDE} VALUES ({values})"))?;
+                let aside = self
+                    .database
+                    .insert(&format!("INSERT INTO {ASIDE} VALUES ({values})"))?;
                 (aside, Some(sql))
             }
         };
@@ -169,7 +174,9 @@ impl Writer for DirectWriter {
     }
 
     fn finish(&mut self) -> Result<(), WriteError> {
-        let Some(mut load) = self.load.take() else { return Ok(()) };
+        let Some(mut load) = self.load.take() else {
+            return Ok(());
+        };
         if let Some(sql) = &load.from_aside {
             load.insert = self.database.insert(sql)?;
             // The reader of the same file is gone: its pages may go to the file from now on.
@@ -223,30 +230,32 @@ impl DirectWriter {
 }
 
 impl Target {
-    /// How the values of a column's type are bound.
-    ///
-    /// # Errors
-    /// If the column would turn each of them into something else.
-    fn of(column: &Column, is_strict: bool) -> Result<Target, Error> {
+    fn of(column: &Column, is_strict: bool) -> Target {
         let affinity = match is_strict && column.declared.eq_ignore_ascii_case("ANY") {
             true => Affinity::Blob,
             false => Affinity::of(&column.declared),
         };
-        let changed_to = match (column.logical, affinity) {
+        Target {
+            name: column.name.clone(),
+            declared: column.declared.clone(),
+            affinity,
+            is_rowid: column.key_position.is_some() && column.declared.eq_ignore_ascii_case("INTEGER"),
+        }
+    }
+
+    /// Whether the column is one for values of its type.
+    ///
+    /// # Errors
+    /// If it would turn each of them into something else.
+    fn takes(&self, logical: LogicalType) -> Result<(), Error> {
+        let changed_to = match (logical, self.affinity) {
             (LogicalType::Boolean | LogicalType::Integer { .. } | LogicalType::Float { .. }, Affinity::Text) => "text",
             (LogicalType::Boolean | LogicalType::Integer { .. }, Affinity::Real) => "real numbers",
-            _ => {
-                return Ok(Target {
-                    name: column.name.clone(),
-                    declared: column.declared.clone(),
-                    affinity,
-                    is_rowid: column.key_position.is_some() && column.declared.eq_ignore_ascii_case("INTEGER"),
-                });
-            }
+            _ => return Ok(()),
         };
-        Err(Error::Unsupported(format!(
-            "column `{}`: SQLite keeps numbers in a column of type `{}` as {changed_to}",
-            column.name, column.declared
+        Err(self.refused(&format!(
+            "SQLite keeps numbers in a column of type `{}` as {changed_to}",
+            self.declared
         )))
     }
 
@@ -254,7 +263,7 @@ impl Target {
         Error::Unsupported(format!("column `{}`: {reason}", self.name))
     }
 
-    /// Whether a number without a fraction, or other text, is kept as it is.
+    /// Whether the column keeps the value as it is; a real number without a fraction may become the equal integer.
     fn keeps(&self, value: Classed<'_>) -> Result<(), Error> {
         let kept = match value {
             Classed::Text(text) => !(self.affinity.is_numeric() && looks_numeric(text)),

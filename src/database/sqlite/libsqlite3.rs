@@ -252,7 +252,11 @@ impl Link {
             function,
             diagnostic: Diagnostic {
                 sqlstate: "HY000".to_owned(),
-                native: if extended & code::PRIMARY == primary { extended } else { result },
+                native: if extended & code::PRIMARY == primary {
+                    extended
+                } else {
+                    result
+                },
                 message: format!("{message}{waited}{file}"),
             },
         }
@@ -271,16 +275,12 @@ impl Database {
             .map_err(|_| Error::Unsupported("the name of the database's file holds U+0000".to_owned()))?;
         let mut handle = ptr::null_mut();
         // SAFETY: a terminated name and a place for the handle; the default VFS.
-        let result = unsafe {
-            (functions.open_v2)(
-                path.as_ptr(),
-                &mut handle,
-                open::READWRITE | open::NOMUTEX,
-                ptr::null(),
-            )
-        };
+        let result =
+            unsafe { (functions.open_v2)(path.as_ptr(), &mut handle, open::READWRITE | open::NOMUTEX, ptr::null()) };
         if handle.is_null() {
-            return Err(Error::Unsupported("libsqlite3 has no memory for a connection".to_owned()));
+            return Err(Error::Unsupported(
+                "libsqlite3 has no memory for a connection".to_owned(),
+            ));
         }
         let wait = Box::new(Wait {
             interrupt: interrupt.clone(),
@@ -362,7 +362,9 @@ impl Database {
         let prepared = self.prepare(sql)?;
         match prepared.parameters() {
             0 => Ok(Rows { prepared }),
-            _ => Err(Error::Unsupported("the statement has parameters, which nothing is given for".to_owned())),
+            _ => Err(Error::Unsupported(
+                "the statement has parameters, which nothing is given for".to_owned(),
+            )),
         }
     }
 
@@ -511,9 +513,7 @@ impl Rows {
         match usize::try_from(length) {
             // SAFETY: SQLite keeps the bytes as they are until the statement's next step, or another conversion of the
             // same value, which `&self` leaves no way to.
-            Ok(length) if length > 0 && !start.is_null() => unsafe {
-                std::slice::from_raw_parts(start.cast(), length)
-            },
+            Ok(length) if length > 0 && !start.is_null() => unsafe { std::slice::from_raw_parts(start.cast(), length) },
             _ => &[],
         }
     }

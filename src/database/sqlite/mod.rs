@@ -335,7 +335,8 @@ impl Sqlite {
         Ok(columns)
     }
 
-    /// The type that holds all values of an untyped column; looks at every row.
+    /// The type that holds all values of an untyped column, and only SQLite's own if they are of several; looks at every
+    /// row.
     fn type_of_values(&self, session: &Session, schema: &str, table: &str, column: &str) -> Result<LogicalType, Error> {
         let (schema, table, name) = (self.quote(schema), self.quote(table), self.quote(column));
         let sql = format!("SELECT DISTINCT typeof({name}) FROM {schema}.{table} WHERE {name} IS NOT NULL ORDER BY 1");
@@ -346,10 +347,8 @@ impl Sqlite {
             ["real"] | ["integer", "real"] => Ok(LogicalType::Float { bits: 64 }),
             ["text"] | [] => Ok(LogicalType::TEXT),
             ["blob"] => Ok(LogicalType::BYTES),
-            mixed => Err(Error::Unsupported(format!(
-                "column `{column}` has no declared type and holds values of the classes {}; cast it to one in a query",
-                mixed.join(", ")
-            ))),
+            // For another product the plan, or the row with a value of another class, refuses it.
+            _ => Ok(LogicalType::Opaque),
         }
     }
 }

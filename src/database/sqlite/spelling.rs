@@ -274,7 +274,9 @@ impl Spelled {
     }
 
     fn push_date(&mut self, date: Date) -> bool {
-        let Ok(year) = u16::try_from(date.year) else { return false };
+        let Ok(year) = u16::try_from(date.year) else {
+            return false;
+        };
         if year > 9_999 || date.month > 12 || date.day > 31 {
             return false;
         }
