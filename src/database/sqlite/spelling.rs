@@ -30,7 +30,7 @@ pub(super) fn push_real(value: f64, scale: u16, out: &mut Vec<u8>) -> bool {
     let scale = usize::from(scale.min(9));
     let magnitude = value.abs();
     let scaled = magnitude * POWERS[scale] + 0.5;
-    if scaled < 1e15 && scaled >= 1.0 {
+    if (1.0..1e15).contains(&scaled) {
         let digits = scaled as u64;
         // Both sides of the division are exact, so its result is the double that these digits mean. No two numbers of up
         // to 15 digits mean the same double, so no shorter ones do.
