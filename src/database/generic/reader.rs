@@ -6,21 +6,25 @@ use super::super::{
     decimal::{self, Digits},
     temporal::{Date, OffsetTimestamp, Time, Timestamp},
 };
-use crate::odbc::{Cell, CellKind, CellSpec, Cursor, Encoding, Session};
+use crate::odbc::{self, Cell, CellKind, CellSpec, Cursor, Encoding, Session};
 
 /// The generic lane out.
 pub(crate) struct OdbcRead;
 
-/// Bytes of one block's buffers.
-const BLOCK_BYTES: usize = 4 << 20;
+/// Most bytes of one block's buffers; more of them gain no speed.
+const BLOCK_BYTES_MAX: usize = 4 << 20;
 
 impl ReadLane for OdbcRead {
     fn name(&self) -> &'static str {
         "odbc"
     }
 
-    fn offer(&self, _connection: &Connection, _source: &Source, _columns: &[Column]) -> Result<String, String> {
-        Ok("block cursor of the ODBC driver; every product has it".to_owned())
+    fn offer(&self, connection: &Connection, _source: &Source, _columns: &[Column]) -> Result<String, String> {
+        let reason = "block cursor of the ODBC driver".to_owned();
+        Ok(match connection.dialect.buffers_results(&connection.session) {
+            true => reason + ", which keeps the whole result in memory: there is no bound for it",
+            false => reason,
+        })
     }
 
     fn open(
@@ -29,7 +33,7 @@ impl ReadLane for OdbcRead {
         source: &Source,
         columns: &[Column],
         _wire: Option<WireFormat>,
-        _resources: &Resources,
+        resources: &Resources,
     ) -> Result<Box<dyn Reader>, Error> {
         let Connection { session, dialect, .. } = connection;
         let encoding = session.cell_encoding();
@@ -67,7 +71,11 @@ impl ReadLane for OdbcRead {
         };
         let mut statement = session.statement()?;
         statement.execute_direct(&sql)?;
-        let cursor = Cursor::open(statement, &specs, session.get_data_rules(), BLOCK_BYTES)?;
+        // The driver holds a block as well, perhaps in a form twice as long, while long cells are read again.
+        let block_bytes = BLOCK_BYTES_MAX.min(resources.memory_bytes / 16);
+        let mut cursor = Cursor::open(statement, &specs, session.get_data_rules(), block_bytes)?;
+        // A cell lies in the driver, in the cursor, and decoded, before it is in the batch.
+        cursor.limit_cells(resources.memory_bytes / 3);
         Ok(Box::new(OdbcReader {
             cursor,
             _session: session,
@@ -101,7 +109,7 @@ impl Reader for OdbcReader {
         let mut bytes = 0;
         while bytes < limit_bytes {
             if self.pending.is_empty() {
-                self.pending = 0..self.cursor.fetch()?;
+                self.pending = 0..self.cursor.fetch().map_err(|error| self.located(error))?;
                 if self.pending.is_empty() {
                     break;
                 }
@@ -128,6 +136,29 @@ impl Reader for OdbcReader {
         Ok(batch.rows() > 0)
     }
 }
+
+impl OdbcReader {
+    /// The error with the column's name and the row's number, where it is about a cell.
+    fn located(&self, error: odbc::Error) -> Error {
+        match error {
+            odbc::Error::CellTooLong {
+                column,
+                row,
+                bytes,
+                limit_bytes,
+            } => Error::OverMemoryLimit {
+                column: self.plans.get(column - 1).map(|plan| plan.name.clone()),
+                row: Some(self.rows_read + row as u64 + 1),
+                bytes,
+                limit_bytes,
+            },
+            other => other.into(),
+        }
+    }
+}
+
+/// Memory for decoded cells that is kept from one to the next.
+const SCRATCH_BYTES_MAX: usize = 1 << 20;
 
 /// How the cells of a column become values.
 #[derive(Clone, Copy)]
@@ -165,6 +196,7 @@ pub(in crate::database) fn read_cell(
         }
         Cell::Raw(raw) => {
             scratch.clear();
+            scratch.shrink_to(SCRATCH_BYTES_MAX);
             plan.encoding
                 .decode_into(raw, scratch, 0)
                 .map_err(|error| error.to_string())?;
