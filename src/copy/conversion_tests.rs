@@ -20,6 +20,11 @@ fn strict() -> Limits {
         infinity: false,
         years: 1..=9999,
         instants_as_utc: false,
+        infinite_dates: false,
+        zero_dates: false,
+        decimal_nan: false,
+        decimal_infinity: false,
+        keeps_declared_sizes: false,
     }
 }
 

@@ -18,7 +18,12 @@ pub mod script;
 mod sqlite;
 pub mod temporal;
 
-use std::{ops::RangeInclusive, path::PathBuf};
+use std::{
+    any::Any,
+    ops::RangeInclusive,
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+};
 
 use odbc_sys::InfoType;
 
@@ -156,6 +161,16 @@ pub struct Limits {
     pub years: RangeInclusive<i16>,
     /// Whether an instant goes into a timestamp without a zone, as UTC, for want of a type that holds all of them.
     pub instants_as_utc: bool,
+    /// Whether dates and timestamps may be [`temporal::Date::INFINITY`] and its negative.
+    pub infinite_dates: bool,
+    /// Whether dates and timestamps may be [`temporal::Date::ZERO`].
+    pub zero_dates: bool,
+    /// Whether decimals may be `NaN`.
+    pub decimal_nan: bool,
+    /// Whether decimals without a declared precision may be `Infinity` and `-Infinity`.
+    pub decimal_infinity: bool,
+    /// Whether every value that is stored keeps within the precision, length and digits that its column declares.
+    pub keeps_declared_sizes: bool,
 }
 
 /// What a reader reads.
@@ -287,6 +302,23 @@ pub trait Dialect: Send + Sync {
     /// What no column of the product holds.
     fn limits(&self) -> Limits;
 
+    /// Most sessions that can load tables of one database at the same time; `None` without a bound.
+    fn writers_max(&self) -> Option<usize> {
+        None
+    }
+
+    /// The foreign keys between tables, as referring and referred table, both with their schemas; empty for products
+    /// that are loaded by one session at a time.
+    fn foreign_keys(&self, _session: &Session) -> Result<Vec<(Relation, Relation)>, Error> {
+        Ok(Vec::new())
+    }
+
+    /// What a table has beyond what a table that is made for its copy gets (columns with types, NOT NULL and primary
+    /// key), each in a few words such as ``index `t_a` ``. Costs one query.
+    fn not_carried(&self, _session: &Session, _relation: &Relation) -> Result<Vec<String>, Error> {
+        Ok(Vec::new())
+    }
+
     /// The most bytes that the server takes in one execution, and what it calls this limit; `None` without one.
     fn execution_bytes_max(&self, _session: &Session) -> Result<Option<(usize, &'static str)>, Error> {
         Ok(None)
@@ -404,6 +436,12 @@ pub trait WriteLane: Sync {
 pub trait Reader: Send {
     /// Empties the batch and fills it with the next rows, up to about `limit_bytes`; false, and no rows, at the end.
     fn read(&mut self, batch: &mut Batch, limit_bytes: usize) -> Result<bool, Error>;
+
+    /// After the end: the connection, without an open transaction, for another table to be read on it; `None` if it is
+    /// not to be used again.
+    fn into_connection(self: Box<Self>) -> Option<Connection> {
+        None
+    }
 }
 
 /// The destination's session and its transaction: create, empty, load, check and swap of a table all run on it.
@@ -435,6 +473,35 @@ pub trait Writer: Send {
 
     /// Undoes the transaction, also after the work was told to stop, and shields what follows.
     fn rollback(&mut self) -> Result<(), Error>;
+
+    /// After a commit: the connection, as [`Connection::open`] made it, for another table to be loaded on it; `None` if
+    /// it is not to be used again.
+    fn into_connection(self: Box<Self>) -> Option<Connection> {
+        None
+    }
+}
+
+/// What a lane leaves with a connection for the next table: its own connection beside the ODBC session.
+#[derive(Default)]
+pub struct Kept(Mutex<Option<Box<dyn Any + Send>>>);
+
+impl Kept {
+    /// Leaves it, in the place of what was there.
+    pub fn put(&self, thing: impl Any + Send) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(thing));
+    }
+
+    /// Takes it out, if there is one of this type.
+    pub fn take<T: Any>(&self) -> Option<T> {
+        let mut place = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match place.take()?.downcast::<T>() {
+            Ok(thing) => Some(*thing),
+            Err(other) => {
+                *place = Some(other);
+                None
+            }
+        }
+    }
 }
 
 /// An open connection and the product behind it.
@@ -449,6 +516,8 @@ pub struct Connection {
     pub settings: ConnectionString,
     /// The driver's file.
     pub driver: PathBuf,
+    /// What a lane has left here. Lanes that leave nothing do not look.
+    pub kept: Kept,
 }
 
 impl Connection {
@@ -499,6 +568,7 @@ impl Connection {
             string: string.clone(),
             settings,
             driver,
+            kept: Kept::default(),
         })
     }
 

@@ -146,6 +146,11 @@ impl Dialect for Generic {
             infinity: false,
             years: 1..=9999,
             instants_as_utc: false,
+            infinite_dates: false,
+            zero_dates: false,
+            decimal_nan: false,
+            decimal_infinity: false,
+            keeps_declared_sizes: false,
         }
     }
 

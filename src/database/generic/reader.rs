@@ -6,7 +6,7 @@ use super::super::{
     decimal::{self, Digits},
     temporal::{Date, OffsetTimestamp, Time, Timestamp},
 };
-use crate::odbc::{self, Cell, CellKind, CellSpec, Cursor, Encoding, Session};
+use crate::odbc::{self, Cell, CellKind, CellSpec, Cursor, Encoding};
 
 /// The generic lane out.
 pub(crate) struct OdbcRead;
@@ -35,7 +35,7 @@ impl ReadLane for OdbcRead {
         _wire: Option<WireFormat>,
         resources: &Resources,
     ) -> Result<Box<dyn Reader>, Error> {
-        let Connection { session, dialect, .. } = connection;
+        let (session, dialect) = (&connection.session, connection.dialect);
         let encoding = session.cell_encoding();
         let mut expressions = Vec::new();
         let mut plans = Vec::new();
@@ -74,11 +74,11 @@ impl ReadLane for OdbcRead {
         // The driver holds a block as well, perhaps in a form twice as long, while long cells are read again.
         let block_bytes = BLOCK_BYTES_MAX.min(resources.memory_bytes / 16);
         let mut cursor = Cursor::open(statement, &specs, session.get_data_rules(), block_bytes)?;
-        // A cell lies in the driver, in the cursor, and decoded, before it is in the batch.
-        cursor.limit_cells(resources.memory_bytes / 3);
+        // A cell lies in the driver and in the cursor, in UTF-16 perhaps, where its text is twice as long.
+        cursor.limit_cells(resources.memory_bytes / 2);
         Ok(Box::new(OdbcReader {
             cursor,
-            _session: session,
+            connection,
             plans,
             scratch: String::new(),
             pending: 0..0,
@@ -93,8 +93,9 @@ struct ColumnPlan {
 }
 
 struct OdbcReader {
+    // Before the connection, whose statement it holds.
     cursor: Cursor,
-    _session: Session,
+    connection: Connection,
     plans: Vec<ColumnPlan>,
     scratch: String,
     /// Rows of the current block that no batch has taken yet.
@@ -134,6 +135,13 @@ impl Reader for OdbcReader {
             self.pending.start += 1;
         }
         Ok(batch.rows() > 0)
+    }
+
+    fn into_connection(self: Box<Self>) -> Option<Connection> {
+        let OdbcReader { cursor, connection, .. } = *self;
+        drop(cursor);
+        connection.session.rollback().ok()?;
+        Some(connection)
     }
 }
 

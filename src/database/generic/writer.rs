@@ -1,8 +1,7 @@
 //! Rows into any database: one prepared INSERT and column-wise parameter arrays.
 
 use super::super::{
-    Batch, Column, Connection, Dialect, Error, Form, Relation, Resources, Value, WireFormat, WriteError, WriteLane,
-    Writer,
+    Batch, Column, Connection, Error, Form, Relation, Resources, Value, WireFormat, WriteError, WriteLane, Writer,
 };
 use crate::odbc::{Interrupt, ParameterArray, ParameterKind, Session, Statement};
 
@@ -27,21 +26,18 @@ impl WriteLane for OdbcWrite {
     }
 
     fn open(&self, connection: Connection, resources: &Resources) -> Result<Box<dyn Writer>, Error> {
-        let Connection { session, dialect, .. } = connection;
         Ok(Box::new(OdbcWriter {
             load: None,
-            session,
-            dialect,
+            connection,
             memory_bytes: resources.memory_bytes,
         }))
     }
 }
 
 struct OdbcWriter {
-    // Before the session, whose statement it holds.
+    // Before the connection, whose statement it holds.
     load: Option<Load>,
-    session: Session,
-    dialect: &'static dyn Dialect,
+    connection: Connection,
     memory_bytes: usize,
 }
 
@@ -59,37 +55,43 @@ struct Load {
 impl Writer for OdbcWriter {
     fn begin(&mut self) -> Result<(), Error> {
         // ODBC has no call for it: the next statement starts one.
-        Ok(self.session.set_autocommit(false)?)
+        Ok(self.connection.session.set_autocommit(false)?)
     }
 
     fn execute(&mut self, sql: &str) -> Result<i64, Error> {
-        Ok(self.session.execute(sql)?)
+        Ok(self.connection.session.execute(sql)?)
     }
 
     fn query(&mut self, sql: &str) -> Result<Vec<Vec<Option<String>>>, Error> {
-        Ok(self.session.text_rows(sql, &[])?)
+        Ok(self.connection.session.text_rows(sql, &[])?)
     }
 
     fn load_into(&mut self, target: &Relation, columns: &[Column], _wire: Option<WireFormat>) -> Result<(), Error> {
-        let parts: Vec<_> = columns.iter().map(|column| self.dialect.write_as(column)).collect();
-        let names: Vec<String> = columns.iter().map(|column| self.dialect.quote(&column.name)).collect();
+        let parts: Vec<_> = columns
+            .iter()
+            .map(|column| self.connection.dialect.write_as(column))
+            .collect();
+        let names: Vec<String> = columns
+            .iter()
+            .map(|column| self.connection.dialect.quote(&column.name))
+            .collect();
         let values: Vec<&str> = parts.iter().map(|part| part.expression.as_str()).collect();
         let sql = format!(
             "INSERT INTO {} ({}){} VALUES ({})",
-            self.dialect.quote_relation(target),
+            self.connection.dialect.quote_relation(target),
             names.join(", "),
-            self.dialect.insert_option(),
+            self.connection.dialect.insert_option(),
             values.join(", ")
         );
-        let mut statement = self.session.statement()?;
+        let mut statement = self.connection.session.statement()?;
         statement.prepare(&sql)?;
         let forms: Vec<Form> = parts.iter().map(|part| part.form).collect();
         let kinds: Vec<ParameterKind> = forms.iter().copied().map(parameter_kind).collect();
-        let bytes_max = self.dialect.execution_bytes_max(&self.session)?;
+        let bytes_max = self.connection.dialect.execution_bytes_max(&self.connection.session)?;
         let bytes_max = bytes_max.map(|(bytes, name)| (bytes.saturating_sub(HEADER_BYTES), name));
-        let array = ParameterArray::new(self.session.cell_encoding(), &kinds);
-        let rows_max = match self.session.takes_parameter_arrays() && statement.takes_parameter_arrays() {
-            true => self.dialect.parameter_rows_max(),
+        let array = ParameterArray::new(self.connection.session.cell_encoding(), &kinds);
+        let rows_max = match self.connection.session.takes_parameter_arrays() && statement.takes_parameter_arrays() {
+            true => self.connection.dialect.parameter_rows_max(),
             false => 1,
         };
         self.load = Some(Load {
@@ -100,7 +102,7 @@ impl Writer for OdbcWriter {
             array_bytes_max: ARRAY_BYTES_MAX.min(self.memory_bytes / 16),
             // It lies in the array, in UTF-16 perhaps, and in the driver that sends it.
             row_bytes_max: self.memory_bytes / 4,
-            names_failed_row: self.dialect.names_failed_row(),
+            names_failed_row: self.connection.dialect.names_failed_row(),
             bytes_max,
         });
         Ok(())
@@ -120,7 +122,7 @@ impl Writer for OdbcWriter {
                     return Err(WriteError { error, row: Some(row) });
                 }
                 if load.array.bytes() + bytes > limit {
-                    load.run(&self.session, batch, first)?;
+                    load.run(&self.connection.session, batch, first)?;
                     first = row;
                 }
             }
@@ -138,16 +140,16 @@ impl Writer for OdbcWriter {
                 .array
                 .laid_out_bytes_with(|column| batch.columns[column].value_bytes(row));
             if load.array.rows() > 0 && with_row > load.array_bytes_max {
-                load.run(&self.session, batch, first)?;
+                load.run(&self.connection.session, batch, first)?;
                 first = row;
             }
             bind_parameters(&mut load.array, &load.forms, batch, row)?;
             if load.array.rows() >= load.rows_max {
-                load.run(&self.session, batch, first)?;
+                load.run(&self.connection.session, batch, first)?;
                 first = row + 1;
             }
         }
-        load.run(&self.session, batch, first)
+        load.run(&self.connection.session, batch, first)
     }
 
     fn finish(&mut self) -> Result<(), WriteError> {
@@ -156,18 +158,25 @@ impl Writer for OdbcWriter {
     }
 
     fn commit(&mut self) -> Result<(), Error> {
-        Ok(self.session.commit()?)
+        Ok(self.connection.session.commit()?)
     }
 
     fn shield(&mut self) {
-        self.session.set_interrupt(&Interrupt::new());
+        self.connection.session.set_interrupt(&Interrupt::new());
     }
 
     fn rollback(&mut self) -> Result<(), Error> {
         // The statement goes first: a driver may hold a transaction open for it.
         self.load = None;
         self.shield();
-        Ok(self.session.rollback()?)
+        Ok(self.connection.session.rollback()?)
+    }
+
+    fn into_connection(self: Box<Self>) -> Option<Connection> {
+        let OdbcWriter { load, connection, .. } = *self;
+        drop(load);
+        connection.session.set_autocommit(true).ok()?;
+        Some(connection)
     }
 }
 

@@ -222,6 +222,12 @@ impl Dialect for MySql {
             infinity: false,
             years: 1..=9999,
             instants_as_utc: true,
+            infinite_dates: false,
+            // The writing session's sql_mode is without NO_ZERO_DATE.
+            zero_dates: true,
+            decimal_nan: false,
+            decimal_infinity: false,
+            keeps_declared_sizes: true,
         }
     }
 

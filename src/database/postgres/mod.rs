@@ -226,8 +226,15 @@ impl Dialect for Postgres {
             nul_in_text: false,
             nan: true,
             infinity: true,
-            years: 1..=9999,
+            // From 4713 BC; the engine's dates end with 9999.
+            years: -4712..=9999,
             instants_as_utc: false,
+            infinite_dates: true,
+            zero_dates: false,
+            decimal_nan: true,
+            // Since PostgreSQL 14; an older one refuses it itself.
+            decimal_infinity: true,
+            keeps_declared_sizes: true,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::{
     access::Access,
-    libsqlite3::{Class, Rows},
+    libsqlite3::{Class, Database, Rows},
     spelling, wire,
 };
 use crate::database::{
@@ -51,15 +51,24 @@ impl ReadLane for DirectRead {
         wire: Option<WireFormat>,
         resources: &Resources,
     ) -> Result<Box<dyn Reader>, Error> {
-        let access = Access::of(&connection).map_err(Error::Unsupported)?;
-        drop(connection);
-        let database = access.open(&resources.interrupt, CACHE_BYTES.min(resources.memory_bytes / 4))?;
-        // Also a query's own functions must not change the file.
-        database.text_rows("PRAGMA query_only = ON")?;
+        let database = match connection.kept.take::<Kept>() {
+            Some(Kept(mut database)) => {
+                database.set_interrupt(&resources.interrupt);
+                database
+            }
+            None => {
+                let access = Access::of(&connection).map_err(Error::Unsupported)?;
+                let database = access.open(&resources.interrupt, CACHE_BYTES.min(resources.memory_bytes / 4))?;
+                // Also a query's own functions must not change the file.
+                database.text_rows("PRAGMA query_only = ON")?;
+                database
+            }
+        };
         let rows = database.select(&select(source, columns))?;
         Ok(Box::new(DirectReader {
             rows,
-            _database: database,
+            database,
+            connection,
             columns: columns
                 .iter()
                 .map(|column| (column.name.clone(), column.logical))
@@ -98,8 +107,8 @@ fn select(source: &Source, columns: &[Column]) -> String {
 
 struct DirectReader {
     rows: Rows,
-    /// For its interrupt.
-    _database: super::libsqlite3::Database,
+    database: Database,
+    connection: Connection,
     columns: Vec<(String, LogicalType)>,
     unparsed: bool,
     row_bytes_max: usize,
@@ -130,7 +139,23 @@ impl Reader for DirectReader {
         }
         Ok(batch.rows() > 0)
     }
+
+    fn into_connection(self: Box<Self>) -> Option<Connection> {
+        let DirectReader {
+            rows,
+            mut database,
+            connection,
+            ..
+        } = *self;
+        drop(rows);
+        database.shield();
+        connection.kept.put(Kept(database));
+        Some(connection)
+    }
 }
+
+/// A file that is open for reading, left for the next table.
+struct Kept(Database);
 
 impl DirectReader {
     /// Appends the current row, and returns about how many bytes it takes.

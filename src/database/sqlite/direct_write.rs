@@ -11,10 +11,9 @@ use super::{
     wire,
 };
 use crate::database::{
-    Batch, Column, Connection, Dialect, Error, LogicalType, Relation, Resources, WireFormat, WriteError, WriteLane,
-    Writer,
+    Batch, Column, Connection, Error, LogicalType, Relation, Resources, WireFormat, WriteError, WriteLane, Writer,
     batch::{ColumnData, Values},
-    generic::Classed,
+    generic::{self, Classed},
 };
 
 /// The direct lane in.
@@ -41,21 +40,28 @@ impl WriteLane for DirectWrite {
     }
 
     fn open(&self, connection: Connection, resources: &Resources) -> Result<Box<dyn Writer>, Error> {
-        let access = Access::of(&connection).map_err(Error::Unsupported)?;
         // Where source and target are one file, `setup_beside_source` has said so to the driver's session.
-        let beside_source = super::super::generic::one_text(&connection.session, "PRAGMA cache_spill")?;
-        let dialect = connection.dialect;
-        drop(connection);
-        let database = access.open(&resources.interrupt, CACHE_BYTES_MAX.min(resources.memory_bytes / 4))?;
-        // The driver's default is NORMAL, under which a power failure may undo, or on some file systems break, what was
-        // reported as done.
-        database.text_rows("PRAGMA synchronous = FULL")?;
+        let beside_source = generic::one_text(&connection.session, "PRAGMA cache_spill")?;
+        let database = match connection.kept.take::<Kept>() {
+            Some(Kept(mut database)) => {
+                database.set_interrupt(&resources.interrupt);
+                database
+            }
+            None => {
+                let access = Access::of(&connection).map_err(Error::Unsupported)?;
+                let database = access.open(&resources.interrupt, CACHE_BYTES_MAX.min(resources.memory_bytes / 4))?;
+                // The driver's default is NORMAL, under which a power failure may undo, or on some file systems break,
+                // what was reported as done.
+                database.text_rows("PRAGMA synchronous = FULL")?;
+                database
+            }
+        };
         let set_aside = beside_source.as_deref() == Some("0")
             && database.one_text("PRAGMA journal_mode")?.as_deref() != Some("wal");
         Ok(Box::new(DirectWriter {
             load: None,
             database,
-            dialect,
+            connection,
             set_aside,
             resources: resources.clone(),
         }))
@@ -66,7 +72,7 @@ struct DirectWriter {
     // Before the connection, whose statement it holds.
     load: Option<Load>,
     database: Database,
-    dialect: &'static dyn Dialect,
+    connection: Connection,
     /// Whether rows wait in a temporary table until the reader of the same file is done: with a rollback journal, a page
     /// that is written to the file before the commit locks the file against its readers, and a cache that holds all of
     /// them back grows with the table.
@@ -125,12 +131,15 @@ impl Writer for DirectWriter {
             let mut both = targets.iter().zip(columns);
             both.try_for_each(|(target, column)| target.takes(column.logical))?;
         }
-        let names: Vec<String> = columns.iter().map(|column| self.dialect.quote(&column.name)).collect();
+        let names: Vec<String> = columns
+            .iter()
+            .map(|column| self.connection.dialect.quote(&column.name))
+            .collect();
         let values = vec!["?"; columns.len()].join(", ");
         // OR ABORT: a constraint of the table may be declared to drop or replace rows instead of failing.
         let sql = format!(
             "INSERT OR ABORT INTO {} ({}) VALUES ({values})",
-            self.dialect.quote_relation(&relation),
+            self.connection.dialect.quote_relation(&relation),
             names.join(", ")
         );
         let (insert, from_aside) = match self.set_aside {
@@ -212,7 +221,27 @@ impl Writer for DirectWriter {
             false => Ok(()),
         }
     }
+
+    fn into_connection(self: Box<Self>) -> Option<Connection> {
+        let DirectWriter {
+            load,
+            mut database,
+            connection,
+            set_aside,
+            ..
+        } = *self;
+        drop(load);
+        database.shield();
+        // One that had rows set aside goes with its temporary table.
+        if !set_aside {
+            connection.kept.put(Kept(database));
+        }
+        Some(connection)
+    }
 }
+
+/// A file that is open for writing, left for the next table.
+struct Kept(Database);
 
 impl DirectWriter {
     /// Whether the table is STRICT, where a column of type ANY keeps every value; asked only if it has one.

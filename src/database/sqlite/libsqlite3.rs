@@ -10,10 +10,7 @@ use std::{
     marker::PhantomData,
     path::Path,
     ptr,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -173,15 +170,16 @@ unsafe impl Send for Stop {}
 
 /// What the busy handler knows.
 struct Wait {
-    interrupt: Interrupt,
-    shielded: AtomicBool,
+    /// Taken away by [`Database::shield`].
+    interrupt: Mutex<Option<Interrupt>>,
     limit: Duration,
     since: Mutex<Instant>,
 }
 
 impl Wait {
     fn is_stopped(&self) -> bool {
-        self.interrupt.is_raised() && !self.shielded.load(Ordering::Acquire)
+        let interrupt = self.interrupt.lock().unwrap_or_else(PoisonError::into_inner);
+        interrupt.as_ref().is_some_and(Interrupt::is_raised)
     }
 }
 
@@ -283,41 +281,52 @@ impl Database {
             ));
         }
         let wait = Box::new(Wait {
-            interrupt: interrupt.clone(),
-            shielded: AtomicBool::new(false),
+            interrupt: Mutex::new(None),
             limit: options.busy_limit,
             since: Mutex::new(Instant::now()),
         });
-        let stop = Arc::new(Mutex::new(Stop(handle)));
         let link = Link {
             functions,
             handle,
             options: options.clone(),
             wait,
-            stop: stop.clone(),
+            stop: Arc::new(Mutex::new(Stop(handle))),
         };
         // Also a connection that could not be opened has a handle, which says why and is closed.
         link.check("sqlite3_open_v2", result)?;
         let wait = ptr::from_ref::<Wait>(&link.wait).cast_mut().cast();
         // SAFETY: an open connection; what the handler gets lives in a box of the link, which closes the connection first.
         unsafe { (functions.busy_handler)(handle, Some(wait_for_lock), wait) };
-        let on_raise = interrupt.on_raise(move || {
+        let mut database = Database {
+            link: Arc::new(link),
+            on_raise: None,
+        };
+        database.set_interrupt(interrupt);
+        Ok(database)
+    }
+
+    /// From now on everything is stopped by this interrupt alone.
+    pub(super) fn set_interrupt(&mut self, interrupt: &Interrupt) {
+        self.shield();
+        *self.waits_for() = Some(interrupt.clone());
+        let (functions, stop) = (self.link.functions, self.link.stop.clone());
+        self.on_raise = Some(interrupt.on_raise(move || {
             let stop = stop.lock().unwrap_or_else(PoisonError::into_inner);
             if !stop.0.is_null() {
                 // SAFETY: open, and not closed while the lock is held.
                 unsafe { (functions.interrupt)(stop.0) };
             }
-        });
-        Ok(Database {
-            link: Arc::new(link),
-            on_raise: Some(on_raise),
-        })
+        }));
     }
 
-    /// From now on nothing is stopped by the interrupt any more.
+    /// From now on nothing is stopped by an interrupt any more.
     pub(super) fn shield(&mut self) {
-        self.link.wait.shielded.store(true, Ordering::Release);
         self.on_raise = None;
+        *self.waits_for() = None;
+    }
+
+    fn waits_for(&self) -> MutexGuard<'_, Option<Interrupt>> {
+        self.link.wait.interrupt.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether a transaction is open. Some errors end one, such as a disk that is full.

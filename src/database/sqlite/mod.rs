@@ -252,7 +252,17 @@ impl Dialect for Sqlite {
             infinity: true,
             years: 1..=9999,
             instants_as_utc: false,
+            infinite_dates: false,
+            zero_dates: false,
+            decimal_nan: false,
+            decimal_infinity: false,
+            keeps_declared_sizes: false,
         }
+    }
+
+    fn writers_max(&self) -> Option<usize> {
+        // One session has the lock on the file; another would wait for it and then give up.
+        Some(1)
     }
 
     fn load_steps(
