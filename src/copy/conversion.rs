@@ -89,6 +89,12 @@ impl Conversion {
             return Err("the database computes the target column itself".to_owned());
         }
         let possible = match (source.logical, target.logical) {
+            (LogicalType::Opaque, to) if source.declared.is_empty() && to != LogicalType::Opaque => {
+                return Err(
+                    "the column has no declared type and its values are of several; cast it to one in a query"
+                        .to_owned(),
+                );
+            }
             (LogicalType::Opaque, LogicalType::Opaque) => source.declared == target.declared,
             (LogicalType::Opaque, LogicalType::Text { .. }) => true,
             (_, LogicalType::Opaque) => false,

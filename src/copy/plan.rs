@@ -7,7 +7,7 @@ use super::{
     error::{Phase, Place, Side, TableError},
     request::{Choices, Lanes},
 };
-use crate::database::{Column, Connection, Dialect, LoadSteps, Mode, Relation, Source, Table, WireFormat};
+use crate::database::{Column, Connection, Dialect, LoadSteps, LogicalType, Mode, Relation, Source, Table, WireFormat};
 
 /// Everything that is decided about one table's copy.
 #[derive(Clone, Debug)]
@@ -88,7 +88,14 @@ pub(super) fn columns_and_steps(
         };
         let target_column = match kept {
             Some(table) => match same_name(&table.columns, &column.name) {
-                Some(found) if same_product => Ok(target.verbatim(found)),
+                Some(found) if same_product => {
+                    let mut found = target.verbatim(found);
+                    // Of a column without a type (SQLite) each side knows what its own values are.
+                    if found.declared == column.declared {
+                        found.logical = column.logical;
+                    }
+                    Ok(found)
+                }
                 Some(found) => Ok(found.clone()),
                 None => Err("the target table has no such column".to_owned()),
             },
@@ -138,8 +145,10 @@ fn same_name<'a>(columns: &'a [Column], name: &str) -> Option<&'a Column> {
 
 /// The column of a table that is to be made.
 fn new_column(column: &Column, target: &dyn Dialect, same_product: bool) -> Result<Column, String> {
-    // In the same product a type is taken over in its own words; a query's types have none to rely on.
-    if same_product && column.from_catalog && !column.declared.is_empty() {
+    // In the same product a type is taken over in its own words; a query's types have none to rely on. A column of mixed
+    // values is declared without a type (SQLite), and so is its copy.
+    let mixed = column.logical == LogicalType::Opaque;
+    if same_product && column.from_catalog && (mixed || !column.declared.is_empty()) {
         return Ok(Column {
             generated: false,
             ..column.clone()
@@ -290,8 +299,7 @@ pub(super) fn plan(
 /// forbids beyond its type (NULL, a constraint) its server refuses itself.
 fn pass_unparsed(columns: &[ColumnPlan]) -> bool {
     columns.iter().all(|ColumnPlan { source, target, .. }| {
-        let known = source.from_catalog && !source.declared.is_empty();
-        known && source.declared == target.declared && source.logical == target.logical
+        source.from_catalog && source.declared == target.declared && source.logical == target.logical
     })
 }
 

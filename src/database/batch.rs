@@ -205,6 +205,14 @@ impl ColumnData {
         }
     }
 
+    /// Bytes of the value at `row`, eight for those of a fixed size.
+    pub fn value_bytes(&self, row: usize) -> usize {
+        match &self.values {
+            Values::Decimal(packed) | Values::Text(packed) | Values::Bytes(packed) => packed.get(row).len(),
+            _ => 8,
+        }
+    }
+
     /// Bytes that the rows take.
     pub fn bytes(&self) -> usize {
         let values = match &self.values {
@@ -281,12 +289,7 @@ impl Batch {
 
     /// Bytes that the values of a row take, eight for those of a fixed size.
     pub fn row_bytes(&self, row: usize) -> usize {
-        let bytes = |column: &ColumnData| match column.value(row) {
-            Value::Decimal(text) | Value::Text(text) => text.len(),
-            Value::Bytes(bytes) => bytes.len(),
-            _ => 8,
-        };
-        self.columns.iter().map(bytes).sum()
+        self.columns.iter().map(|column| column.value_bytes(row)).sum()
     }
 
     /// Forgets the rows and keeps the memory.

@@ -218,6 +218,11 @@ pub trait Dialect: Send + Sync {
         false
     }
 
+    /// Whether the driver keeps a whole result in memory, whatever it is asked for.
+    fn buffers_results(&self, _session: &Session) -> bool {
+        false
+    }
+
     /// Statements that set up a new session.
     fn session_setup(&self, _purpose: Purpose) -> &'static [&'static str] {
         &[]

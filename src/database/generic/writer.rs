@@ -8,20 +8,29 @@ use crate::odbc::{Interrupt, ParameterArray, ParameterKind, Session, Statement};
 /// The generic lane in.
 pub(crate) struct OdbcWrite;
 
-/// Bytes of one parameter array; MariaDB's driver makes a copy of the same size.
-const ARRAY_BYTES: usize = 4 << 20;
+/// Most bytes of one parameter array; more of them gain no speed. MariaDB's driver makes a copy of the same size.
+const ARRAY_BYTES_MAX: usize = 4 << 20;
 
 impl WriteLane for OdbcWrite {
     fn name(&self) -> &'static str {
         "odbc"
     }
 
-    fn offer(&self, _connection: &Connection, _target: &Relation, _columns: &[Column]) -> Result<String, String> {
-        Ok("parameter arrays of the ODBC driver; every product has them".to_owned())
+    fn offer(&self, connection: &Connection, _target: &Relation, _columns: &[Column]) -> Result<String, String> {
+        let arrays = connection.session.takes_parameter_arrays() && connection.dialect.parameter_rows_max() > 1;
+        Ok(match arrays {
+            true => "parameter arrays of the ODBC driver",
+            false => "the ODBC driver, row by row, for it has no parameter arrays to rely on",
+        }
+        .to_owned())
     }
 
-    fn open(&self, connection: Connection, _resources: &Resources) -> Result<Box<dyn Writer>, Error> {
-        Ok(Box::new(OdbcWriter { load: None, connection }))
+    fn open(&self, connection: Connection, resources: &Resources) -> Result<Box<dyn Writer>, Error> {
+        Ok(Box::new(OdbcWriter {
+            load: None,
+            connection,
+            memory_bytes: resources.memory_bytes,
+        }))
     }
 }
 
@@ -29,6 +38,7 @@ struct OdbcWriter {
     // Before the connection, whose statement it holds.
     load: Option<Load>,
     connection: Connection,
+    memory_bytes: usize,
 }
 
 struct Load {
@@ -36,6 +46,8 @@ struct Load {
     forms: Vec<Form>,
     array: ParameterArray,
     rows_max: usize,
+    array_bytes_max: usize,
+    row_bytes_max: usize,
     names_failed_row: bool,
     bytes_max: Option<(usize, &'static str)>,
 }
@@ -78,11 +90,18 @@ impl Writer for OdbcWriter {
         let bytes_max = self.connection.dialect.execution_bytes_max(&self.connection.session)?;
         let bytes_max = bytes_max.map(|(bytes, name)| (bytes.saturating_sub(HEADER_BYTES), name));
         let array = ParameterArray::new(self.connection.session.cell_encoding(), &kinds);
+        let rows_max = match self.connection.session.takes_parameter_arrays() && statement.takes_parameter_arrays() {
+            true => self.connection.dialect.parameter_rows_max(),
+            false => 1,
+        };
         self.load = Some(Load {
             statement,
             forms,
             array,
-            rows_max: self.connection.dialect.parameter_rows_max(),
+            rows_max,
+            array_bytes_max: ARRAY_BYTES_MAX.min(self.memory_bytes / 16),
+            // It lies in the array, in UTF-16 perhaps, and in the driver that sends it.
+            row_bytes_max: self.memory_bytes / 4,
             names_failed_row: self.connection.dialect.names_failed_row(),
             bytes_max,
         });
@@ -107,9 +126,25 @@ impl Writer for OdbcWriter {
                     first = row;
                 }
             }
+            if bytes > load.row_bytes_max {
+                let error = Error::OverMemoryLimit {
+                    column: None,
+                    row: None,
+                    bytes,
+                    limit_bytes: load.row_bytes_max,
+                };
+                return Err(WriteError { error, row: Some(row) });
+            }
+            // In the array every row is as long as the longest: a long one goes alone.
+            let with_row = load
+                .array
+                .laid_out_bytes_with(|column| batch.columns[column].value_bytes(row));
+            if load.array.rows() > 0 && with_row > load.array_bytes_max {
+                load.run(&self.connection.session, batch, first)?;
+                first = row;
+            }
             bind_parameters(&mut load.array, &load.forms, batch, row)?;
-            // A row is added and then looked at: the array is at most one row beyond its size.
-            if load.array.rows() >= load.rows_max || load.array.laid_out_bytes() >= ARRAY_BYTES {
+            if load.array.rows() >= load.rows_max {
                 load.run(&self.connection.session, batch, first)?;
                 first = row + 1;
             }
@@ -138,7 +173,7 @@ impl Writer for OdbcWriter {
     }
 
     fn into_connection(self: Box<Self>) -> Option<Connection> {
-        let OdbcWriter { load, connection } = *self;
+        let OdbcWriter { load, connection, .. } = *self;
         drop(load);
         connection.session.set_autocommit(true).ok()?;
         Some(connection)

@@ -77,6 +77,11 @@ impl Dialect for MySql {
         &[("CHARSET", "utf8mb4")]
     }
 
+    fn buffers_results(&self, _session: &Session) -> bool {
+        // MariaDB Connector/ODBC 3.1 does so always, later ones where they are not asked for a stream.
+        true
+    }
+
     fn quirks(&self) -> Quirks {
         // MariaDB Connector/ODBC 3.1.15. Text longer than its buffer of wide characters arrives cut in half with a length
         // that says it is whole, or fails ("Ansi to Unicode conversion error"); as UTF-8 it is not converted. SQLGetData

@@ -89,10 +89,10 @@ impl Dialect for Postgres {
     fn connection_options(&self, purpose: Purpose) -> &'static [(&'static str, &'static str)] {
         match purpose {
             // Without a cursor at the server the driver keeps the whole result in memory; with one, as many rows as
-            // `Fetch`, so that a few hundred are also a bound for long values.
+            // `Fetch`, or as a block has if that are more (psqlodbc, `QR_next_tuple`): blocks fit the values' lengths.
             Purpose::Read => &[
                 ("UseDeclareFetch", "1"),
-                ("Fetch", "256"),
+                ("Fetch", "1"),
                 ("BoolsAsChar", "0"),
                 ("LFConversion", "0"),
                 ("Protocol", "7.4-0"),

@@ -4,9 +4,17 @@
 //! Its ODBC driver turns NUMERIC into doubles, doubles into 15 digits, and ends text at a NUL; the SELECT list and the
 //! VALUES list here see to it that none of that touches a value.
 
+mod access;
+mod affinity;
+mod direct_read;
+mod direct_write;
+mod libsqlite3;
+mod spelling;
+mod wire;
+
 use super::{
-    Class, Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, Mode, Padding, Purpose, ReadAs, Relation,
-    Table, Transfer, WriteAs, generic,
+    Class, Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, Mode, Padding, Purpose, ReadAs, ReadLane,
+    Relation, Table, Transfer, WriteAs, WriteLane, generic,
 };
 use crate::odbc::{ConnectionString, Diagnostic, ResultColumn, Session};
 
@@ -298,9 +306,18 @@ impl Dialect for Sqlite {
         )
     }
 
+    fn read_lanes(&self) -> &'static [&'static dyn ReadLane] {
+        &[&direct_read::DirectRead, &generic::OdbcRead]
+    }
+
+    fn write_lanes(&self) -> &'static [&'static dyn WriteLane] {
+        &[&direct_write::DirectWrite, &generic::OdbcWrite]
+    }
+
     fn classify(&self, diagnostic: &Diagnostic) -> Class {
-        // The driver has HY000 for everything; native codes are SQLite's result codes, https://sqlite.org/rescode.html.
-        match diagnostic.native {
+        // The driver has HY000 for everything; native codes are SQLite's result codes, the lowest byte of an extended one,
+        // https://sqlite.org/rescode.html.
+        match diagnostic.native & 0xff {
             5 | 6 => Class::Conflict,
             7 | 10 | 13 => Class::Resources,
             8 | 23 => Class::PermissionDenied,
@@ -352,7 +369,8 @@ impl Sqlite {
         Ok(columns)
     }
 
-    /// The type that holds all values of an untyped column; looks at every row.
+    /// The type that holds all values of an untyped column, and only SQLite's own if they are of several; looks at every
+    /// row.
     fn type_of_values(&self, session: &Session, schema: &str, table: &str, column: &str) -> Result<LogicalType, Error> {
         let (schema, table, name) = (self.quote(schema), self.quote(table), self.quote(column));
         let sql = format!("SELECT DISTINCT typeof({name}) FROM {schema}.{table} WHERE {name} IS NOT NULL ORDER BY 1");
@@ -363,10 +381,8 @@ impl Sqlite {
             ["real"] | ["integer", "real"] => Ok(LogicalType::Float { bits: 64 }),
             ["text"] | [] => Ok(LogicalType::TEXT),
             ["blob"] => Ok(LogicalType::BYTES),
-            mixed => Err(Error::Unsupported(format!(
-                "column `{column}` has no declared type and holds values of the classes {}; cast it to one in a query",
-                mixed.join(", ")
-            ))),
+            // For another product the plan, or the row with a value of another class, refuses it.
+            _ => Ok(LogicalType::Opaque),
         }
     }
 }
