@@ -143,6 +143,10 @@ impl TableError {
                 failed.column = column;
                 failed.row = row;
             }
+            database::Error::AtRow { row, error } => {
+                failed = TableError::database(place, *error, dialect);
+                failed.row = Some(row);
+            }
             database::Error::Unsupported(_) => {}
         }
         failed

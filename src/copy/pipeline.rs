@@ -289,7 +289,7 @@ fn write_failed(failed: WriteError, batch: &Batch, target: &dyn Dialect) -> Box<
     let mut error = TableError::database(place, failed.error, Some(target));
     match failed.row {
         Some(row) => error.row = Some(batch.first_row + row as u64),
-        None if error.code != "copy.cancelled" => {
+        None if error.row.is_none() && error.code != "copy.cancelled" => {
             let last = batch.first_row + batch.rows() as u64 - 1;
             error.message.push_str(&format!(
                 "; the driver does not say which of rows {} to {last}",

@@ -120,6 +120,14 @@ pub enum Error {
         /// Bytes that there are for it.
         limit_bytes: usize,
     },
+    /// An error that belongs to a row which was handed to the lane earlier.
+    #[error("row {row}: {error}")]
+    AtRow {
+        /// The row's number in the order of reading, from 1.
+        row: u64,
+        /// What is wrong with it.
+        error: Box<Error>,
+    },
     /// The product, or this table of it, is not supported in this way.
     #[error("{0}")]
     Unsupported(String),
@@ -139,6 +147,7 @@ impl Error {
         match self {
             Error::Odbc(error) => error.diagnostic(),
             Error::Client { diagnostic, .. } => Some(diagnostic),
+            Error::AtRow { error, .. } => error.diagnostic(),
             _ => None,
         }
     }

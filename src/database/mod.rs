@@ -23,7 +23,7 @@ use std::{ops::RangeInclusive, path::PathBuf};
 use odbc_sys::InfoType;
 
 pub use self::{
-    batch::{Batch, Layout, Value, WireRows},
+    batch::{Batch, ColumnData, Layout, Value, WireRows},
     column::{Column, LogicalType, Padding, Relation, Table},
     error::{Class, Error, WriteError},
 };
@@ -523,6 +523,10 @@ impl Connection {
                 diagnostic.message = self.dialect.without_values(&diagnostic.message);
                 Error::Client { function, diagnostic }
             }
+            Error::AtRow { row, error } => Error::AtRow {
+                row,
+                error: Box::new(self.without_values(*error)),
+            },
             other => other,
         }
     }
