@@ -28,18 +28,21 @@ pub(super) struct FieldRules {
     members: Option<Vec<String>>,
     /// Whether a number must stand without quotes, since quoted it would be taken for bytes (BIT).
     bit: bool,
+    /// Whether the server stores 0 for -0.0, also from its binary protocol: MariaDB does, MySQL does not.
+    loses_negative_zero: bool,
     /// Whether text is said to be bytes, so that its encoding is not looked at.
     binary: bool,
 }
 
 impl FieldRules {
-    /// The rules for a target's column.
-    pub(super) fn of(column: &Column) -> FieldRules {
+    /// The rules for a target's column, in MariaDB or in MySQL.
+    pub(super) fn of(column: &Column, mariadb: bool) -> FieldRules {
         let declared = column.declared.to_ascii_lowercase();
         FieldRules {
             year: declared.starts_with("year"),
             members: (declared.starts_with("enum(") || declared.starts_with("set(")).then(|| members(&column.declared)),
             bit: declared.starts_with("bit"),
+            loses_negative_zero: mariadb,
             binary: column.logical.layout() == crate::database::Layout::Bytes,
         }
     }
@@ -111,6 +114,9 @@ fn field(form: Form, data: &ColumnData, row: usize, rules: &FieldRules, out: &mu
         Values::I64(values) => integer(values[row], out),
         // The shortest digits that are read back as the same number, with an exponent where they would be hundreds.
         Values::F64(values) => {
+            if rules.loses_negative_zero && values[row] == 0.0 && values[row].is_sign_negative() {
+                return Err("the value is -0.0, of which the target keeps 0".to_owned());
+            }
             let _ = write!(out, "{:?}", values[row]);
         }
         Values::Decimal(packed) => out.extend_from_slice(packed.get(row)),
@@ -366,19 +372,32 @@ mod tests {
     }
 
     #[test]
+    fn a_negative_zero_is_refused_where_the_server_would_drop_its_sign() {
+        let rules = FieldRules::of(&column("double", LogicalType::Float { bits: 64 }), true);
+        assert!(encoded(Form::File, Layout::F64, &rules, Value::F64(-0.0)).is_err());
+        assert_eq!(
+            encoded(Form::File, Layout::F64, &rules, Value::F64(0.0)).unwrap(),
+            "0.0\n"
+        );
+    }
+
+    #[test]
     fn a_number_that_the_server_would_read_otherwise_is_refused() {
-        let year = FieldRules::of(&column(
-            "year(4)",
-            LogicalType::Integer {
-                bits: 16,
-                signed: false,
-            },
-        ));
+        let year = FieldRules::of(
+            &column(
+                "year(4)",
+                LogicalType::Integer {
+                    bits: 16,
+                    signed: false,
+                },
+            ),
+            true,
+        );
         let write = |rules: &FieldRules, value| encoded(Form::File, Layout::I64, rules, value);
         assert_eq!(write(&year, Value::I64(0)).unwrap(), "0000\n");
         assert_eq!(write(&year, Value::I64(2024)).unwrap(), "2024\n");
         assert!(write(&year, Value::I64(24)).is_err());
-        let size = FieldRules::of(&column("enum('small','it''s','7')", LogicalType::TEXT));
+        let size = FieldRules::of(&column("enum('small','it''s','7')", LogicalType::TEXT), true);
         assert_eq!(size.members.as_deref().unwrap(), ["small", "it's", "7"]);
         let write = |text| encoded(Form::File, Layout::Text, &size, Value::Text(text));
         assert!(write("small").is_ok() && write("7").is_ok() && write("it's").is_ok());
@@ -390,15 +409,18 @@ mod tests {
     #[test]
     fn bits_and_bytes_are_told_apart_in_an_insert() {
         let values = |rules: &FieldRules, layout, value| encoded(Form::Values, layout, rules, value).unwrap();
-        let bits = FieldRules::of(&column(
-            "bit(64)",
-            LogicalType::Integer {
-                bits: 64,
-                signed: false,
-            },
-        ));
+        let bits = FieldRules::of(
+            &column(
+                "bit(64)",
+                LogicalType::Integer {
+                    bits: 64,
+                    signed: false,
+                },
+            ),
+            true,
+        );
         assert_eq!(values(&bits, Layout::Decimal, Value::Decimal("5")), "(5),");
-        let bytes = FieldRules::of(&column("longblob", LogicalType::BYTES));
+        let bytes = FieldRules::of(&column("longblob", LogicalType::BYTES), true);
         assert_eq!(values(&bytes, Layout::Bytes, Value::Bytes(b"a'")), "(_binary'a\\''),");
     }
 }

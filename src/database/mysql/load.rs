@@ -66,7 +66,7 @@ impl WriteLane for LoadData {
     fn offer(&self, connection: &Connection, _target: &Relation, _columns: &[Column]) -> Result<String, String> {
         let library = Library::find(&connection.driver)?;
         Settings::of(&connection.settings, library.mariadb)?;
-        let rows = connection.session.text_rows("SELECT CAST(@@local_infile AS CHAR)", &[]);
+        let rows = connection.session.text_rows("SELECT @@local_infile + 0", &[]);
         match rows.ok().into_iter().flatten().flatten().flatten().next().as_deref() {
             Some("1") => {
                 Ok("LOAD DATA LOCAL INFILE from memory, through the client library of the ODBC driver".to_owned())
@@ -365,7 +365,10 @@ impl Writer for ChunkWriter {
                 ..Chunk::default()
             },
             names: columns.iter().map(|column| column.name.clone()).collect(),
-            rules: columns.iter().map(FieldRules::of).collect(),
+            rules: {
+                let mariadb = self.dialect.name() == super::MARIADB.name();
+                columns.iter().map(|column| FieldRules::of(column, mariadb)).collect()
+            },
             abandoned,
             chunk_bytes: chunk_bytes.min(self.memory_bytes / 16),
             bytes_max,
