@@ -8,6 +8,7 @@
 
 use std::{
     ffi::{CStr, CString, c_char, c_int, c_uint, c_ulong, c_void},
+    os::fd::{AsRawFd, BorrowedFd, OwnedFd},
     ptr, slice,
     sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
     thread,
@@ -23,14 +24,19 @@ use crate::{
     odbc::{Diagnostic, Interrupt, OnRaise},
 };
 
-/// `CR_SERVER_GONE_ERROR` and `CR_SERVER_LOST`.
-const CONNECTION_LOST: [i32; 2] = [2006, 2013];
+const CR_SERVER_LOST: i32 = 2013;
+
+/// `CR_SERVER_GONE_ERROR` as well.
+const CONNECTION_LOST: [i32; 2] = [2006, CR_SERVER_LOST];
 
 /// `ER_QUERY_INTERRUPTED`, and the server's word for a killed connection.
 const KILLED: [i32; 2] = [1317, 1927];
 
-/// `CR_NET_PACKET_TOO_LARGE`.
+/// `CR_NET_PACKET_TOO_LARGE`, as [`Client::failure`] reports it whatever the library makes of it.
 pub(super) const PACKET_TOO_LARGE: i32 = 2020;
+
+/// How long the rest of a row that the library did not take has to arrive.
+const REST_PATIENCE_MS: c_int = 1_000;
 
 /// How long the server has to answer a `KILL QUERY`, before the socket is ended.
 const KILL_PATIENCE: Duration = Duration::from_millis(1_000);
@@ -46,11 +52,13 @@ pub(super) struct Client {
     stop: Arc<Stop>,
     interrupt: Interrupt,
     on_raise: Option<OnRaise>,
+    /// Whether rows beyond a length are not to be read.
+    limits_rows: bool,
     lost: bool,
 }
 
 // SAFETY: a connection may be used from any thread, one at a time (MariaDB Connector/C, "Thread-safe clients"); `&mut`
-// sees to that. What other threads reach, `Stop`, holds the number of the socket and not the connection.
+// sees to that. What other threads reach, `Stop`, has a descriptor of its own and not the connection.
 unsafe impl Send for Client {}
 
 /// What a LOAD DATA is fed with.
@@ -69,8 +77,8 @@ struct Stop {
 
 #[derive(Default)]
 struct StopState {
-    /// The socket, as long as it is this connection's.
-    socket: Option<c_int>,
+    /// The connection's socket, by a descriptor of our own: the library's may be another file's by now.
+    socket: Option<OwnedFd>,
     connection_id: u64,
     in_call: bool,
     told_at: Option<Instant>,
@@ -126,9 +134,32 @@ impl Stop {
 
 /// Ends the connection for both sides; whoever waits for it gets an error at once.
 fn end_socket(state: &StopState) {
-    if let Some(socket) = state.socket {
-        // SAFETY: a number; the connection gives it up, under the state's lock, before it closes it.
-        unsafe { libc::shutdown(socket, libc::SHUT_RDWR) };
+    if let Some(socket) = &state.socket {
+        // SAFETY: an open descriptor.
+        unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_RDWR) };
+    }
+}
+
+/// Whether the server still sends, so that it was the library that ended the connection.
+fn is_still_sending(state: &StopState) -> bool {
+    let Some(socket) = &state.socket else {
+        return false;
+    };
+    let mut waiting = libc::pollfd {
+        fd: socket.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    let mut byte = 0_u8;
+    // SAFETY: an open descriptor, one element, and room for one byte, which is left where it is.
+    unsafe {
+        libc::poll(&raw mut waiting, 1, REST_PATIENCE_MS) == 1
+            && libc::recv(
+                socket.as_raw_fd(),
+                (&raw mut byte).cast(),
+                1,
+                libc::MSG_PEEK | libc::MSG_DONTWAIT,
+            ) == 1
     }
 }
 
@@ -254,8 +285,10 @@ impl Client {
             }
         };
         let state = StopState {
-            // SAFETY: an open connection.
-            socket: library.get_socket.map(|get_socket| unsafe { get_socket(handle) }),
+            // SAFETY: an open connection; its descriptor is open for as long as this takes.
+            socket: library
+                .get_socket
+                .and_then(|get_socket| unsafe { BorrowedFd::borrow_raw(get_socket(handle)).try_clone_to_owned().ok() }),
             // SAFETY: as above.
             connection_id: unsafe { (library.thread_id)(handle) },
             ..StopState::default()
@@ -290,6 +323,7 @@ impl Client {
             on_raise: Some(interrupt.on_raise(move || told.tell())),
             stop,
             interrupt: interrupt.clone(),
+            limits_rows: packet_bytes_max.is_some(),
             lost: false,
         };
         for sql in setup {
@@ -441,6 +475,18 @@ impl Client {
     fn failure(&mut self, function: &'static str) -> Error {
         let error = error_of(self.library, self.handle, function);
         let native = native_of(&error);
+        // A longer row than it may read, libmariadb 3.3 calls a lost connection.
+        if native == CR_SERVER_LOST && self.limits_rows && is_still_sending(&self.stop.state()) {
+            self.lost = true;
+            return Error::Client {
+                function,
+                diagnostic: Diagnostic {
+                    sqlstate: "HY000".to_owned(),
+                    native: PACKET_TOO_LARGE,
+                    message: "a row is longer than the client may read".to_owned(),
+                },
+            };
+        }
         self.lost |= CONNECTION_LOST.contains(&native);
         let stopped = self.lost || KILLED.contains(&native) || native == INFILE_STOPPED;
         match stopped && self.interrupt.is_raised() {
@@ -453,8 +499,7 @@ impl Client {
 impl Drop for Client {
     fn drop(&mut self) {
         self.on_raise = None;
-        self.stop.state().socket = None;
-        // SAFETY: the connection is open and not used again; nobody shuts its socket down from here on.
+        // SAFETY: the connection is open and not used again.
         unsafe { (self.library.close)(self.handle) };
     }
 }
