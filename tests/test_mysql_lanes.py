@@ -212,7 +212,9 @@ def test_the_zeros_of_zerofill_and_the_digits_of_a_declared_scale_are_no_part_of
         "CREATE TABLE t (id INT PRIMARY KEY, a INT(8) UNSIGNED ZEROFILL, b DECIMAL(10,2) ZEROFILL, "
         "c BIGINT UNSIGNED ZEROFILL, d DOUBLE(20,4), e FLOAT(10,3), f FLOAT)"
     )
-    source.execute("INSERT INTO t VALUES (1, 42, 7.5, 18446744073709551615, 0.1234, 1234.567, 16777217), (2, 0, 0, 0, 0, 0, 0)")
+    source.execute(
+        "INSERT INTO t VALUES (1, 42, 7.5, 18446744073709551615, 0.1234, 1234.567, 16777217), (2, 0, 0, 0, 0, 0, 0)"
+    )
     copied = report(script, source, target)
     assert copied["read_lane"] == "stream"
     rows = target.query("SELECT a, b::text, c::text, d, e, f FROM t ORDER BY id")
