@@ -326,6 +326,8 @@ impl Client {
             limits_rows: packet_bytes_max.is_some(),
             lost: false,
         };
+        // An INITSTMT may have said otherwise.
+        client.execute("SET NAMES utf8mb4")?;
         for sql in setup {
             client.execute(sql)?;
         }

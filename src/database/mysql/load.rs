@@ -49,8 +49,11 @@ const STATEMENT_BYTES: usize = 64 * 1024;
 
 /// So that the server waits for a slow source (a year is the most that it takes), and counts notes, such as the one for a
 /// rounded number, as warnings that can be looked at.
-const PATIENT: &str = "SET SESSION net_read_timeout = 31536000, wait_timeout = 31536000, sql_notes = 1, \
-                       max_error_count = 64, autocommit = 1";
+const SETUP: &str = "SET SESSION net_read_timeout = 31536000, wait_timeout = 31536000, sql_notes = 1, \
+                     max_error_count = 64, autocommit = 1";
+
+/// What decides whether LOAD DATA LOCAL can be had; the second is Galera's.
+const VARIABLES: &str = "SHOW VARIABLES WHERE variable_name IN ('local_infile', 'wsrep_load_data_splitting')";
 
 /// Where the chunk that is about to be sent began.
 const SAVEPOINT: &str = "dray_chunk";
@@ -66,13 +69,21 @@ impl WriteLane for LoadData {
     fn offer(&self, connection: &Connection, _target: &Relation, _columns: &[Column]) -> Result<String, String> {
         let library = Library::find(&connection.driver)?;
         Settings::of(&connection.settings, library.mariadb)?;
-        let rows = connection.session.text_rows("SELECT @@local_infile + 0", &[]);
-        match rows.ok().into_iter().flatten().flatten().flatten().next().as_deref() {
-            Some("1") => {
-                Ok("LOAD DATA LOCAL INFILE from memory, through the client library of the ODBC driver".to_owned())
-            }
-            _ => Err("the server's `local_infile` is off".to_owned()),
+        let rows = connection
+            .session
+            .text_rows(VARIABLES, &[])
+            .map_err(|error| error.to_string())?;
+        let is_on = |name: &str| {
+            rows.iter()
+                .any(|row| row == &[Some(name.to_owned()), Some("ON".to_owned())])
+        };
+        if !is_on("local_infile") {
+            return Err("the server's `local_infile` is off".to_owned());
         }
+        if is_on("wsrep_load_data_splitting") {
+            return Err("the server's `wsrep_load_data_splitting` would commit in between".to_owned());
+        }
+        Ok("LOAD DATA LOCAL INFILE from memory, through the client library that the ODBC driver links".to_owned())
     }
 
     fn open(&self, connection: Connection, resources: &Resources) -> Result<Box<dyn Writer>, Error> {
@@ -88,7 +99,7 @@ impl WriteLane for InsertValues {
     fn offer(&self, connection: &Connection, _target: &Relation, _columns: &[Column]) -> Result<String, String> {
         let library = Library::find(&connection.driver)?;
         Settings::of(&connection.settings, library.mariadb)?;
-        Ok("INSERTs of many rows, through the client library of the ODBC driver".to_owned())
+        Ok("INSERTs of many rows, through the client library that the ODBC driver links".to_owned())
     }
 
     fn open(&self, connection: Connection, resources: &Resources) -> Result<Box<dyn Writer>, Error> {
@@ -165,7 +176,7 @@ impl ChunkWriter {
         // One connection a side: the driver's is done.
         drop(connection.session);
         let interrupt = resources.interrupt.child();
-        let setup = dialect.session_setup(Purpose::Write).iter().copied().chain([PATIENT]);
+        let setup = dialect.session_setup(Purpose::Write).iter().copied().chain([SETUP]);
         let client = Client::connect(library, &settings, None, &setup.collect::<Vec<_>>(), &interrupt)?;
         Ok(ChunkWriter {
             form,
