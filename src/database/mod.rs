@@ -28,7 +28,7 @@ use std::{
 use odbc_sys::InfoType;
 
 pub use self::{
-    batch::{Batch, Layout, Value, WireRows},
+    batch::{Batch, ColumnData, Layout, Value, WireRows},
     column::{Column, LogicalType, Padding, Relation, Table},
     error::{Class, Error, WriteError},
 };

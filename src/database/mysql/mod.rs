@@ -3,11 +3,18 @@
 //! Both commit on DDL and TRUNCATE. So an existing table is emptied with DELETE inside the transaction, and a new one is
 //! loaded under another name and renamed when it is whole: one RENAME swaps two tables at once.
 
+mod cell;
+mod client;
+mod encode;
+mod libmariadb;
+mod load;
+mod settings;
+mod stream;
 mod types;
 
 use super::{
-    Class, Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, Mode, Purpose, ReadAs, Relation, Table,
-    Transfer, WriteAs, generic,
+    Class, Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, Mode, Purpose, ReadAs, ReadLane, Relation,
+    Table, Transfer, WriteAs, WriteLane, generic,
 };
 use crate::odbc::{Diagnostic, Quirks, ResultColumn, Session};
 
@@ -197,8 +204,8 @@ impl Dialect for MySql {
             LogicalType::Integer { .. } | LogicalType::Text { .. } | LogicalType::Bytes { .. } => {
                 (name, Transfer::Native)
             }
-            // FLOAT as text has six digits.
-            LogicalType::Float { bits: 32 } => (format!("({name} + 0e0)"), Transfer::Native),
+            // FLOAT as text has six digits. Multiplied, since adding 0 makes 0 of -0.
+            LogicalType::Float { bits: 32 } => (format!("({name} * 1e0)"), Transfer::Native),
             LogicalType::Float { .. } => (name, Transfer::Native),
             // The session's time zone is UTC.
             LogicalType::Instant { .. } => (format!("CONCAT(CAST({name} AS CHAR), '+00:00')"), Transfer::Text),
@@ -339,6 +346,14 @@ impl Dialect for MySql {
             1264 | 1265 | 1292 | 1366 | 1406 => Class::Data,
             _ => Class::of_sqlstate(&diagnostic.sqlstate),
         }
+    }
+
+    fn read_lanes(&self) -> &'static [&'static dyn ReadLane] {
+        &[&stream::Stream, &generic::OdbcRead]
+    }
+
+    fn write_lanes(&self) -> &'static [&'static dyn WriteLane] {
+        &[&load::LoadData, &load::InsertValues, &generic::OdbcWrite]
     }
 
     fn without_values(&self, message: &str) -> String {
