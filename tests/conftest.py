@@ -259,7 +259,7 @@ def module_databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Datab
 def copying(
     executable: Path, clean_environment: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Copying:
-    """`copying(source, target)` copies all tables of a database into another in one run, and tells what became of each."""
+    """`copying(source, target)` copies all tables of a database into another in one run."""
     return Copying(executable, clean_environment, tmp_path_factory.mktemp("copying"))
 
 

@@ -73,7 +73,10 @@ NUMBERS = [
             Decimal(text)
             for text in (
                 *("0", "0." + "0" * 29 + "1", "-0." + "0" * 29 + "1", "9" * 35 + "." + "9" * 30, "1" + "0" * 34),
-                *("-" + "9" * 35 + "." + "9" * 30, "12345678901234567890123456789012345.012345678901234567890123456789"),
+                *(
+                    "-" + "9" * 35 + "." + "9" * 30,
+                    "12345678901234567890123456789012345.012345678901234567890123456789",
+                ),
             )
         ],
         as_decimal,
@@ -196,7 +199,11 @@ TEXTS_AND_BYTES = [
     Kind(
         "uuid",
         {"postgresql": "uuid", "mariadb": "UUID", "sqlite": "UUID_TEXT"},
-        ["00000000-0000-0000-0000-000000000000", "550e8400-e29b-41d4-a716-446655440000", "f" * 8 + "-ffff" * 3 + "-" + "f" * 12],
+        [
+            "00000000-0000-0000-0000-000000000000",
+            "550e8400-e29b-41d4-a716-446655440000",
+            "f" * 8 + "-ffff" * 3 + "-" + "f" * 12,
+        ],
         as_uuid,
     ),
     Kind("inet6", {"mariadb": "INET6"}, ["::", "::1", "2001:db8::ff00:42:8329", "::ffff:192.0.2.128"], as_text),
@@ -250,7 +257,13 @@ TIMES = [
     Kind(
         "timestamp beyond the calendar",
         {"postgresql": "timestamp"},
-        ["infinity", "-infinity", "0044-03-15 12:34:56.789 BC", "0001-12-31 23:59:59.999999 BC", "12024-01-02 03:04:05"],
+        [
+            "infinity",
+            "-infinity",
+            "0044-03-15 12:34:56.789 BC",
+            "0001-12-31 23:59:59.999999 BC",
+            "12024-01-02 03:04:05",
+        ],
         as_text,
         read={"postgresql": "{}::text"},
         targets=("postgresql",),
@@ -286,8 +299,14 @@ OPAQUE = [
     opaque("array of integers", "integer[]", ["{}", "{1,NULL,-3}", "{{1,2},{3,4}}", "[0:1]={5,6}"]),
     opaque("array of text", "text[]", ["{}", '{a,NULL,"NULL","","b c","\\"q\\"","\\\\",é🎉}']),
     opaque("array of numbers", "numeric(10,2)[]", ["{1.50,NULL,99999999.99}"]),
-    opaque("enum of postgresql", "mood", ["sad", "so so", "é'\\"], "CREATE TYPE mood AS ENUM ('sad', 'so so', 'é''\\')"),
-    opaque("interval", "interval", ["00:00:00", "1 year 2 mons -3 days +04:05:06.789", "-178000000 years", "999:59:59.999999"]),
+    opaque(
+        "enum of postgresql", "mood", ["sad", "so so", "é'\\"], "CREATE TYPE mood AS ENUM ('sad', 'so so', 'é''\\')"
+    ),
+    opaque(
+        "interval",
+        "interval",
+        ["00:00:00", "1 year 2 mons -3 days +04:05:06.789", "-178000000 years", "999:59:59.999999"],
+    ),
     opaque("inet", "inet", ["192.0.2.1/32", "192.0.2.0/24", "::1/128", "2001:db8::/32"]),
     opaque("cidr", "cidr", ["192.0.2.0/24", "::/0"]),
     opaque("macaddr", "macaddr", ["08:00:2b:01:02:03"]),

@@ -235,7 +235,9 @@ def test_points_in_time_stay_the_same_instants_whatever_zones_databases_sessions
             database.execute(f"ALTER DATABASE {database.quote(database.name)} SET timezone TO '{zone}'")  # type: ignore[attr-defined]
         elif database.product == "mariadb":
             database.execute("SET time_zone = '+00:00'")  # the test's own session
-    kinds = [each for each in ALL_KINDS if each.name in ("instant", "timestamp", "time") and source_product in each.types]
+    kinds = [
+        each for each in ALL_KINDS if each.name in ("instant", "timestamp", "time") and source_product in each.types
+    ]
     expected = {each.name: each.fill(source, each.name) for each in kinds}
     env = {"TZ": "Pacific/Chatham", "PGTZ": "Europe/Amsterdam"}
     copied = copying(source, target, lanes=lanes, env=env)

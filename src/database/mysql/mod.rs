@@ -60,10 +60,12 @@ impl Dialect for MySql {
     fn quirks(&self) -> Quirks {
         // MariaDB Connector/ODBC 3.1.15. Text longer than its buffer of wide characters arrives cut in half with a length
         // that says it is whole, or fails ("Ansi to Unicode conversion error"); as UTF-8 it is not converted. SQLGetData
-        // after SQLSetPos gives the value of another row.
+        // after SQLSetPos gives the value of another row. A value that an ENUM or SET lacks is error 1265 in strict mode,
+        // whose SQLSTATE is 01000: the driver takes it for a success, and the whole array is missing in the table.
         Quirks {
             narrow_cells: true,
             no_get_data_in_blocks: true,
+            errors_as_information: true,
         }
     }
 
