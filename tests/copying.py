@@ -18,8 +18,13 @@ CODE = """
 import dataclasses, json, os, sys
 import dray
 
+def status_kib(name):
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name + ":"))
+
+
 with open(os.environ["ARGUMENTS"]) as file:
     arguments = json.load(file)
+baseline_kib = status_kib("VmRSS")
 try:
     report = dray.copy_tables([dray.Copy("Source", **copy) for copy in arguments["copies"]], target="Target",
                               **arguments["options"])
@@ -27,8 +32,8 @@ except dray.CopyError as error:
     report = getattr(error, "report", None)
     if report is None:
         raise
-peak_kib = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM:"))
-json.dump({"tables": [dataclasses.asdict(table) for table in report.tables], "peak_kib": peak_kib}, sys.stdout)
+growth_kib = status_kib("VmHWM") - baseline_kib
+json.dump({"tables": [dataclasses.asdict(table) for table in report.tables], "growth_kib": growth_kib}, sys.stdout)
 """
 
 # Both ways through the engine: the lanes that it would choose itself, and the one that every product has.
@@ -41,8 +46,8 @@ class Copied:
 
     tables: dict[str, dict[str, Any]]
     """The report of each table, by the source table's name without its schema."""
-    peak_kib: int
-    """The most memory that the process had."""
+    growth_kib: int
+    """The most memory that the process had, less what it had before the copy."""
     stderr: str
 
     def error(self, table: str) -> Optional[dict[str, Any]]:
@@ -94,7 +99,7 @@ class Copying:
         assert done.returncode == 0, done.stderr
         told = json.loads(done.stdout)
         by_name = {table["table"].rpartition(".")[2]: table for table in told["tables"]}
-        return Copied(by_name, told["peak_kib"], done.stderr)
+        return Copied(by_name, told["growth_kib"], done.stderr)
 
     def _write(self, name: str, document: Any) -> None:
         (self._folder / name).write_text(json.dumps(document), "utf-8")
