@@ -289,7 +289,12 @@ fn kind(from: Product, to: Product) -> BoxedStrategy<Kind> {
     // What has a type of its own in some products.
     if from != Sqlite || to != MariaDb {
         let uuid = if from == Sqlite { "UUID_TEXT" } else { "uuid" };
-        let values = any::<u128>().prop_map(|bits| format!("'{}'", uuid::Uuid::from_u128(bits)));
+        // MariaDB 10.11 refuses UUIDs of no known version and variant.
+        let of_version_4 = !neither(MariaDb);
+        let values = any::<u128>().prop_map(move |bits| match of_version_4 {
+            true => format!("'{}'", uuid::Builder::from_random_bytes(bits.to_be_bytes()).into_uuid()),
+            false => format!("'{}'", uuid::Uuid::from_u128(bits)),
+        });
         kinds.push(one(plain(uuid, AS_TEXT, values.boxed())));
     }
     let json = if from == Sqlite { "JSON_TEXT" } else { "json" };
