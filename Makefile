@@ -5,11 +5,12 @@ export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint build clean
+.PHONY: help demo test test-long lint build clean
 
 help:
 	@echo 'make demo    build dray and run a zipped project with it: real tables of three databases, copied into one'
 	@echo 'make test    every Rust and Python test, with private database servers (PYTEST="-k copy" narrows the Python ones)'
+	@echo 'make test-long  the same with 10,000 random tables copied there and back instead of 200'
 	@echo 'make lint    formatting, clippy, ruff, types'
 	@echo 'make build   the release executable and its native module, in target/release/'
 	@echo 'make clean   remove target/: what was built, the test environment, the data of the demo, the logs'
@@ -19,6 +20,9 @@ demo:
 
 test:
 	@$(PYTHON) tests/run.py $(PYTEST)
+
+test-long:
+	@DRAY_ROUND_TRIPS=10000 $(PYTHON) tests/run.py $(PYTEST)
 
 lint:
 	@$(PYTHON) tests/lint.py

@@ -69,7 +69,11 @@ impl Table {
         ];
         let rows: Vec<String> = (0..self.rows)
             .map(|row| {
-                let cells: String = self.columns.iter().map(|column| format!(", {}", column.literal(row))).collect();
+                let cells: String = self
+                    .columns
+                    .iter()
+                    .map(|column| format!(", {}", column.literal(row)))
+                    .collect();
                 format!("({row}{cells})")
             })
             .collect();
@@ -114,7 +118,8 @@ impl fmt::Debug for Table {
 
 /// Tables that can go from one product to the other and back.
 pub fn tables(from: Product, to: Product) -> impl Strategy<Value = Table> {
-    (vec(column(from, to), 1..=6), 0..=ROWS_MAX).prop_map(|(columns, rows)| Table { columns, rows })
+    // The rows first: what comes first is made smaller first.
+    (0..=ROWS_MAX, vec(column(from, to), 1..=6)).prop_map(|(rows, columns)| Table { columns, rows })
 }
 
 /// A kind of column, before its values are chosen.
@@ -131,7 +136,12 @@ fn column(from: Product, to: Product) -> impl Strategy<Value = Column> {
         // A column without NULL needs one value at least, which the first row has.
         let rest = vec(weighted(0.85, kind.literals.clone()), ROWS_MAX - 1);
         let first = kind.literals.clone();
-        let Kind { declared, back, spelled, .. } = kind;
+        let Kind {
+            declared,
+            back,
+            spelled,
+            ..
+        } = kind;
         (first, rest, any::<bool>()).prop_map(move |(first, rest, nullable)| Column {
             declared: declared.clone(),
             back: back.clone(),
@@ -180,9 +190,21 @@ fn kind(from: Product, to: Product) -> BoxedStrategy<Kind> {
     kinds.push(one(plain("boolean", AS_TEXT, truth)));
     if from == MariaDb {
         let unsigned = prop_oneof![any::<u64>(), Just(0), Just(u64::MAX), Just(1 << 63)];
-        kinds.push(one(plain("bigint unsigned", AS_TEXT, unsigned.prop_map(|n| n.to_string()).boxed())));
-        kinds.push(one(plain("year", AS_TEXT, (1901..=2155).prop_map(|n: i32| n.to_string()).boxed())));
-        kinds.push(one(plain("bit(17)", "CAST({} + 0 AS CHAR)", (0..1 << 17).prop_map(|n: i32| n.to_string()).boxed())));
+        kinds.push(one(plain(
+            "bigint unsigned",
+            AS_TEXT,
+            unsigned.prop_map(|n| n.to_string()).boxed(),
+        )));
+        kinds.push(one(plain(
+            "year",
+            AS_TEXT,
+            (1901..=2155).prop_map(|n: i32| n.to_string()).boxed(),
+        )));
+        kinds.push(one(plain(
+            "bit(17)",
+            "CAST({} + 0 AS CHAR)",
+            (0..1 << 17).prop_map(|n: i32| n.to_string()).boxed(),
+        )));
     }
 
     // Decimals, with a size and without.
@@ -206,7 +228,11 @@ fn kind(from: Product, to: Product) -> BoxedStrategy<Kind> {
         let digits = (0_usize..=30, 0_usize..=30).prop_flat_map(|(whole, fraction)| decimal(whole, fraction));
         let mut kind = plain("numeric", AS_TEXT, digits.boxed());
         // MariaDB and SQLite spell zeros at the end or not.
-        kind.spelled = if to == Postgres { "CAST({} AS text)" } else { "CAST(trim_scale({}) AS text)" };
+        kind.spelled = if to == Postgres {
+            "CAST({} AS text)"
+        } else {
+            "CAST(trim_scale({}) AS text)"
+        };
         kinds.push(one(kind));
     }
 
@@ -222,7 +248,10 @@ fn kind(from: Product, to: Product) -> BoxedStrategy<Kind> {
         1 => proptest::sample::select(vec![0.0, f64::MAX, f64::MIN, f64::MIN_POSITIVE, 5e-324, 1e22, 9007199254740993.0]),
         1 => proptest::sample::select(special.to_vec()),
     ];
-    let double_text = doubles.clone().prop_map(move |value| float_literal(from, value)).boxed();
+    let double_text = doubles
+        .clone()
+        .prop_map(move |value| float_literal(from, value))
+        .boxed();
     let double_name = if from == MariaDb { "double" } else { "double precision" };
     kinds.push(one(plain(double_name, AS_TEXT, double_text)));
     if from != Sqlite {
@@ -232,17 +261,23 @@ fn kind(from: Product, to: Product) -> BoxedStrategy<Kind> {
             1 => proptest::sample::select(special),
         ];
         let name = if from == MariaDb { "float" } else { "real" };
-        let literals = singles.prop_map(move |value| float_literal(from, f64::from(value))).boxed();
+        let literals = singles
+            .prop_map(move |value| float_literal(from, f64::from(value)))
+            .boxed();
         kinds.push(one(plain(name, "CAST(CAST({} AS DOUBLE) AS CHAR)", literals)));
     }
 
     // Text and bytes.
     let nul = neither(Postgres);
     for length in [1_usize, 10, 255, 300] {
-        let literals = text(length, nul).prop_map(move |text| text_literal(from, &text)).boxed();
+        let literals = text(length, nul)
+            .prop_map(move |text| text_literal(from, &text))
+            .boxed();
         kinds.push(one(plain(&format!("varchar({length})"), AS_BYTES, literals)));
     }
-    let padded = text(10, nul).prop_map(move |text| text_literal(from, text.trim_end_matches(' '))).boxed();
+    let padded = text(10, nul)
+        .prop_map(move |text| text_literal(from, text.trim_end_matches(' ')))
+        .boxed();
     kinds.push(one(plain("char(10)", AS_BYTES, padded)));
     let (long_text, long_bytes) = match from {
         Postgres => ("text", "bytea"),
@@ -250,12 +285,22 @@ fn kind(from: Product, to: Product) -> BoxedStrategy<Kind> {
         Sqlite => ("text", "blob"),
     };
     let texts = prop_oneof![8 => text(40, nul), 1 => text(9_000, nul)];
-    kinds.push(one(plain(long_text, AS_BYTES, texts.prop_map(move |text| text_literal(from, &text)).boxed())));
+    kinds.push(one(plain(
+        long_text,
+        AS_BYTES,
+        texts.prop_map(move |text| text_literal(from, &text)).boxed(),
+    )));
     let blobs = prop_oneof![8 => vec(any::<u8>(), 0..40), 1 => vec(any::<u8>(), 0..9_000)];
-    kinds.push(one(plain(long_bytes, AS_BYTES, blobs.prop_map(move |bytes| bytes_literal(from, &bytes)).boxed())));
+    kinds.push(one(plain(
+        long_bytes,
+        AS_BYTES,
+        blobs.prop_map(move |bytes| bytes_literal(from, &bytes)).boxed(),
+    )));
     if from == MariaDb {
         for declared in ["binary(8)", "varbinary(8)"] {
-            let bytes = vec(any::<u8>(), 0..=8).prop_map(move |bytes| bytes_literal(from, &bytes)).boxed();
+            let bytes = vec(any::<u8>(), 0..=8)
+                .prop_map(move |bytes| bytes_literal(from, &bytes))
+                .boxed();
             kinds.push(one(plain(declared, AS_BYTES, bytes)));
         }
         let chosen = proptest::sample::select(vec!["''", "'a'", "'b c'", "'é'"]).prop_map(str::to_owned);
@@ -263,7 +308,11 @@ fn kind(from: Product, to: Product) -> BoxedStrategy<Kind> {
     }
 
     // Days and times.
-    kinds.push(one(plain("date", AS_TEXT, date().prop_map(|text| format!("'{text}'")).boxed())));
+    kinds.push(one(plain(
+        "date",
+        AS_TEXT,
+        date().prop_map(|text| format!("'{text}'")).boxed(),
+    )));
     let (time_name, timestamp_name) = match from {
         Postgres => ("time", "timestamp"),
         MariaDb => ("time(6)", "datetime(6)"),
@@ -276,11 +325,17 @@ fn kind(from: Product, to: Product) -> BoxedStrategy<Kind> {
     });
     kinds.push(one(plain(time_name, AS_TEXT, times.boxed())));
     let moments = (date(), 0..24, time_of_hour());
-    let timestamps = moments.clone().prop_map(|(date, hour, rest)| format!("'{date} {hour:02}{rest}'"));
+    let timestamps = moments
+        .clone()
+        .prop_map(|(date, hour, rest)| format!("'{date} {hour:02}{rest}'"));
     kinds.push(one(plain(timestamp_name, AS_TEXT, timestamps.boxed())));
     // Between MariaDB and the others an instant comes back as a timestamp in UTC; the value suites have it.
     if neither(MariaDb) {
-        let declared = if from == Postgres { "timestamptz" } else { "TIMESTAMP WITH TIME ZONE" };
+        let declared = if from == Postgres {
+            "timestamptz"
+        } else {
+            "TIMESTAMP WITH TIME ZONE"
+        };
         // Years 1 and 9999 would leave the calendar with some session's zone.
         let instants = moments.prop_map(|(date, hour, rest)| format!("'{date} {hour:02}{rest}+00:00'"));
         kinds.push(one(plain(declared, AS_TEXT, instants.boxed())));
@@ -312,8 +367,10 @@ fn kind(from: Product, to: Product) -> BoxedStrategy<Kind> {
         };
         let quoted = |values: BoxedStrategy<String>| values.prop_map(|text| format!("'{text}'")).boxed();
         let numbers = vec(weighted(0.8, any::<i32>()), 0..5).prop_map(|numbers| {
-            let numbers: Vec<String> =
-                numbers.iter().map(|number| number.map_or("NULL".to_owned(), |number| number.to_string())).collect();
+            let numbers: Vec<String> = numbers
+                .iter()
+                .map(|number| number.map_or("NULL".to_owned(), |number| number.to_string()))
+                .collect();
             format!("{{{}}}", numbers.join(","))
         });
         kinds.push(opaque("integer[]", quoted(numbers.boxed())));
@@ -325,7 +382,8 @@ fn kind(from: Product, to: Product) -> BoxedStrategy<Kind> {
         let spans = (-3_000..3_000, -400..400, any::<i32>());
         let spans = spans.prop_map(|(months, days, ms): (i32, i32, i32)| format!("{months} mons {days} days {ms} ms"));
         kinds.push(opaque("interval", quoted(spans.boxed())));
-        let addresses = (any::<u32>(), 0..=32).prop_map(|(bits, mask)| format!("{}/{mask}", std::net::Ipv4Addr::from(bits)));
+        let addresses =
+            (any::<u32>(), 0..=32).prop_map(|(bits, mask)| format!("{}/{mask}", std::net::Ipv4Addr::from(bits)));
         kinds.push(opaque("inet", quoted(addresses.boxed())));
         let documents = json_document().prop_map(|text| format!("CAST({} AS jsonb)", text_literal(Postgres, &text)));
         kinds.push(opaque("jsonb", documents.boxed()));
@@ -368,7 +426,9 @@ fn float_literal(product: Product, value: f64) -> String {
 
 /// Text of at most that many characters, with those that are easily mangled among them.
 fn text(length: usize, nul: bool) -> BoxedStrategy<String> {
-    let odd: Vec<char> = "\\'\"`\n\r\t %_?{}é\u{301}ß€日🎉\u{feff}\u{fffd}\u{10ffff}0NUL".chars().collect();
+    let odd: Vec<char> = "\\'\"`\n\r\t %_?{}é\u{301}ß€日🎉\u{feff}\u{fffd}\u{10ffff}0NUL"
+        .chars()
+        .collect();
     let letter = prop_oneof![
         4 => proptest::char::range(' ', '~'),
         3 => proptest::sample::select(odd),
@@ -401,7 +461,14 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn date() -> BoxedStrategy<String> {
-    let edges = vec!["0001-01-01", "1582-10-10", "1970-01-01", "2000-02-29", "2024-02-29", "9999-12-31"];
+    let edges = vec![
+        "0001-01-01",
+        "1582-10-10",
+        "1970-01-01",
+        "2000-02-29",
+        "2024-02-29",
+        "9999-12-31",
+    ];
     prop_oneof![
         6 => (2..=9998, 1..=12, 1..=28).prop_map(|(year, month, day)| format!("{year:04}-{month:02}-{day:02}")),
         1 => proptest::sample::select(edges).prop_map(str::to_owned),
@@ -411,7 +478,12 @@ fn date() -> BoxedStrategy<String> {
 
 /// Minutes and seconds with up to six digits, none of them a zero at the end.
 fn time_of_hour() -> BoxedStrategy<String> {
-    let fraction = prop_oneof![Just(0), 0..1_000_000, Just(999_999), (0..1_000).prop_map(|ms| ms * 1_000)];
+    let fraction = prop_oneof![
+        Just(0),
+        0..1_000_000,
+        Just(999_999),
+        (0..1_000).prop_map(|ms| ms * 1_000)
+    ];
     (0..60, 0..60, fraction)
         .prop_map(|(minute, second, fraction)| {
             let text = format!(":{minute:02}:{second:02}.{fraction:06}");

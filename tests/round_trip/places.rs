@@ -48,7 +48,10 @@ impl Ground {
         let session = self.connect(&near);
         for (number, table) in tables.iter().enumerate() {
             for sql in table.statements(&near.prefix, number) {
-                session.session.execute(&sql).unwrap_or_else(|error| panic!("{error}\n{sql:.2000}"));
+                session
+                    .session
+                    .execute(&sql)
+                    .unwrap_or_else(|error| panic!("{error}\n{sql:.2000}"));
             }
         }
         let there = self.copy(&near, &far, "t*", "{table}", Mode::Replace, lanes);
@@ -116,7 +119,10 @@ impl Ground {
         };
         let sql = format!("CREATE SCHEMA {name}");
         let session = self.connect(&place);
-        session.session.execute(&sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        session
+            .session
+            .execute(&sql)
+            .unwrap_or_else(|error| panic!("{sql}: {error}"));
         place
     }
 
@@ -125,10 +131,17 @@ impl Ground {
             let _ = fs_err::remove_file(path);
             return;
         }
-        let cascade = if place.product == Product::Postgres { " CASCADE" } else { "" };
+        let cascade = if place.product == Product::Postgres {
+            " CASCADE"
+        } else {
+            ""
+        };
         let sql = format!("DROP SCHEMA {}{cascade}", place.prefix.trim_end_matches('.'));
         let session = self.connect(&place);
-        session.session.execute(&sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        session
+            .session
+            .execute(&sql)
+            .unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
     fn connect(&self, place: &Place) -> Connection {
@@ -162,10 +175,16 @@ fn compare(connection: &Connection, prefix: &str, number: usize, table: &Table) 
     let counted: Vec<&str> = counts.iter().flatten().flatten().map(String::as_str).collect();
     let expected = table.rows().to_string();
     if counted != [expected.as_str(), expected.as_str()] {
-        return Err(format!("{expected} rows were made, and are {counted:?} before and after"));
+        return Err(format!(
+            "{expected} rows were made, and are {counted:?} before and after"
+        ));
     }
-    let missing = rows(&format!("SELECT * FROM ({original} EXCEPT {back}) AS missing"));
-    let surplus = rows(&format!("SELECT * FROM ({back} EXCEPT {original}) AS surplus"));
+    let missing = rows(&format!(
+        "SELECT * FROM ({original} EXCEPT {back}) AS missing ORDER BY 1"
+    ));
+    let surplus = rows(&format!(
+        "SELECT * FROM ({back} EXCEPT {original}) AS surplus ORDER BY 1"
+    ));
     match (missing.first(), surplus.first()) {
         (None, None) => Ok(()),
         (missing, surplus) => Err(format!("a row left as {missing:?} and came back as {surplus:?}")),
