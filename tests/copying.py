@@ -76,6 +76,18 @@ class Copying:
         **options: Any,
     ) -> Copied:
         """Run it; `options` are those of `dray.copy_tables`."""
+        return self.finish(self.start(source, target, tables, env=env, **options), timeout)
+
+    def start(
+        self,
+        source: Database,
+        target: Database,
+        tables: Union[str, Sequence[str]] = "*",
+        *,
+        env: Optional[Mapping[str, str]] = None,
+        **options: Any,
+    ) -> subprocess.Popen[str]:
+        """Begin it; to be given to `finish`, one after the other."""
         services = [
             {"name": name, "properties": {"type": "Odbc", "typeProperties": {"connectionString": database.odbc}}}
             for name, database in (("Source", source), ("Target", target))
@@ -85,21 +97,29 @@ class Copying:
         self._write("datasets.json", [])
         names = [tables] if isinstance(tables, str) else list(tables)
         self._write("arguments.json", {"copies": [{"tables": names}], "options": options})
-        done = subprocess.run(
+        return subprocess.Popen(
             [self._executable, "run", self._project, "main.py"],
             cwd=self._folder,
             env={**self._environment, "ARGUMENTS": str(self._folder / "arguments.json"), **(env or {})},
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             encoding="utf-8",
             errors="surrogateescape",
-            timeout=timeout,
-            check=False,
         )
-        assert done.returncode == 0, done.stderr
-        told = json.loads(done.stdout)
+
+    def finish(self, process: subprocess.Popen[str], timeout: float = 170) -> Copied:
+        """Wait for its end; what takes longer is killed."""
+        try:
+            stdout, stderr = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            raise
+        assert process.returncode == 0, stderr
+        told = json.loads(stdout)
         by_name = {table["table"].rpartition(".")[2]: table for table in told["tables"]}
-        return Copied(by_name, told["growth_kib"], done.stderr)
+        return Copied(by_name, told["growth_kib"], stderr)
 
     def _write(self, name: str, document: Any) -> None:
         (self._folder / name).write_text(json.dumps(document), "utf-8")
