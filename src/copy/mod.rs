@@ -12,6 +12,8 @@ mod pipeline;
 mod plan;
 mod report;
 mod request;
+#[cfg(test)]
+mod types_page;
 
 pub use self::{
     conversion::{Conversion, Refusal},

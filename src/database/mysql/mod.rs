@@ -3,6 +3,8 @@
 //! Both commit on DDL and TRUNCATE. So an existing table is emptied with DELETE inside the transaction, and a new one is
 //! loaded under another name and renamed when it is whole: one RENAME swaps two tables at once.
 
+#[cfg(test)]
+mod listed;
 mod types;
 
 use super::{
@@ -264,6 +266,11 @@ impl Dialect for MySql {
                 }
             }
         }
+    }
+
+    #[cfg(test)]
+    fn listed_types(&self) -> Vec<Column> {
+        listed::columns(self.mariadb)
     }
 
     fn classify(&self, diagnostic: &Diagnostic) -> Class {

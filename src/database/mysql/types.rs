@@ -133,9 +133,9 @@ pub(super) fn declare(column: &Column, mariadb: bool) -> (String, LogicalType) {
             )
         }
         LogicalType::Decimal { precision, scale, .. } => {
-            // The server's most digits are 65, of which 30 (MySQL) or 38 may follow the point.
+            // The server's most digits are 65, of which 30 (MySQL) or 38 (MariaDB) may follow the point.
             let (precision, scale) = match (precision, scale) {
-                (Some(precision), Some(scale)) => (precision.min(65), scale.min(30)),
+                (Some(precision), Some(scale)) => (precision.min(65), scale.min(if mariadb { 38 } else { 30 })),
                 _ => (65, 30),
             };
             (

@@ -1,5 +1,8 @@
 //! PostgreSQL.
 
+#[cfg(test)]
+mod listed;
+
 use super::{
     Class, Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, Mode, Padding, Purpose, ReadAs, Relation,
     Table, Transfer, WriteAs, generic,
@@ -254,8 +257,17 @@ impl Dialect for Postgres {
         )
     }
 
+    #[cfg(test)]
+    fn listed_types(&self) -> Vec<Column> {
+        listed::columns()
+    }
+
     fn classify(&self, diagnostic: &Diagnostic) -> Class {
-        Class::of_sqlstate(&diagnostic.sqlstate)
+        // psqlodbc 13.02 has HY000 and a text of its own where the server went away between two statements.
+        match diagnostic.sqlstate.as_str() {
+            "HY000" if diagnostic.message.contains("connection has been lost") => Class::ConnectionLost,
+            sqlstate => Class::of_sqlstate(sqlstate),
+        }
     }
 
     fn without_values(&self, message: &str) -> String {

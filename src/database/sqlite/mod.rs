@@ -4,6 +4,9 @@
 //! Its ODBC driver turns NUMERIC into doubles, doubles into 15 digits, and ends text at a NUL; the SELECT list and the
 //! VALUES list here see to it that none of that touches a value.
 
+#[cfg(test)]
+mod listed;
+
 use super::{
     Class, Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, Mode, Padding, Purpose, ReadAs, Relation,
     Table, Transfer, WriteAs, generic,
@@ -262,6 +265,11 @@ impl Dialect for Sqlite {
             &create(target),
             "DELETE FROM",
         )
+    }
+
+    #[cfg(test)]
+    fn listed_types(&self) -> Vec<Column> {
+        listed::columns()
     }
 
     fn classify(&self, diagnostic: &Diagnostic) -> Class {
