@@ -73,6 +73,19 @@ TOO_NARROW = {
     ),
     "a time beyond a day": ("mariadb", "TIME", "25:00:00", "postgresql", "time"),
     "text that is no uuid": ("sqlite", "TEXT", "550e8400-e29b-41d4-a716", "postgresql", "uuid"),
+    "a number that would choose a member of an enum": ("sqlite", "TEXT", "1", "mariadb", "ENUM('first', 'second')"),
+    "a letter that an enum has in another case": ("sqlite", "TEXT", "FIRST", "mariadb", "ENUM('first', 'second')"),
+    "members of a set in another order": ("sqlite", "TEXT", "two,one", "mariadb", "SET('one', 'two')"),
+    "a year of two digits": ("sqlite", "INTEGER", 24, "mariadb", "YEAR"),
+    "a double that would be rounded": ("sqlite", "DOUBLE", 1.239, "mariadb", "DOUBLE(10,2)"),
+    "a decimal that a double would round": (
+        *("postgresql", "numeric(10,3)", Decimal("1.239")),
+        *("mariadb", "DOUBLE(10,2)"),
+    ),
+    "text that a name would cut": ("sqlite", "TEXT", "x" * 64, "postgresql", "name"),
+    "a number that a negative scale would round": ("sqlite", "INTEGER", 123, "postgresql", "numeric(5,-2)"),
+    "digits in a column of dates": ("sqlite", "TEXT", "00123", "sqlite", "DATE"),
+    "a document that is a number": ("postgresql", "json", "1.0", "sqlite", "JSON"),
     "text that an enum lacks": ("sqlite", "TEXT", "third", "mariadb", "ENUM('first', 'second')"),
     "text that is no json": ("sqlite", "TEXT", "{no json", "postgresql", "json"),
     "json that would be put in order": ("postgresql", "json", '{"b": 1, "a": 2, "a": 3}', "postgresql", "jsonb"),
@@ -148,7 +161,7 @@ def test_a_column_that_would_keep_another_value_is_refused(runs: Runs, lanes: st
     assert error["row"] == 1 or error["phase"] == "plan"
     assert slug(case) in (error["table"].rpartition(".")[2], error["target"].rpartition(".")[2])
     assert error["side"] == "target"
-    if isinstance(value, str):
+    if isinstance(value, str) and len(value) > 1:
         assert value not in json.dumps(error, ensure_ascii=False), "a cell's value is shown"
         assert value not in copied.stderr, "a cell's value is logged"
 

@@ -36,6 +36,9 @@ Notes:
 - MariaDB and MySQL have no type for all points in time: TIMESTAMP ends in 2038. A timestamp with a zone becomes a
   DATETIME in UTC there.
 - In a primary key MariaDB and MySQL take text of 768 characters and 3072 bytes; longer keys are refused by row.
+- Into an ENUM or SET of MariaDB and MySQL goes only the same ENUM or SET: the server makes `a` of `A` and the first
+  member of `1`. The same holds for PostgreSQL's `name`, which cuts at 63 bytes, and its numeric with a negative scale.
+- FLOAT(7,4) and DOUBLE(10,2) of MariaDB and MySQL round what they are given, and are decimals to dray.
 - Before MariaDB 11 the server refuses UUIDs of no known version and variant.
 ";
 

@@ -173,6 +173,10 @@ impl Dialect for MySql {
                 bits: 64,
                 signed: false,
             } => ("?", Form::Text),
+            // The server takes 1 to 99 for years of two digits; 9999 is a year that it refuses.
+            LogicalType::Integer { .. } if column.declared.starts_with("year") => {
+                ("REGEXP_REPLACE(?, '^([1-9]|[1-9][0-9])$', '9999')", Form::Text)
+            }
             LogicalType::Integer { .. } => ("?", Form::I64),
             LogicalType::Float { .. } => ("?", Form::F64),
             LogicalType::Bytes { .. } => ("?", Form::Bytes),

@@ -64,13 +64,21 @@ fn logical_type(
             scale,
             kept_digits: None,
         },
+        // FLOAT(7,4) and DOUBLE(10,2) round what they are given, and are read as the decimals that they show.
+        "float" | "double" if column_type.contains('(') => LogicalType::Decimal {
+            precision,
+            scale,
+            kept_digits: Some(if data_type == "float" { 6 } else { 15 }),
+        },
         "float" => LogicalType::Float { bits: 32 },
         "double" => LogicalType::Float { bits: 64 },
         "char" => LogicalType::Text {
             length,
             padding: Padding::Stripped,
         },
-        "varchar" | "enum" | "set" => LogicalType::Text {
+        // As a target of other text they are not exact: `A` becomes the member `a`, `1` the first one, `b,a` is `a,b`.
+        "enum" | "set" => LogicalType::Opaque,
+        "varchar" => LogicalType::Text {
             length,
             padding: Padding::None,
         },

@@ -12,6 +12,7 @@ const TYPES: &[(&str, &str, i32)] = &[
     ("numeric(12,2)", "numeric", (12 << 16 | 2) + 4),
     ("numeric(38,10)", "numeric", (38 << 16 | 10) + 4),
     ("numeric(100,40)", "numeric", (100 << 16 | 40) + 4),
+    ("numeric(5,-2)", "numeric", (5 << 16 | (-2 & 0x7ff)) + 4),
     ("numeric", "numeric", -1),
     ("real", "float4", -1),
     ("double precision", "float8", -1),
