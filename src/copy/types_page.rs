@@ -72,10 +72,12 @@ fn page() -> String {
             "---|".repeat(titles.len() + 1)
         );
         for column in &columns {
-            let made = targets.iter().map(|(target, _)| match declare(source, column, dialect(target)) {
-                Ok(made) => format!("`{}`", made.declared),
-                Err(reason) => reason,
-            });
+            let made = targets
+                .iter()
+                .map(|(target, _)| match declare(source, column, dialect(target)) {
+                    Ok(made) => format!("`{}`", made.declared),
+                    Err(reason) => reason,
+                });
             let cells: Vec<String> = made.collect();
             let _ = writeln!(page, "| `{}` | {} |", column.declared, cells.join(" | "));
         }
@@ -89,7 +91,10 @@ fn page() -> String {
         // Types that go the same ways share a line.
         let mut lines: Vec<(Vec<String>, Vec<&str>)> = Vec::new();
         for column in &columns {
-            let ways: Vec<String> = PRODUCTS.iter().map(|(target, _)| ways(source, column, dialect(target))).collect();
+            let ways: Vec<String> = PRODUCTS
+                .iter()
+                .map(|(target, _)| ways(source, column, dialect(target)))
+                .collect();
             match lines.iter_mut().find(|(known, _)| *known == ways) {
                 Some((_, words)) => words.push(&column.declared),
                 None => lines.push((ways, vec![&column.declared])),
