@@ -17,6 +17,8 @@ mod report;
 mod request;
 mod run;
 mod schedule;
+#[cfg(test)]
+mod types_page;
 
 pub use self::{
     conversion::{Conversion, Nulled, Refusal},

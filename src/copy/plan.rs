@@ -144,7 +144,7 @@ fn same_name<'a>(columns: &'a [Column], name: &str) -> Option<&'a Column> {
 }
 
 /// The column of a table that is to be made.
-fn new_column(column: &Column, target: &dyn Dialect, same_product: bool) -> Result<Column, String> {
+pub(super) fn new_column(column: &Column, target: &dyn Dialect, same_product: bool) -> Result<Column, String> {
     // In the same product a type is taken over in its own words; a query's types have none to rely on. A column of mixed
     // values is declared without a type (SQLite), and so is its copy.
     let mixed = column.logical == LogicalType::Opaque;

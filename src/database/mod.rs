@@ -305,6 +305,12 @@ pub trait Dialect: Send + Sync {
         None
     }
 
+    /// A column of each type that users meet, as the catalog would tell it, for the page of types.
+    #[cfg(test)]
+    fn listed_types(&self) -> Vec<Column> {
+        Vec::new()
+    }
+
     /// What no column of the product holds.
     fn limits(&self) -> Limits;
 

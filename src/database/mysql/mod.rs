@@ -7,6 +7,8 @@ mod cell;
 mod client;
 mod encode;
 mod libmariadb;
+#[cfg(test)]
+mod listed;
 mod load;
 mod settings;
 mod stream;
@@ -92,10 +94,12 @@ impl Dialect for MySql {
     fn quirks(&self) -> Quirks {
         // MariaDB Connector/ODBC 3.1.15. Text longer than its buffer of wide characters arrives cut in half with a length
         // that says it is whole, or fails ("Ansi to Unicode conversion error"); as UTF-8 it is not converted. SQLGetData
-        // after SQLSetPos gives the value of another row.
+        // after SQLSetPos gives the value of another row. A value that an ENUM or SET lacks is error 1265 in strict mode,
+        // whose SQLSTATE is 01000: the driver takes it for a success, and the whole array is missing in the table.
         Quirks {
             narrow_cells: true,
             no_get_data_in_blocks: true,
+            errors_as_information: true,
         }
     }
 
@@ -231,6 +235,10 @@ impl Dialect for MySql {
                 bits: 64,
                 signed: false,
             } => ("?", Form::Text),
+            // The server takes 1 to 99 for years of two digits; 9999 is a year that it refuses.
+            LogicalType::Integer { .. } if column.declared.starts_with("year") => {
+                ("REGEXP_REPLACE(?, '^([1-9]|[1-9][0-9])$', '9999')", Form::Text)
+            }
             LogicalType::Integer { .. } => ("?", Form::I64),
             LogicalType::Float { .. } => ("?", Form::F64),
             LogicalType::Bytes { .. } => ("?", Form::Bytes),
@@ -330,6 +338,11 @@ impl Dialect for MySql {
                 }
             }
         }
+    }
+
+    #[cfg(test)]
+    fn listed_types(&self) -> Vec<Column> {
+        listed::columns(self.mariadb)
     }
 
     fn classify(&self, diagnostic: &Diagnostic) -> Class {

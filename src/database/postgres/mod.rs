@@ -13,6 +13,9 @@ mod text;
 
 use std::collections::HashMap;
 
+#[cfg(test)]
+mod listed;
+
 use super::{
     Class, Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, Mode, Padding, Purpose, ReadAs, ReadLane,
     Relation, Table, Transfer, WriteAs, WriteLane, generic,
@@ -339,8 +342,17 @@ impl Dialect for Postgres {
         )
     }
 
+    #[cfg(test)]
+    fn listed_types(&self) -> Vec<Column> {
+        listed::columns()
+    }
+
     fn classify(&self, diagnostic: &Diagnostic) -> Class {
-        Class::of_sqlstate(&diagnostic.sqlstate)
+        // psqlodbc 13.02 has HY000 and a text of its own where the server went away between two statements.
+        match diagnostic.sqlstate.as_str() {
+            "HY000" if diagnostic.message.contains("connection has been lost") => Class::ConnectionLost,
+            sqlstate => Class::of_sqlstate(sqlstate),
+        }
     }
 
     fn read_lanes(&self) -> &'static [&'static dyn ReadLane] {
@@ -461,8 +473,10 @@ fn logical_type(type_name: &str, modifier: i32) -> LogicalType {
                 // Eleven bits with a sign; since PostgreSQL 15 a scale may be negative or beyond the precision.
                 let scale = ((packed & 0x7ff) as i32 ^ 1024) - 1024;
                 match (u16::try_from(packed >> 16 & 0xffff), u16::try_from(scale)) {
-                    (Ok(precision), Ok(scale)) if scale <= precision => LogicalType::decimal(precision, scale),
-                    _ => LogicalType::DECIMAL,
+                    // The whole part is empty, which the server sees to.
+                    (Ok(precision), Ok(scale)) => LogicalType::decimal(precision.max(scale), scale),
+                    // Rounds whole numbers in silence, so that only its own kind goes into it.
+                    _ => LogicalType::Opaque,
                 }
             }
             Err(_) => LogicalType::DECIMAL,
@@ -477,7 +491,8 @@ fn logical_type(type_name: &str, modifier: i32) -> LogicalType {
             length,
             padding: Padding::Filled,
         },
-        "text" | "citext" | "name" | "bpchar" => LogicalType::TEXT,
+        // `name` is not among them: it cuts what is put into it at 63 bytes.
+        "text" | "citext" | "bpchar" => LogicalType::TEXT,
         "bytea" => LogicalType::BYTES,
         "date" => LogicalType::Date,
         "time" => LogicalType::Time { digits, span: false },
@@ -501,7 +516,8 @@ mod tests {
     fn a_types_modifier_becomes_its_size() {
         let numeric = |precision: i32, scale: i32| logical_type("numeric", (precision << 16 | scale & 0x7ff) + 4);
         assert_eq!(numeric(20, 4), LogicalType::decimal(20, 4));
-        assert_eq!(numeric(5, -2), LogicalType::DECIMAL);
+        assert_eq!(numeric(3, 5), LogicalType::decimal(5, 5));
+        assert_eq!(numeric(5, -2), LogicalType::Opaque);
         assert_eq!(logical_type("numeric", -1), LogicalType::DECIMAL);
         let varchar = LogicalType::Text {
             length: Some(20),

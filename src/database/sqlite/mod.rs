@@ -9,6 +9,8 @@ mod affinity;
 mod direct_read;
 mod direct_write;
 mod libsqlite3;
+#[cfg(test)]
+mod listed;
 mod spelling;
 mod wire;
 
@@ -312,6 +314,11 @@ impl Dialect for Sqlite {
 
     fn write_lanes(&self) -> &'static [&'static dyn WriteLane] {
         &[&direct_write::DirectWrite, &generic::OdbcWrite]
+    }
+
+    #[cfg(test)]
+    fn listed_types(&self) -> Vec<Column> {
+        listed::columns()
     }
 
     fn classify(&self, diagnostic: &Diagnostic) -> Class {
