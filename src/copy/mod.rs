@@ -7,6 +7,7 @@
 mod catalog;
 mod conversion;
 mod error;
+mod heap;
 mod job;
 mod passing;
 mod pattern;

@@ -122,13 +122,13 @@ impl Passing {
                 !any_bad(values, nulls, |date: &Date| !is_within(*date, years.clone()))
             }
             (Check::Time { unit, of_day }, Values::Time(values)) => !any_bad(values, nulls, |time: &Time| {
-                (time.nanosecond % unit != 0) | (*of_day & !time.is_of_day())
+                !time.nanosecond.is_multiple_of(*unit) | (*of_day & !time.is_of_day())
             }),
             (Check::Timestamp { years, unit }, Values::Timestamp(values)) => !any_bad(values, nulls, |value| {
-                !is_within(value.date, years.clone()) | (value.time.nanosecond % unit != 0)
+                !is_within(value.date, years.clone()) | !value.time.nanosecond.is_multiple_of(*unit)
             }),
             (Check::Timestamp { years, unit }, Values::Instant(values)) => !any_bad(values, nulls, |value| {
-                !is_within(value.local.date, years.clone()) | (value.local.time.nanosecond % unit != 0)
+                !is_within(value.local.date, years.clone()) | !value.local.time.nanosecond.is_multiple_of(*unit)
             }),
             _ => false,
         }

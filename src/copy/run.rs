@@ -10,6 +10,7 @@ use std::{
 use super::{
     catalog::Catalog,
     error::{OVER_MEMORY_LIMIT, Phase, Place, Side, TableError},
+    heap,
     job::{Job, jobs_of, refused, staging_name},
     pipeline::{self, Budget},
     plan::{self, Known},
@@ -25,6 +26,9 @@ use crate::{
 
 /// Most tables at once if the request does not say: more of them load the servers, and share the budget.
 const TABLES_MAX: usize = 8;
+
+/// After a table of more bytes than this the allocator may hold memory worth giving back.
+const TRIM_BYTES: u64 = 16 << 20;
 
 /// Copies what the request says and reports on every table.
 ///
@@ -137,6 +141,13 @@ pub fn run(
         finished(index, table, &mut tables);
     }
     let tables: Vec<TableReport> = tables.into_iter().flatten().collect();
+    drop(pool);
+    if tables
+        .iter()
+        .any(|table| table.bytes > TRIM_BYTES || table.error.is_some())
+    {
+        heap::give_back();
+    }
     Ok(Report {
         rows: tables.iter().map(|table| table.rows).sum(),
         bytes: tables.iter().map(|table| table.bytes).sum(),
