@@ -11,14 +11,10 @@ which asks for text on stderr, does not add a second writer there: its level cou
 the root's handlers (`force=True`, `dictConfig`) removes dray's too.
 """
 
-from __future__ import annotations
-
 import sys
 
 # What `importlib.machinery` has under this name; importing that one loads the whole of importlib.
 from _frozen_importlib_external import PathFinder
-
-from . import _native
 
 TYPE_CHECKING = False  # as in `__init__`: `typing` is slow to load
 if TYPE_CHECKING:
@@ -65,16 +61,16 @@ class _LoggingFinder:
     def __init__(self, level: int) -> None:
         self._level = level
 
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+    def find_spec(self, name: str, path: "Any" = None, target: "Any" = None) -> "Any":
         if name != "logging":
             return None
         spec = PathFinder.find_spec(name, path, target)
-        loader: Any = spec.loader if spec is not None else None
+        loader: "Any" = spec.loader if spec is not None else None
         if loader is None:
             return spec
         execute = loader.exec_module
 
-        def execute_and_configure(module: ModuleType) -> None:
+        def execute_and_configure(module: "ModuleType") -> None:
             execute(module)
             # Here and not above: `importlib.util.find_spec("logging")` imports nothing.
             if self in sys.meta_path:
@@ -87,7 +83,7 @@ class _LoggingFinder:
         return spec
 
 
-def _configure(logging: Any, level: int) -> None:
+def _configure(logging: "Any", level: int) -> None:
     root = logging.getLogger()
     handler = _make_handler(logging)
     root.addHandler(handler)
@@ -96,11 +92,11 @@ def _configure(logging: Any, level: int) -> None:
     logging.basicConfig = _make_basic_config(logging, root, handler)
 
 
-def _make_handler(logging: Any) -> Any:
+def _make_handler(logging: "Any") -> "Any":
     class RunHandler(logging.Handler):  # type: ignore[misc]
         """Writes each record to the log of the run."""
 
-        def emit(self, record: Any) -> None:
+        def emit(self, record: "Any") -> None:
             try:
                 _emit(record)
             except RecursionError:
@@ -111,17 +107,17 @@ def _make_handler(logging: Any) -> Any:
     return RunHandler()
 
 
-def _make_root_class(logging: Any, own: Any) -> type:
+def _make_root_class(logging: "Any", own: "Any") -> type:
     class RootLogger(logging.RootLogger):  # type: ignore[misc]
         """The root logger, which gives dray's level up once the script configures it."""
 
         _level_is_ours = True
 
-        def setLevel(self, level: Any) -> None:  # noqa: N802
+        def setLevel(self, level: "Any") -> None:  # noqa: N802
             self._level_is_ours = False
             super().setLevel(level)
 
-        def addHandler(self, hdlr: Any) -> None:  # noqa: N802
+        def addHandler(self, hdlr: "Any") -> None:  # noqa: N802
             if self._level_is_ours and hdlr is not own:
                 self.setLevel(logging.WARNING)
             super().addHandler(hdlr)
@@ -129,10 +125,10 @@ def _make_root_class(logging: Any, own: Any) -> type:
     return RootLogger
 
 
-def _make_basic_config(logging: Any, root: Any, own: Any) -> Any:
+def _make_basic_config(logging: "Any", root: "Any", own: "Any") -> "Any":
     original = logging.basicConfig
 
-    def basic_config(**options: Any) -> None:
+    def basic_config(**options: "Any") -> None:
         # Under plain `python` the root logger has no handler now; where it has others, there is nothing to be done.
         if root.handlers != [own] or options.get("force"):
             original(**options)
@@ -164,8 +160,8 @@ def _make_basic_config(logging: Any, root: Any, own: Any) -> Any:
     return functools.update_wrapper(basic_config, original)
 
 
-def _emit(record: Any) -> None:
-    exception: Optional[str] = None
+def _emit(record: "Any") -> None:
+    exception: "Optional[str]" = None
     if record.exc_info and record.exc_info[0] is not None:
         from . import _failure
 
@@ -175,16 +171,18 @@ def _emit(record: Any) -> None:
     extra = {name: value for name, value in vars(record).items() if name not in _STANDARD_ATTRIBUTES}
     if record.stack_info:
         extra["stack"] = record.stack_info
-    fields: Optional[str] = None
+    fields: "Optional[str]" = None
     if extra:
         import json
 
         fields = json.dumps(extra, default=str, skipkeys=True)
+    from . import _native
+
     _native.log(record.levelno, record.name, record.getMessage(), "", fields, exception)
 
 
 def _show_warning(
-    message: Any, category: type, filename: str, lineno: int, file: Any = None, line: Optional[str] = None
+    message: "Any", category: type, filename: str, lineno: int, file: "Any" = None, line: "Optional[str]" = None
 ) -> None:
     if file is not None:
         import warnings
@@ -192,6 +190,8 @@ def _show_warning(
         file.write(warnings.formatwarning(message, category, filename, lineno, line))
         return
     import json
+
+    from . import _native
 
     fields = json.dumps({"category": category.__name__, "file": filename, "line": lineno})
     _native.log(30, "py.warnings", str(message), "python.warning", fields, None)

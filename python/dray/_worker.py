@@ -6,15 +6,13 @@ that has none. What `python main.py` or `python -m module` would have set up is 
 classes that are pickled late; hence this.)
 """
 
-from __future__ import annotations
-
 import os
 import sys
 
 # What `importlib.machinery` has under this name; importing that one loads the whole of importlib.
 from _frozen_importlib_external import SourceFileLoader
 
-from . import _native, _run
+from . import _run
 
 TYPE_CHECKING = False  # as in `__init__`: `typing` is slow to load
 if TYPE_CHECKING:
@@ -33,16 +31,18 @@ def run() -> None:
     if folder is None:
         raise SystemExit("dray._worker is started by `dray run` alone")
     _run.working_folder = os.getcwd()
-    kind, target, function, log_level = _native.begin_worker(folder)
+    _run.phase = ""
+    # What `src/commands/worker.rs` puts behind the `-c` line; the script never sees it.
+    kind, target, function, log_level = sys.argv[1:5]
     arguments = _read_arguments(folder)
-    _prepare_process(folder, log_level)
+    _prepare_process(folder, int(log_level))
     worker = _Worker(main, target, arguments)
     if kind == "file":
         worker.execute(worker.run_file)
     elif kind == "module":
         worker.execute(worker.run_module)
     else:
-        worker.execute(lambda: worker.run_function(function or ""))
+        worker.execute(lambda: worker.run_function(function))
 
 
 def _read_arguments(folder: str) -> list[str]:
@@ -86,13 +86,13 @@ def _settle_outputs() -> None:
 
 
 class _Worker:
-    def __init__(self, main: ModuleType, target: str, arguments: list[str]) -> None:
+    def __init__(self, main: "ModuleType", target: str, arguments: list[str]) -> None:
         self._main = main
         self._target = target
         self._arguments = arguments
         self._phase = "importing"
 
-    def execute(self, entrypoint: Callable[[], None]) -> None:
+    def execute(self, entrypoint: "Callable[[], None]") -> None:
         """Runs `entrypoint` and turns what it lets pass into events and an exit code."""
         try:
             entrypoint()
@@ -170,11 +170,11 @@ class _Worker:
             result = asyncio.run(_wait_for(result))
         self._take_result(result)
 
-    def _import_function(self, function_name: str) -> Any:
+    def _import_function(self, function_name: str) -> "Any":
         import importlib
 
         try:
-            found: Any = importlib.import_module(self._target)
+            found: "Any" = importlib.import_module(self._target)
         except ModuleNotFoundError as error:
             # The module that was asked for, or a package above it; anything else is a package that it imports.
             if error.name and f"{self._target}.".startswith(f"{error.name}."):
@@ -191,7 +191,7 @@ class _Worker:
             self._entrypoint_not_found(f"{where} is a {type(found).__name__}, not a function")
         return found
 
-    def _take_result(self, result: Any) -> None:
+    def _take_result(self, result: "Any") -> None:
         from collections.abc import Mapping
 
         if isinstance(result, Mapping):
@@ -199,6 +199,8 @@ class _Worker:
 
             outputs.update(result)
         elif result is not None:
+            from . import _native
+
             _native.log(
                 30, "dray", f"the entrypoint returned a {type(result).__name__}, which is no mapping: ignored",
                 "entrypoint.result_ignored", None, None,
@@ -215,7 +217,7 @@ class _Worker:
     def _enter(self, phase: str) -> None:
         self._phase = phase
         if os.getpid() == _MAIN_PROCESS:
-            _native.set_phase(phase)
+            _run.set_phase(phase)
             _run.append(f'{{"event":"phase","phase":"{phase}"}}\n'.encode())
 
     def _record_exit(self, error: SystemExit) -> None:
@@ -231,8 +233,8 @@ class _Worker:
         message = _failure.message(error) if isinstance(error.code, str) else None
         _run.record({"event": "exit", "code": code, "message": message, "location": _failure.location(error)})
 
-    def _fail(self, error: BaseException) -> NoReturn:
-        from . import _failure
+    def _fail(self, error: BaseException) -> "NoReturn":
+        from . import _failure, _native
 
         failed = _failure.describe(error, self._phase)
         _run.record(failed)
@@ -243,7 +245,7 @@ class _Worker:
             _failure.call_excepthook(error)
         raise SystemExit(failed["exit_code"])
 
-    def _fail_in_child(self, error: BaseException) -> NoReturn:
+    def _fail_in_child(self, error: BaseException) -> "NoReturn":
         """As plain `python` would, for a process that the script forked and that came back up here."""
         from . import _failure
 
@@ -254,7 +256,7 @@ class _Worker:
         _failure.call_excepthook(error)
         raise SystemExit(1)
 
-    def _entrypoint_not_found(self, why: str) -> NoReturn:
+    def _entrypoint_not_found(self, why: str) -> "NoReturn":
         _run.record({
             "event": "error", "kind": "entrypoint_not_found", "code": "entrypoint.not_found", "type": None,
             "message": f"entrypoint `{self._target}` not found: {why}", "traceback": None, "location": None,
@@ -267,5 +269,5 @@ class _EntrypointNotFound(SystemExit):
     """Ends the worker after the error was recorded."""
 
 
-async def _wait_for(awaitable: Any) -> Any:
+async def _wait_for(awaitable: "Any") -> "Any":
     return await awaitable

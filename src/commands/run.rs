@@ -303,7 +303,7 @@ fn act(
     let Found { interpreter, .. } = interpreter::find(&request, cache.as_deref())?;
     progress.python = Some(interpreter.version.to_string());
     let payload = run_folder.payload();
-    let native_module = Payload::locate()?.lay_out(&payload)?;
+    Payload::locate()?.lay_out(&payload)?;
     let bytecode = Bytecode::restore(&payload.join("dray"), interpreter.version.minor, cache.as_deref());
     progress.took("interpreter", phase);
 
@@ -311,7 +311,6 @@ fn act(
         task_folder: plan.task_folder.clone(),
         working_folder: working_folder.clone(),
         payload: payload.clone(),
-        native_module,
         interpreter,
         entrypoint: plan.entrypoint.clone(),
         log_level: plan.log.level.clone(),
