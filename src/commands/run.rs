@@ -20,7 +20,8 @@ use crate::outputs::{self, ErrorReport, Events, Settlement, Status, Summary};
 use crate::project::{EntryArgument, Entrypoint, Limits, Project, link_task_files};
 use crate::telemetry;
 use crate::worker::{
-    Launch, Observed, OomKills, RunFolder, RunSpec, StopSignal, Stops, WorkerEnd, explain, memory_limit, watch,
+    Keeper, Launch, Observed, OomKills, RunFolder, RunSpec, StopSignal, Stops, WorkerEnd, WorkerError, explain,
+    memory_limit, watch,
 };
 
 /// A failure of the supervisor's own work that no other module has a name for.
@@ -171,16 +172,21 @@ fn attempt(
     progress: &mut Progress,
 ) -> Result<WorkerEnd, Failure> {
     let stops = Stops::collect().map_err(RunFailure::Signals)?;
+    let mut keeper = Keeper::start().map_err(WorkerError::Start)?;
     outputs::remove_stale(task_folder)?;
     let plan = plan(arguments, rest, task_folder)?;
     progress.no_summary = plan.no_summary;
     progress.entrypoint = Some(plan.entrypoint.to_string());
+    let cache = interpreter::cache_folder(|name| std::env::var_os(name));
+    if let Some(library) = interpreter::foresee(&plan.interpreter, cache.as_deref()) {
+        keeper.foresee(&library);
+    }
 
     let run_folder = RunFolder::create(task_folder).map_err(|source| RunFailure::RunFolder {
         path: task_folder.to_owned(),
         source,
     })?;
-    let end = act(&plan, &run_folder, &stops, started, progress);
+    let end = act(&plan, keeper, &run_folder, &stops, started, progress);
     run_folder.clear();
     end
 }
@@ -278,6 +284,7 @@ fn entry_of(rest: &[OsString]) -> Result<(Option<EntryArgument>, &[OsString]), R
 /// Carries the plan out: the tree, the interpreter, the payload, the worker, and what it came to.
 fn act(
     plan: &Plan,
+    keeper: Keeper,
     run_folder: &RunFolder,
     stops: &Stops,
     started: Instant,
@@ -329,12 +336,10 @@ fn act(
     let oom_kills_before = OomKills::now();
     let launch = Launch {
         run_folder: run_folder.path(),
-        working_folder: &working_folder,
-        environment: &environment_of_worker(plan, run_folder, &payload),
         deadline: plan.timeout.map(|limit| started + limit),
         grace: plan.grace,
     };
-    let ended = watch(&launch, stops)?;
+    let ended = watch(keeper, &launch, stops)?;
     bytecode.keep();
     progress.took("script", phase);
     progress.peak_memory_bytes = (ended.peak_memory_bytes > 0).then_some(ended.peak_memory_bytes);
@@ -388,20 +393,6 @@ fn refuse_if_stopped(stops: &Stops, during: &str) -> Result<(), RunFailure> {
         Some(stop) => Err(RunFailure::Stopped(stop, during.to_owned())),
         None => Ok(()),
     }
-}
-
-/// The payload comes first on PYTHONPATH, so that no installed package of the same name is taken for it.
-fn environment_of_worker(plan: &Plan, run_folder: &RunFolder, payload: &Path) -> [(&'static str, OsString); 3] {
-    let mut python_path = payload.as_os_str().to_owned();
-    if let Some(before) = std::env::var_os("PYTHONPATH").filter(|before| !before.is_empty()) {
-        python_path.push(":");
-        python_path.push(before);
-    }
-    [
-        ("PYTHONPATH", python_path),
-        ("DRAY_RUN", run_folder.path().into()),
-        ("DRAY_TASK_FOLDER", plan.task_folder.clone().into()),
-    ]
 }
 
 /// Writes outputs.json, says what failed, and gives the exit code.

@@ -55,6 +55,12 @@ pub fn run_python(interpreter: &Interpreter, argv: &[CString]) -> Result<i32, In
     }
 }
 
+/// Opens a libpython that [`run_python`] will most likely be told to use, which is then half done. A failure is told
+/// there.
+pub fn preload(library: &Path) {
+    let _ = open(library, libc::RTLD_NOW | libc::RTLD_GLOBAL);
+}
+
 /// Opens libpython, and returns its main function.
 fn load(interpreter: &Interpreter, library: &Path) -> Result<BytesMain, InterpreterError> {
     let failed = |cause: String| InterpreterError::Load {

@@ -35,8 +35,8 @@ pub use cache::cache_folder;
 pub use candidates::Source;
 pub use error::{InterpreterError, PayloadError};
 pub use facts::Version;
-pub use find::{Found, PassedOver, Request, find};
-pub use load::run_python;
+pub use find::{Found, PassedOver, Request, find, foresee};
+pub use load::{preload, run_python};
 pub use payload::{Payload, PayloadKind};
 pub use suitability::Refusal;
 
