@@ -17,7 +17,7 @@ from . import _run
 TYPE_CHECKING = False  # as in `__init__`: `typing` is slow to load
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import ModuleType
+    from types import CodeType, ModuleType
     from typing import Any, NoReturn
 
 _MAIN_PROCESS = os.getpid()
@@ -129,7 +129,7 @@ class _Worker:
         with open(path, "rb") as file:
             source = file.read()
         try:
-            code = compile(source, path, "exec", dont_inherit=True)
+            code = _compile(source, path)
         except SyntaxError as error:
             # Of some faults (a NUL byte) Python does not say where they are.
             error.filename = error.filename or path
@@ -263,6 +263,16 @@ class _Worker:
             "exit_code": 111,
         })  # fmt: skip
         raise _EntrypointNotFound(111)
+
+
+def _compile(source: bytes, path: str) -> "CodeType":
+    # In an interpreter that dray has loaded: what `python PATH` does, and faster than `compile`.
+    if "_dray_compile" in sys.builtin_module_names and b"\0" not in source:
+        from _dray_compile import compile_file
+
+        code: "CodeType" = compile_file(source, os.fsencode(path))
+        return code
+    return compile(source, path, "exec", dont_inherit=True)
 
 
 class _EntrypointNotFound(SystemExit):

@@ -15,7 +15,7 @@ use super::options::{LogOptions, Options, RunArguments};
 use crate::activity::{BatchIdentity, Handover, as_arguments};
 use crate::failure::{ExitCode, Failing, Failure};
 use crate::fingerprint::Fingerprint;
-use crate::interpreter::{self, Bytecode, Found, Payload};
+use crate::interpreter::{self, Found, LaidOut, Payload};
 use crate::outputs::{self, ErrorReport, Events, Settlement, Status, Summary};
 use crate::project::{EntryArgument, Entrypoint, Limits, Project, link_task_files};
 use crate::telemetry;
@@ -309,15 +309,13 @@ fn act(
     let cache = interpreter::cache_folder(|name| std::env::var_os(name));
     let Found { interpreter, .. } = interpreter::find(&request, cache.as_deref())?;
     progress.python = Some(interpreter.version.to_string());
-    let payload = run_folder.payload();
-    Payload::locate()?.lay_out(&payload)?;
-    let bytecode = Bytecode::restore(&payload.join("dray"), interpreter.version.minor, cache.as_deref());
+    let laid_out = LaidOut::new(&Payload::locate()?, run_folder.payload(), cache.as_deref())?;
     progress.took("interpreter", phase);
 
     let spec = RunSpec {
         task_folder: plan.task_folder.clone(),
         working_folder: working_folder.clone(),
-        payload: payload.clone(),
+        payload: run_folder.payload(),
         interpreter,
         entrypoint: plan.entrypoint.clone(),
         log_level: plan.log.level.clone(),
@@ -340,7 +338,7 @@ fn act(
         grace: plan.grace,
     };
     let ended = watch(keeper, &launch, stops)?;
-    bytecode.keep();
+    laid_out.give_back();
     progress.took("script", phase);
     progress.peak_memory_bytes = (ended.peak_memory_bytes > 0).then_some(ended.peak_memory_bytes);
     telemetry::set_phase("settling");

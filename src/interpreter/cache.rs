@@ -198,19 +198,19 @@ impl Cache {
         written
     }
 
-    /// Removes all entries whose name is chosen; entries of other users are left alone by the system.
-    pub(super) fn remove_where(&self, is_chosen: impl Fn(&str) -> bool) {
+    /// The names of all that is in the folder.
+    pub(super) fn names(&self) -> Vec<String> {
         let Ok(entries) = rustix::fs::Dir::read_from(&self.folder) else {
-            return;
+            return Vec::new();
         };
-        for entry in entries.flatten() {
-            if let Some(name) = entry.file_name().to_str().ok().filter(|name| is_chosen(name)) {
-                self.remove(name);
-            }
-        }
+        entries
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str().ok().map(str::to_owned))
+            .filter(|name| name != "." && name != "..")
+            .collect()
     }
 
-    fn remove(&self, name: &str) {
+    pub(super) fn remove(&self, name: &str) {
         let _ = unlinkat(&self.folder, name, AtFlags::empty());
     }
 }

@@ -16,7 +16,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr;
 
-use super::{Interpreter, InterpreterError, Loading};
+use super::{Interpreter, InterpreterError, Loading, script_compiler};
 
 /// The main function of the `python` command, in every libpython from 3.8 on.
 const MAIN: &CStr = c"Py_BytesMain";
@@ -81,6 +81,8 @@ fn load(interpreter: &Interpreter, library: &Path) -> Result<BytesMain, Interpre
             needed: one_line(&interpreter.version_text),
         });
     }
+    // Without it the script is compiled all the same, more slowly.
+    let _ = script_compiler::add_to(|name| symbol(python, name).ok());
     let main = symbol(python, MAIN).map_err(failed)?;
     // SAFETY: the symbol is `int Py_BytesMain(int argc, char **argv)` in every version of the C API from 3.8 on.
     Ok(unsafe { std::mem::transmute::<*mut c_void, BytesMain>(main) })

@@ -2,7 +2,7 @@
 //!
 //! The supervisor calls [`find`] with what the command line, the environment and the project say, and gets an
 //! [`Interpreter`]: plain values that go into the run folder and can be printed by a dry run. The worker calls
-//! [`run_python`] with it. In between, [`Payload::lay_out`] puts the Python package `dray` and its native module where
+//! [`run_python`] with it. In between, [`LaidOut`] is the Python package `dray` and its native module where
 //! the worker and its children import it from.
 //!
 //! Whether a Python does is decided here and nowhere else. This module must not know what is run: neither the
@@ -12,7 +12,6 @@
 //! them and returns facts, a pure function judges the facts, the cache keeps them. Rejected: to derive the facts from
 //! file names and ELF headers without a run, which is wrong for every launcher script and for `sitecustomize`.
 
-mod bytecode;
 mod cache;
 mod candidates;
 mod error;
@@ -22,6 +21,8 @@ mod load;
 pub mod path_text;
 mod payload;
 mod probe;
+mod script_compiler;
+mod spare;
 mod suitability;
 
 use std::fmt;
@@ -30,7 +31,6 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-pub use bytecode::Bytecode;
 pub use cache::cache_folder;
 pub use candidates::Source;
 pub use error::{InterpreterError, PayloadError};
@@ -38,6 +38,7 @@ pub use facts::Version;
 pub use find::{Found, PassedOver, Request, find, foresee};
 pub use load::{preload, run_python};
 pub use payload::{Payload, PayloadKind};
+pub use spare::LaidOut;
 pub use suitability::Refusal;
 
 /// A Python that this run can use, as the supervisor found it and the worker starts it.
