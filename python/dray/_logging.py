@@ -1,7 +1,7 @@
 """Python's `logging` and `warnings` in the worker, brought to the log of the run.
 
-Start-up counts: `logging` takes longer to import than all of dray, so it is set up when the script imports it, and a
-script that does not never pays for it.
+Loaded with the first warning, or when the script imports `logging` (`_worker.py` waits for both): most small scripts do
+without.
 
 The root logger gets a handler that writes to the log of the run, and the level of the run in place of Python's WARNING.
 A script that configures the root logger itself gets what it would get under plain `python`: `basicConfig` with a file,
@@ -11,14 +11,14 @@ which asks for text on stderr, does not add a second writer there: its level cou
 the root's handlers (`force=True`, `dictConfig`) removes dray's too.
 """
 
+from __future__ import annotations
+
 import sys
 
-# What `importlib.machinery` has under this name; importing that one loads the whole of importlib.
-from _frozen_importlib_external import PathFinder
+from . import _native
 
 TYPE_CHECKING = False  # as in `__init__`: `typing` is slow to load
 if TYPE_CHECKING:
-    from types import ModuleType
     from typing import Any, Optional
 
 # What every LogRecord has; all else on a record came from the caller's `extra`.
@@ -42,48 +42,8 @@ _STANDARD_ATTRIBUTES = frozenset(
 )
 
 
-def install(level: int) -> None:
-    """Routes `warnings` now, and `logging` now or as soon as it is imported; `level` is the root logger's, a number."""
-    # Now: a warning from C is written to stderr past a module that nobody has imported.
-    import warnings
-
-    warnings.showwarning = _show_warning
-    logging = sys.modules.get("logging")
-    if logging is not None:
-        _configure(logging, level)
-    else:
-        sys.meta_path.insert(0, _LoggingFinder(level))
-
-
-class _LoggingFinder:
-    """Waits on `sys.meta_path` for the import of `logging`, configures it, and is gone."""
-
-    def __init__(self, level: int) -> None:
-        self._level = level
-
-    def find_spec(self, name: str, path: "Any" = None, target: "Any" = None) -> "Any":
-        if name != "logging":
-            return None
-        spec = PathFinder.find_spec(name, path, target)
-        loader: "Any" = spec.loader if spec is not None else None
-        if loader is None:
-            return spec
-        execute = loader.exec_module
-
-        def execute_and_configure(module: "ModuleType") -> None:
-            execute(module)
-            # Here and not above: `importlib.util.find_spec("logging")` imports nothing.
-            if self in sys.meta_path:
-                sys.meta_path.remove(self)
-            # The project may have a `logging.py` of its own.
-            if hasattr(module, "RootLogger") and hasattr(module, "Handler"):
-                _configure(module, self._level)
-
-        loader.exec_module = execute_and_configure
-        return spec
-
-
-def _configure(logging: "Any", level: int) -> None:
+def configure(logging: Any, level: int) -> None:
+    """Sets up the module `logging`, just imported; `level` is the root logger's, a number."""
     root = logging.getLogger()
     handler = _make_handler(logging)
     root.addHandler(handler)
@@ -92,11 +52,11 @@ def _configure(logging: "Any", level: int) -> None:
     logging.basicConfig = _make_basic_config(logging, root, handler)
 
 
-def _make_handler(logging: "Any") -> "Any":
+def _make_handler(logging: Any) -> Any:
     class RunHandler(logging.Handler):  # type: ignore[misc]
         """Writes each record to the log of the run."""
 
-        def emit(self, record: "Any") -> None:
+        def emit(self, record: Any) -> None:
             try:
                 _emit(record)
             except RecursionError:
@@ -107,17 +67,17 @@ def _make_handler(logging: "Any") -> "Any":
     return RunHandler()
 
 
-def _make_root_class(logging: "Any", own: "Any") -> type:
+def _make_root_class(logging: Any, own: Any) -> type:
     class RootLogger(logging.RootLogger):  # type: ignore[misc]
         """The root logger, which gives dray's level up once the script configures it."""
 
         _level_is_ours = True
 
-        def setLevel(self, level: "Any") -> None:  # noqa: N802
+        def setLevel(self, level: Any) -> None:  # noqa: N802
             self._level_is_ours = False
             super().setLevel(level)
 
-        def addHandler(self, hdlr: "Any") -> None:  # noqa: N802
+        def addHandler(self, hdlr: Any) -> None:  # noqa: N802
             if self._level_is_ours and hdlr is not own:
                 self.setLevel(logging.WARNING)
             super().addHandler(hdlr)
@@ -125,10 +85,10 @@ def _make_root_class(logging: "Any", own: "Any") -> type:
     return RootLogger
 
 
-def _make_basic_config(logging: "Any", root: "Any", own: "Any") -> "Any":
+def _make_basic_config(logging: Any, root: Any, own: Any) -> Any:
     original = logging.basicConfig
 
-    def basic_config(**options: "Any") -> None:
+    def basic_config(**options: Any) -> None:
         # Under plain `python` the root logger has no handler now; where it has others, there is nothing to be done.
         if root.handlers != [own] or options.get("force"):
             original(**options)
@@ -160,8 +120,8 @@ def _make_basic_config(logging: "Any", root: "Any", own: "Any") -> "Any":
     return functools.update_wrapper(basic_config, original)
 
 
-def _emit(record: "Any") -> None:
-    exception: "Optional[str]" = None
+def _emit(record: Any) -> None:
+    exception: Optional[str] = None
     if record.exc_info and record.exc_info[0] is not None:
         from . import _failure
 
@@ -171,18 +131,16 @@ def _emit(record: "Any") -> None:
     extra = {name: value for name, value in vars(record).items() if name not in _STANDARD_ATTRIBUTES}
     if record.stack_info:
         extra["stack"] = record.stack_info
-    fields: "Optional[str]" = None
+    fields: Optional[str] = None
     if extra:
         import json
 
         fields = json.dumps(extra, default=str, skipkeys=True)
-    from . import _native
-
     _native.log(record.levelno, record.name, record.getMessage(), "", fields, exception)
 
 
-def _show_warning(
-    message: "Any", category: type, filename: str, lineno: int, file: "Any" = None, line: "Optional[str]" = None
+def show_warning(
+    message: Any, category: type, filename: str, lineno: int, file: Any = None, line: Optional[str] = None
 ) -> None:
     if file is not None:
         import warnings
@@ -190,8 +148,6 @@ def _show_warning(
         file.write(warnings.formatwarning(message, category, filename, lineno, line))
         return
     import json
-
-    from . import _native
 
     fields = json.dumps({"category": category.__name__, "file": filename, "line": lineno})
     _native.log(30, "py.warnings", str(message), "python.warning", fields, None)

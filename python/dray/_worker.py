@@ -10,7 +10,7 @@ import os
 import sys
 
 # What `importlib.machinery` has under this name; importing that one loads the whole of importlib.
-from _frozen_importlib_external import SourceFileLoader
+from _frozen_importlib_external import PathFinder, SourceFileLoader
 
 from . import _run
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import CodeType, ModuleType
     from typing import Any, NoReturn
+
+    _Compiler = Callable[[bytes, str], CodeType]
 
 _MAIN_PROCESS = os.getpid()
 
@@ -35,14 +37,39 @@ def run() -> None:
     # What `src/commands/worker.rs` puts behind the `-c` line; the script never sees it.
     kind, target, function, log_level = sys.argv[1:5]
     arguments = _read_arguments(folder)
+    compile_file = _take_compiler()
     _prepare_process(folder, int(log_level))
-    worker = _Worker(main, target, arguments)
+    worker = _Worker(main, target, arguments, compile_file)
     if kind == "file":
         worker.execute(worker.run_file)
     elif kind == "module":
         worker.execute(worker.run_module)
     else:
         worker.execute(lambda: worker.run_function(function))
+
+
+def _take_compiler() -> "_Compiler":
+    """What compiles a file as `python PATH` does."""
+    name = "_dray_compile"
+    if name not in sys.builtin_module_names:
+        return _compile
+    # Only in an interpreter that dray has loaded (`src/interpreter/script_compiler.rs`). The script sees nothing of it.
+    from _dray_compile import compile_file  # type: ignore[import-not-found]
+
+    del sys.modules[name]
+    sys.builtin_module_names = tuple(other for other in sys.builtin_module_names if other != name)
+
+    def compile_as_python(source: bytes, path: str) -> "CodeType":
+        # What is refused is left to the one that says why.
+        code: CodeType = _compile(source, path) if b"\0" in source else compile_file(source, os.fsencode(path))
+        return code
+
+    return compile_as_python
+
+
+def _compile(source: bytes, path: str) -> "CodeType":
+    code: CodeType = compile(source, path, "exec", dont_inherit=True)
+    return code
 
 
 def _read_arguments(folder: str) -> list[str]:
@@ -55,7 +82,7 @@ def _read_arguments(folder: str) -> list[str]:
 def _prepare_process(folder: str, log_level: int) -> None:
     import faulthandler
 
-    from . import _logging, _signals
+    from . import _signals
 
     # ADF shows stdout from a file, which Python would fill block by block.
     reconfigure = getattr(sys.stdout, "reconfigure", None)
@@ -64,11 +91,61 @@ def _prepare_process(folder: str, log_level: int) -> None:
     # Into a file, from which the supervisor takes it into the log and outputs.json.
     faulthandler.enable(open(os.path.join(folder, "fault.txt"), "wb", buffering=0))  # noqa: SIM115
     _signals.install()
-    _logging.install(log_level)
+    _wait_for_records(log_level)
     # Registered first, so that it runs last: outputs that an exit handler of the script sets still count.
     import atexit
 
     atexit.register(_settle_outputs)
+
+
+def _wait_for_records(level: int) -> None:
+    """Routes `warnings` now, and `logging` now or as soon as it is imported, which takes longer than all of dray."""
+    # Now: a warning from C is written to stderr past a module that nobody has imported.
+    import warnings
+
+    warnings.showwarning = _show_warning
+    if "logging" in sys.modules:
+        from . import _logging
+
+        _logging.configure(sys.modules["logging"], level)
+    else:
+        sys.meta_path.insert(0, _LoggingFinder(level))
+
+
+def _show_warning(*arguments: "Any", **options: "Any") -> None:
+    from . import _logging
+
+    _logging.show_warning(*arguments, **options)
+
+
+class _LoggingFinder:
+    """Waits on `sys.meta_path` for the import of `logging`, configures it, and is gone."""
+
+    def __init__(self, level: int) -> None:
+        self._level = level
+
+    def find_spec(self, name: str, path: "Any" = None, target: "Any" = None) -> "Any":
+        if name != "logging":
+            return None
+        spec = PathFinder.find_spec(name, path, target)
+        loader: Any = spec.loader if spec is not None else None
+        if loader is None:
+            return spec
+        execute = loader.exec_module
+
+        def execute_and_configure(module: "ModuleType") -> None:
+            execute(module)
+            # Here and not above: `importlib.util.find_spec("logging")` imports nothing.
+            if self in sys.meta_path:
+                sys.meta_path.remove(self)
+            # The project may have a `logging.py` of its own.
+            if hasattr(module, "RootLogger") and hasattr(module, "Handler"):
+                from . import _logging
+
+                _logging.configure(module, self._level)
+
+        loader.exec_module = execute_and_configure
+        return spec
 
 
 def _settle_outputs() -> None:
@@ -86,8 +163,9 @@ def _settle_outputs() -> None:
 
 
 class _Worker:
-    def __init__(self, main: "ModuleType", target: str, arguments: list[str]) -> None:
+    def __init__(self, main: "ModuleType", target: str, arguments: list[str], compile_file: "_Compiler") -> None:
         self._main = main
+        self._compile_file = compile_file
         self._target = target
         self._arguments = arguments
         self._phase = "importing"
@@ -129,7 +207,7 @@ class _Worker:
         with open(path, "rb") as file:
             source = file.read()
         try:
-            code = _compile(source, path)
+            code = self._compile_file(source, path)
         except SyntaxError as error:
             # Of some faults (a NUL byte) Python does not say where they are.
             error.filename = error.filename or path
@@ -174,7 +252,7 @@ class _Worker:
         import importlib
 
         try:
-            found: "Any" = importlib.import_module(self._target)
+            found: Any = importlib.import_module(self._target)
         except ModuleNotFoundError as error:
             # The module that was asked for, or a package above it; anything else is a package that it imports.
             if error.name and f"{self._target}.".startswith(f"{error.name}."):
@@ -263,16 +341,6 @@ class _Worker:
             "exit_code": 111,
         })  # fmt: skip
         raise _EntrypointNotFound(111)
-
-
-def _compile(source: bytes, path: str) -> "CodeType":
-    # In an interpreter that dray has loaded: what `python PATH` does, and faster than `compile`.
-    if "_dray_compile" in sys.builtin_module_names and b"\0" not in source:
-        from _dray_compile import compile_file
-
-        code: "CodeType" = compile_file(source, os.fsencode(path))
-        return code
-    return compile(source, path, "exec", dont_inherit=True)
 
 
 class _EntrypointNotFound(SystemExit):

@@ -29,14 +29,14 @@ const COMMAND_LINE: [&CStr; 7] = [
 /// Waits for the supervisor's order and runs the entrypoint.
 pub fn work(descriptor: RawFd) -> ProcessExitCode {
     let mut orders = Orders::new(descriptor);
-    let Some(foreseen) = orders.next() else {
+    let Some(foreseen) = orders.wait() else {
         return ProcessExitCode::FAILURE;
     };
     if !foreseen.as_os_str().is_empty() {
         preload(&foreseen);
     }
     // None: the run was refused, and there is nobody to tell.
-    let Some(run_folder) = orders.next() else {
+    let Some(run_folder) = orders.wait() else {
         return ProcessExitCode::FAILURE;
     };
     drop(orders);

@@ -34,7 +34,7 @@ impl Orders {
     }
 
     /// Waits for the next word. None: the supervisor has ended without one.
-    pub fn next(&mut self) -> Option<PathBuf> {
+    pub fn wait(&mut self) -> Option<PathBuf> {
         let mut word = Vec::new();
         self.pipe.read_until(0, &mut word).ok()?;
         (word.pop() == Some(0)).then(|| OsString::from_vec(word).into())
