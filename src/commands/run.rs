@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use super::dry_run;
@@ -20,9 +21,13 @@ use crate::outputs::{self, ErrorReport, Events, Settlement, Status, Summary};
 use crate::project::{EntryArgument, Entrypoint, Limits, Project, link_task_files};
 use crate::telemetry;
 use crate::worker::{
-    Keeper, Launch, Observed, OomKills, RunFolder, RunSpec, StopSignal, Stops, WorkerEnd, WorkerError, explain,
+    self, Keeper, Launch, Observed, OomKills, RunFolder, RunSpec, StopSignal, Stops, WorkerEnd, WorkerError, explain,
     memory_limit, watch,
 };
+
+/// A project up to this size is unpacked before threads for it, and one that waits for signals, would have started; what
+/// a signal asks for then waits that long.
+const UNPACKED_AT_ONCE_BYTES: u64 = 1024 * 1024;
 
 /// A failure of the supervisor's own work that no other module has a name for.
 #[derive(Debug, thiserror::Error)]
@@ -343,14 +348,16 @@ fn act(
     progress.peak_memory_bytes = (ended.peak_memory_bytes > 0).then_some(ended.peak_memory_bytes);
     telemetry::set_phase("settling");
     progress.events = Events::read(&run_folder.events())?;
+    // Reading what the kernel counts takes longer than the rest of a good end.
+    let by_signal = !matches!(ended.status, worker::Status::Exited(_));
     Ok(explain(
         &ended,
         &Observed {
             entrypoint: &plan.entrypoint.to_string(),
             events: &progress.events,
             fault: run_folder.fault(),
-            oom_killed: OomKills::now().since(oom_kills_before),
-            memory_limit: memory_limit(),
+            oom_killed: by_signal && OomKills::now().since(oom_kills_before),
+            memory_limit: by_signal.then(memory_limit).flatten(),
             time_limit: plan.timeout,
             grace: plan.grace,
         },
@@ -371,10 +378,14 @@ fn lay_out_project(plan: &Plan, run_folder: &RunFolder, stops: &Stops) -> Result
     };
     telemetry::set_phase("unpacking");
     let tree = run_folder.project();
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let unpacked = stops
-        .cancelling(|cancel| archive.unpack(&tree, &plan.limits, threads, cancel))
-        .map_err(|error| RunFailure::Signals(nix::Error::from_raw(error.raw_os_error().unwrap_or(0))))?;
+    let unpacked = if archive.unpacked_bytes() < UNPACKED_AT_ONCE_BYTES {
+        archive.unpack(&tree, &plan.limits, 1, &AtomicBool::new(false))
+    } else {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        stops
+            .cancelling(|cancel| archive.unpack(&tree, &plan.limits, threads, cancel))
+            .map_err(|error| RunFailure::Signals(nix::Error::from_raw(error.raw_os_error().unwrap_or(0))))?
+    };
     refuse_if_stopped(stops, "the project was unpacked")?;
     unpacked?;
     let linked = link_task_files(&tree, &plan.task_folder)?;
