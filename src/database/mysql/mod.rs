@@ -4,11 +4,16 @@
 //! loaded under another name and renamed when it is whole: one RENAME swaps two tables at once.
 
 mod cell;
+mod chunk;
 mod client;
+mod connect;
 mod encode;
+mod infile;
 mod libmariadb;
 mod load;
+mod rows;
 mod settings;
+mod stop;
 mod stream;
 mod types;
 
