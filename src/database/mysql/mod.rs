@@ -4,13 +4,18 @@
 //! loaded under another name and renamed when it is whole: one RENAME swaps two tables at once.
 
 mod cell;
+mod chunk;
 mod client;
+mod connect;
 mod encode;
+mod infile;
 mod libmariadb;
 #[cfg(test)]
 mod listed;
 mod load;
+mod rows;
 mod settings;
+mod stop;
 mod stream;
 mod types;
 

@@ -5,8 +5,9 @@
 
 use super::{
     cell,
-    client::{Client, PACKET_TOO_LARGE, Rows},
+    client::{Client, PACKET_TOO_LARGE},
     libmariadb::Library,
+    rows::Rows,
     settings::Settings,
 };
 use crate::{
