@@ -398,6 +398,10 @@ fn write_failed(
         side: Side::Target,
     };
     let mut error = failed(place, failed_write.error, target, budget);
+    if error.code == "copy.value_unreadable" {
+        // It is the lane in that could not spell the value for its product.
+        error.code = "copy.value_refused".to_owned();
+    }
     match failed_write.row {
         Some(row) => {
             error.row = Some(batch.first_row + row as u64);

@@ -206,6 +206,20 @@ impl Client {
         self.lost
     }
 
+    /// From now on this interrupt stops the connection, and no other.
+    pub(super) fn stop_with(&mut self, interrupt: &Interrupt) {
+        self.shield();
+        let told = Arc::clone(&self.stop);
+        self.on_raise = Some(interrupt.on_raise(move || told.tell()));
+        self.interrupt = interrupt.clone();
+        self.infile.set_interrupt(interrupt);
+    }
+
+    /// Whether the connection is still there; asks the server.
+    pub(super) fn answers(&mut self) -> bool {
+        self.execute("DO 0").is_ok()
+    }
+
     /// From now on statements run even though the work was told to stop.
     pub(super) fn shield(&mut self) {
         self.on_raise = None;

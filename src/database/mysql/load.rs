@@ -104,8 +104,12 @@ impl WriteLane for InsertValues {
     }
 }
 
+/// What a writer leaves for the next table's, which every statement is a transaction of its own for.
+struct Left(Client);
+
 struct ChunkWriter {
     form: Form,
+    connection: Connection,
     dialect: &'static dyn Dialect,
     memory_bytes: usize,
     /// Not there while a load has it.
@@ -140,13 +144,17 @@ impl ChunkWriter {
         let library = Library::find(&connection.driver).map_err(Error::Unsupported)?;
         let settings = Settings::of(&connection.settings, library.mariadb).map_err(Error::Unsupported)?;
         let dialect = connection.dialect;
-        // One connection a side: the driver's is done.
-        drop(connection.session);
         let interrupt = resources.interrupt.child();
         let setup = dialect.session_setup(Purpose::Write).iter().copied().chain([SETUP]);
-        let client = Client::connect(library, &settings, None, &setup.collect::<Vec<_>>(), &interrupt)?;
+        let left = connection.kept.take::<Left>().and_then(|Left(mut client)| {
+            client.stop_with(&interrupt);
+            client.answers().then_some(client)
+        });
+        let connect = || Client::connect(library, &settings, None, &setup.collect::<Vec<_>>(), &interrupt);
+        let client = left.map_or_else(connect, Ok)?;
         Ok(ChunkWriter {
             form,
+            connection,
             dialect,
             memory_bytes: resources.memory_bytes,
             client: Some(client),
@@ -453,6 +461,17 @@ impl Writer for ChunkWriter {
             Some(table) => client.execute(&format!("DROP TABLE IF EXISTS {table}")).map(drop),
             None => client.execute("ROLLBACK").map(drop),
         }
+    }
+
+    fn into_connection(mut self: Box<Self>) -> Option<Connection> {
+        if let Some(mut client) = self.client.take() {
+            client.shield();
+            // A failure is no loss: the next table connects anew.
+            if client.execute("SET autocommit = 1").is_ok() {
+                self.connection.kept.put(Left(client));
+            }
+        }
+        Some(self.connection)
     }
 }
 

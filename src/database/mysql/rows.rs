@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use std::{ffi::c_ulong, slice};
+use std::{ffi::c_ulong, mem::ManuallyDrop, ptr, slice};
 
 use super::{
     client::Client,
@@ -57,6 +57,19 @@ impl Rows {
         };
         self.client.leave();
         result
+    }
+
+    /// After the end, the connection; before it there is no way to have it back but to read all that is left.
+    pub(super) fn into_client(self) -> Option<Client> {
+        if !self.at_end {
+            return None;
+        }
+        let rows = ManuallyDrop::new(self);
+        // SAFETY: the result is open and not used again; the client is taken out once, since the drop does not run.
+        unsafe {
+            (rows.client.library().free_result)(rows.result);
+            Some(ptr::read(&rows.client))
+        }
     }
 }
 

@@ -48,8 +48,6 @@ impl ReadLane for Stream {
         let library = Library::find(&connection.driver).map_err(Error::Unsupported)?;
         let settings = Settings::of(&connection.settings, library.mariadb).map_err(Error::Unsupported)?;
         let dialect = connection.dialect;
-        // One connection a side: the driver's is done.
-        drop(connection.session);
         let row_bytes_max = resources.memory_bytes / ROW_SHARE;
         let connect = |interrupt: &Interrupt| {
             let setup: Vec<&str> = dialect
@@ -71,7 +69,12 @@ impl ReadLane for Stream {
             .iter()
             .map(|column| cell::expression(&dialect.quote(&column.name), column))
             .collect();
-        let rows = connect(&resources.interrupt)?.stream(&format!("SELECT {} FROM {from}", list.join(", ")))?;
+        let client = match connection.kept.take::<Left>() {
+            Some(left) if left.row_bytes_max == row_bytes_max => left.answering(&resources.interrupt),
+            _ => None,
+        };
+        let client = client.map_or_else(|| connect(&resources.interrupt), Ok)?;
+        let rows = client.stream(&format!("SELECT {} FROM {from}", list.join(", ")))?;
         let long: Vec<&Column> = columns
             .iter()
             .filter(|column| matches!(column.logical.layout(), Layout::Text | Layout::Bytes))
@@ -81,6 +84,7 @@ impl ReadLane for Stream {
         let interrupt = resources.interrupt.clone();
         Ok(Box::new(StreamReader {
             rows,
+            connection,
             names: columns.iter().map(|column| column.name.clone()).collect(),
             rows_read: 0,
             row_bytes_max,
@@ -107,8 +111,23 @@ fn longest_cells(dialect: &dyn Dialect, columns: &[&Column], from: &str) -> Stri
 
 type LongestCells = dyn Fn() -> Result<Vec<(Option<String>, usize)>, Error> + Send;
 
+/// What a reader leaves for the next table's.
+struct Left {
+    client: Client,
+    row_bytes_max: usize,
+}
+
+impl Left {
+    /// The connection, if it is still there.
+    fn answering(mut self, interrupt: &Interrupt) -> Option<Client> {
+        self.client.stop_with(interrupt);
+        self.client.answers().then_some(self.client)
+    }
+}
+
 struct StreamReader {
     rows: Rows,
+    connection: Connection,
     names: Vec<String>,
     rows_read: u64,
     row_bytes_max: usize,
@@ -143,6 +162,17 @@ impl Reader for StreamReader {
             }
             Err(error) => Err(error),
         }
+    }
+
+    fn into_connection(self: Box<Self>) -> Option<Connection> {
+        if let Some(mut client) = self.rows.into_client() {
+            client.shield();
+            self.connection.kept.put(Left {
+                client,
+                row_bytes_max: self.row_bytes_max,
+            });
+        }
+        Some(self.connection)
     }
 }
 
