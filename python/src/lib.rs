@@ -7,6 +7,7 @@ mod blocking;
 mod connection;
 mod copy;
 mod failures;
+mod names;
 mod run;
 mod values;
 mod worker_main;
@@ -21,7 +22,7 @@ mod _native {
     #[pymodule_export]
     use crate::copy::copy_tables;
     #[pymodule_export]
-    use crate::run::{
-        HandoverError, add_secret, begin_worker, connection_string, handover_json, log, redact, set_phase,
-    };
+    use crate::names::{connection_string, dataset_table};
+    #[pymodule_export]
+    use crate::run::{HandoverError, add_secret, begin_worker, handover_json, log, redact, set_phase};
 }
