@@ -448,12 +448,9 @@ impl Writer<'_> {
         // authority, so verify-ca is the stricter verify-full.
         match mode {
             SslMode::Disable | SslMode::Allow => {}
-            SslMode::Prefer => {
-                if let Some(root) = root {
-                    self.put(Field::RootCertificate, &root)?;
-                }
-                self.string.push("SSLVERIFY", "0");
-            }
+            // Seen with 3.1.15: a list of ciphers makes it use TLS where the server has it, and look at no certificate;
+            // with SSLCA it checks the authority even so, and FORCETLS asks for more.
+            SslMode::Prefer => self.string.push("SSLCIPHER", "HIGH"),
             SslMode::Require => {
                 self.string.push("FORCETLS", "1");
                 self.string.push("SSLVERIFY", "0");
