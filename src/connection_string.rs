@@ -266,7 +266,10 @@ impl ConnectionString {
     ///
     /// # Errors
     /// The first one of `change`.
-    pub fn change_values<E>(&mut self, mut change: impl FnMut(&str, &str) -> Result<Option<String>, E>) -> Result<(), E> {
+    pub fn change_values<E>(
+        &mut self,
+        mut change: impl FnMut(&str, &str) -> Result<Option<String>, E>,
+    ) -> Result<(), E> {
         for attribute in &mut self.attributes {
             if let Some(value) = change(&attribute.key, &attribute.value)? {
                 attribute.written = match attribute.is_secret() {
@@ -399,7 +402,10 @@ mod tests {
     #[test]
     fn braces_keep_semicolons_and_doubled_braces_are_halved() {
         assert_eq!(
-            pairs(" Driver = {PostgreSQL Unicode}; pwd={a;b}}c};;Port=1 ;junk;x=", Quoting::Braces),
+            pairs(
+                " Driver = {PostgreSQL Unicode}; pwd={a;b}}c};;Port=1 ;junk;x=",
+                Quoting::Braces
+            ),
             [
                 pair("Driver", "PostgreSQL Unicode"),
                 pair("pwd", "a;b}c"),

@@ -87,9 +87,7 @@ class Report:
     duration_ms: int = 0
 
 
-def copy_tables(
-    copies: Copy | Sequence[Copy], *, target: str, mode: str = "append", lanes: str = "auto"
-) -> Report:
+def copy_tables(copies: Copy | Sequence[Copy], *, target: str, mode: str = "append", lanes: str = "auto") -> Report:
     """Copies tables exactly, or not at all.
 
     Each table is one transaction in the target (MariaDB and MySQL: for a new table, a load beside it and a rename).

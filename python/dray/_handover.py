@@ -211,8 +211,8 @@ def connection_string(name_or_text: str, *, only_linked_service: bool = False) -
     """The ODBC connection string for a name, a URL or a connection string, credentials included.
 
     Raises:
-        ActivityError: there is nothing of that name, a linked service cannot be turned into a connection, or a credential
-            is not on the node.
+        ActivityError: there is nothing of that name, a linked service cannot be turned into a connection, or a
+            credential is not on the node.
         ConnectError: a malformed text, or one that no driver can follow.
         DriverNotFoundError: no driver for it is on this node.
     """

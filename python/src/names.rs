@@ -53,7 +53,9 @@ pub fn dataset_table(py: Python<'_>, task_folder: PathBuf, name: &str) -> PyResu
 /// The secrets of the connections in the environment and in the pyproject.toml of `project`.
 pub fn secrets(project: &Path) -> Vec<String> {
     // Whoever asks for a connection is told what is wrong with the file.
-    let manifest = Project::open(project).and_then(|project| project.manifest()).unwrap_or_default();
+    let manifest = Project::open(project)
+        .and_then(|project| project.manifest())
+        .unwrap_or_default();
     let environment: Vec<_> = std::env::vars_os().collect();
     Connections::secrets(&environment, &manifest.connections)
 }

@@ -16,9 +16,13 @@ pub(super) fn linked_service_of_dataset(
     parameters: &Parameters,
 ) -> Result<(String, Map<String, Value>), ConnectionError> {
     let name = dataset.name.clone().unwrap_or_default();
-    let reference = dataset.properties().and_then(|properties| present(properties, "linkedServiceName"));
+    let reference = dataset
+        .properties()
+        .and_then(|properties| present(properties, "linkedServiceName"));
     let reference = reference.and_then(Value::as_object);
-    let service = reference.and_then(|reference| member(reference, "referenceName")).and_then(Value::as_str);
+    let service = reference
+        .and_then(|reference| member(reference, "referenceName"))
+        .and_then(Value::as_str);
     let Some(service) = service else {
         return Err(ConnectionError::DatasetIncomplete {
             name,
@@ -26,12 +30,16 @@ pub(super) fn linked_service_of_dataset(
         });
     };
     let mut passed = Map::new();
-    let given = reference.and_then(|reference| present(reference, "parameters")).and_then(Value::as_object);
+    let given = reference
+        .and_then(|reference| present(reference, "parameters"))
+        .and_then(Value::as_object);
     for (key, value) in given.into_iter().flatten() {
         let is_reference = matches!(Special::of(value), Some(Special::Expression)) || value.is_string();
         let value = match is_reference {
             true => parameters
-                .text(value, &|| format!("parameter `{key}` that dataset `{name}` passes to `{service}`"))?
+                .text(value, &|| {
+                    format!("parameter `{key}` that dataset `{name}` passes to `{service}`")
+                })?
                 .map_or(Value::Null, Value::from),
             false => value.clone(),
         };

@@ -147,7 +147,10 @@ fn choose(settings: &Settings, search: &DriverSearch, origin: &Origin) -> Result
             parameter: "driver".to_owned(),
             reason: format!(
                 "`{wanted}` is none of {}; write a connection string for another driver",
-                all.iter().map(|(_, name)| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+                all.iter()
+                    .map(|(_, name)| format!("`{name}`"))
+                    .collect::<Vec<_>>()
+                    .join(", ")
             ),
         })?;
         return Ok((*family, wanted.clone()));
@@ -230,9 +233,7 @@ fn matches(pattern: &str, name: &str) -> bool {
     let (pattern, name) = (pattern.to_lowercase(), name.to_lowercase());
     match pattern.split_once('*') {
         None => pattern == name,
-        Some((start, end)) => {
-            name.len() >= start.len() + end.len() && name.starts_with(start) && name.ends_with(end)
-        }
+        Some((start, end)) => name.len() >= start.len() + end.len() && name.starts_with(start) && name.ends_with(end),
     }
 }
 
@@ -266,7 +267,9 @@ pub(super) fn attribute(family: Family, field: Field) -> Option<&'static str> {
         (Family::Microsoft18 | Family::Microsoft17 | Family::FreeTds, Field::ApplicationIntent) => "ApplicationIntent",
         (Family::Microsoft18 | Family::Microsoft17 | Family::FreeTds, Field::ApplicationName) => "APP",
         (Family::Microsoft18 | Family::Microsoft17, Field::Authentication) => "Authentication",
-        (Family::Microsoft18 | Family::Microsoft17 | Family::FreeTds, Field::IntegratedSecurity) => "Trusted_Connection",
+        (Family::Microsoft18 | Family::Microsoft17 | Family::FreeTds, Field::IntegratedSecurity) => {
+            "Trusted_Connection"
+        }
         (Family::FreeTds, Field::Encrypt) => "Encryption",
         _ => return None,
     })
@@ -349,7 +352,11 @@ impl Writer<'_> {
             None => (bare, None),
         };
         // `(local)` and `.` are ADO.NET's for this machine.
-        let host = if matches!(host, "." | "(local)") { "localhost" } else { host };
+        let host = if matches!(host, "." | "(local)") {
+            "localhost"
+        } else {
+            host
+        };
         self.put(Field::Server, host)?;
         match own_port.or(port) {
             Some(port) => self.put(Field::Port, &port),
@@ -399,9 +406,15 @@ impl Writer<'_> {
         }
         if let Some(path) = self.settings.get(Field::SearchPath) {
             if path.contains(';') {
-                return Err(self.value(Field::SearchPath, "holds a `;`, at which psqlodbc would cut it".to_owned()));
+                return Err(self.value(
+                    Field::SearchPath,
+                    "holds a `;`, at which psqlodbc would cut it".to_owned(),
+                ));
             }
-            let sql = format!("SELECT set_config('search_path', '{}', false)", path.replace('\'', "''"));
+            let sql = format!(
+                "SELECT set_config('search_path', '{}', false)",
+                path.replace('\'', "''")
+            );
             self.braced("ConnSettings", &sql);
         }
         Ok(())
@@ -491,7 +504,8 @@ impl Writer<'_> {
         // psqlodbc 13.02 takes braces around anything but passwords and SQL as a part of it, sqliteodbc knows none.
         let knows_braces = !matches!(self.family, Family::Psqlodbc | Family::Sqlite);
         if !knows_braces && (value.contains(';') || value.trim() != value || value.starts_with('{')) {
-            let problem = "holds a `;`, begins with `{`, or has blanks at an end, which the driver has no way to be told";
+            let problem =
+                "holds a `;`, begins with `{`, or has blanks at an end, which the driver has no way to be told";
             return Err(self.value(field, problem.to_owned()));
         }
         match knows_braces {
@@ -545,7 +559,9 @@ fn encrypt(settings: &Settings, origin: &Origin) -> Result<Option<Encrypt>, Conn
 }
 
 fn boolean(settings: &Settings, field: Field, origin: &Origin) -> Result<Option<bool>, ConnectionError> {
-    let Some(text) = settings.get(field) else { return Ok(None) };
+    let Some(text) = settings.get(field) else {
+        return Ok(None);
+    };
     let read = truth(text).ok_or_else(|| value(origin, field, "must be true or false".to_owned()))?;
     Ok(Some(read))
 }

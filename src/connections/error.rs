@@ -56,7 +56,10 @@ pub enum ConnectionError {
     Odbc(#[from] odbc::Error),
 
     /// Nothing has that name.
-    #[error("no connection is named `{name}`: {}", described(linked_services, connections, sources, variable))]
+    #[error(
+        "no connection is named `{name}`: {}",
+        described(linked_services, connections, sources, variable)
+    )]
     UnknownName {
         /// The name asked for.
         name: String,
@@ -226,7 +229,10 @@ pub enum ConnectionError {
     },
 
     /// There are drivers for the product, but none that can do what is asked.
-    #[error("{origin}: driver `{driver}` {reason}, and no other driver for it is on this node; looked for {}", quoted(wanted, ", "))]
+    #[error(
+        "{origin}: driver `{driver}` {reason}, and no other driver for it is on this node; looked for {}",
+        quoted(wanted, ", ")
+    )]
     DriverUnfit {
         /// Whose connection it would be.
         origin: Origin,

@@ -19,7 +19,10 @@ pub(super) struct Parameters {
 
 impl Parameters {
     /// Those of a linked service: what is passed to it, and the defaults of `properties.parameters`.
-    pub(super) fn of_linked_service(passed: &Map<String, Value>, properties: Option<&Map<String, Value>>) -> Parameters {
+    pub(super) fn of_linked_service(
+        passed: &Map<String, Value>,
+        properties: Option<&Map<String, Value>>,
+    ) -> Parameters {
         Parameters {
             linked_service: with_defaults(passed, properties),
             dataset: Map::new(),
@@ -89,12 +92,18 @@ impl Parameters {
     }
 
     fn value_of(&self, (of_dataset, name): (bool, &str), what: &dyn Fn() -> String) -> Result<String, ConnectionError> {
-        let values = if of_dataset { &self.dataset } else { &self.linked_service };
+        let values = if of_dataset {
+            &self.dataset
+        } else {
+            &self.linked_service
+        };
         let missing = || ConnectionError::MissingParameter {
             what: what(),
             parameter: name.to_owned(),
         };
-        let value = member(values, name).filter(|value| !value.is_null()).ok_or_else(missing)?;
+        let value = member(values, name)
+            .filter(|value| !value.is_null())
+            .ok_or_else(missing)?;
         match Special::of(value) {
             Some(Special::Secret(text)) => Ok(text),
             Some(Special::KeyVaultSecret(reference)) => Err(ActivityError::KeyVaultReference {
@@ -135,7 +144,10 @@ fn whole_parameter(text: &str) -> Option<(bool, &str)> {
 fn reference(text: &str) -> Option<(bool, &str)> {
     let (function, name) = text.trim().split_once("().")?;
     let name = name.trim();
-    let is_name = !name.is_empty() && name.chars().all(|character| character.is_alphanumeric() || character == '_');
+    let is_name = !name.is_empty()
+        && name
+            .chars()
+            .all(|character| character.is_alphanumeric() || character == '_');
     match function.to_ascii_lowercase().as_str() {
         "linkedservice" if is_name => Some((false, name)),
         "dataset" if is_name => Some((true, name)),
@@ -167,7 +179,10 @@ mod tests {
             (json!("@{linkedService().Host}.example.com"), "h1.example.com"),
             (json!("@{linkedService().Host}/@{ LinkedService().Db }"), "h1/sales"),
             (json!({"type": "Expression", "value": "@linkedService().Db"}), "sales"),
-            (json!({"value": "Server=@{linkedService().Host}", "type": "Expression"}), "Server=h1"),
+            (
+                json!({"value": "Server=@{linkedService().Host}", "type": "Expression"}),
+                "Server=h1",
+            ),
             (json!("@linkedService().Port"), "5432"),
             (json!({"type": "SecureString", "value": "@{linkedService().Pw}"}), "s3"),
             (json!("plain"), "plain"),
@@ -186,7 +201,11 @@ mod tests {
             json!("x@{linkedService().Db"),
             json!({"type": "Expression", "value": "@pipeline().RunId"}),
         ] {
-            assert_eq!(text(value.clone()).unwrap_err().code(), "activity.unevaluated_expression", "{value}");
+            assert_eq!(
+                text(value.clone()).unwrap_err().code(),
+                "activity.unevaluated_expression",
+                "{value}"
+            );
         }
     }
 

@@ -112,7 +112,10 @@ const SQL_SERVER_KEYS: &[Key] = &[
     ignored(&["minPoolSize"], POOL),
     ignored(&["maxPoolSize"], POOL),
     ignored(&["loadBalanceTimeout"], POOL),
-    ignored(&["multipleActiveResultSets"], "dray reads one result of a connection at a time"),
+    ignored(
+        &["multipleActiveResultSets"],
+        "dray reads one result of a connection at a time",
+    ),
     ignored(&["packetSize"], "the driver and the server agree on it"),
     ignored(&["failoverPartner"], "drivers know it on Windows alone"),
     refused(&["alwaysEncryptedSettings"], ALWAYS_ENCRYPTED),
@@ -121,7 +124,10 @@ const SQL_SERVER_KEYS: &[Key] = &[
 const SERVICE_PRINCIPAL_KEYS: &[Key] = &[
     sets(&["servicePrincipalId"], Field::ServicePrincipalId),
     sets(&["servicePrincipalKey"], Field::ServicePrincipalKey),
-    sets(&["servicePrincipalCredentialType"], Field::ServicePrincipalCredentialType),
+    sets(
+        &["servicePrincipalCredentialType"],
+        Field::ServicePrincipalCredentialType,
+    ),
     sets(&["servicePrincipalCredential"], Field::ServicePrincipalCredential),
     ignored(&["tenant"], TENANT),
     ignored(&["azureCloudType"], CLOUD),
@@ -236,10 +242,7 @@ const POSTGRESQL_KEYWORDS: &[Key] = &[
     sets(&["applicationname"], Field::ApplicationName),
     ignored(&["trustservercertificate"], LIBPQ_TRUST),
     ignored(&["hostnameincertificate"], "libpq compares with the server's own name"),
-    ignored(
-        &["timeout", "connectiontimeout", "logintimeout", "logontimeout"],
-        LOGIN,
-    ),
+    ignored(&["timeout", "connectiontimeout", "logintimeout", "logontimeout"], LOGIN),
     ignored(&["commandtimeout", "querytimeout", "internalcommandtimeout"], COMMAND),
     ignored(
         &[
@@ -273,11 +276,22 @@ const POSTGRESQL_KEYWORDS: &[Key] = &[
     ),
     ignored(&["driver"], DRIVER),
     refused(
-        &["truststore", "truststorepassword", "keystore", "keystorepassword", "keypassword"],
+        &[
+            "truststore",
+            "truststorepassword",
+            "keystore",
+            "keystorepassword",
+            "keypassword",
+        ],
         "libpq reads no key stores; use `SSL Certificate` and `SSL Key`",
     ),
     refused(
-        &["kerberosservicename", "krbsrvname", "integratedsecurity", "authenticationmethod"],
+        &[
+            "kerberosservicename",
+            "krbsrvname",
+            "integratedsecurity",
+            "authenticationmethod",
+        ],
         "dray signs in to PostgreSQL by password",
     ),
 ];
@@ -306,7 +320,10 @@ const MYSQL_CLIENT_KEYS: &[Key] = &[
 const MARIADB_KEYS: &[Key] = &[sets(&["pwd"], Field::Password)];
 
 const MYSQL_KEYWORDS: &[Key] = &[
-    sets(&["server", "host", "servername", "datasource", "address", "addr"], Field::Server),
+    sets(
+        &["server", "host", "servername", "datasource", "address", "addr"],
+        Field::Server,
+    ),
     sets(&["port"], Field::Port),
     sets(&["database", "initialcatalog", "db"], Field::Database),
     sets(&["uid", "user", "userid", "username"], Field::User),
@@ -315,7 +332,10 @@ const MYSQL_KEYWORDS: &[Key] = &[
     sets(&["sslca", "cacertificatefile"], Field::RootCertificate),
     sets(&["sslcert"], Field::ClientCertificate),
     sets(&["sslkey"], Field::ClientKey),
-    sets(&["connectiontimeout", "connecttimeout", "timeout"], Field::ConnectTimeout),
+    sets(
+        &["connectiontimeout", "connecttimeout", "timeout"],
+        Field::ConnectTimeout,
+    ),
     sets(&["socket"], Field::Socket),
     ignored(&["usesystemtruststore"], TRUST),
     ignored(&["defaultcommandtimeout", "commandtimeout"], COMMAND),
@@ -343,7 +363,13 @@ const MYSQL_KEYWORDS: &[Key] = &[
         VALUES,
     ),
     ignored(
-        &["option", "persistsecurityinfo", "allowuservariables", "keepalive", "usecompression"],
+        &[
+            "option",
+            "persistsecurityinfo",
+            "allowuservariables",
+            "keepalive",
+            "usecompression",
+        ],
         CLIENT,
     ),
     ignored(&["driver", "driverversion"], DRIVER),

@@ -143,24 +143,15 @@ impl Service<'_> {
         wanted: impl Fn(Field) -> bool,
     ) -> Result<(), ConnectionError> {
         for name in key.names {
+            let Some(value) = self.member(name) else { continue };
+            let is_on = !value.as_str().is_some_and(is_off);
             match key.meaning {
-                Meaning::Sets(Field::Credential) if wanted(Field::Credential) => {
-                    // A reference to a credential of the factory; what it holds is not handed over.
-                    if self.member(name).is_some() {
-                        settings.set(Field::Credential, "present");
-                    }
-                }
-                Meaning::Sets(field) if wanted(field) => {
-                    if let Some(text) = self.text(name)? {
-                        settings.set(field, text);
-                    }
-                }
-                Meaning::Refused(reason) if wanted(Field::Server) => {
-                    if self.member(name).is_some_and(|value| !value.as_str().is_some_and(is_off)) {
-                        return Err(self.refused(name, reason));
-                    }
-                }
-                _ => {}
+                Meaning::Sets(field) if !wanted(field) => {}
+                // A reference to a credential of the factory; what it holds is not handed over.
+                Meaning::Sets(Field::Credential) => settings.set(Field::Credential, "present"),
+                Meaning::Sets(field) => settings.set(field, self.text(name)?.unwrap_or_default()),
+                Meaning::Refused(reason) if is_on => return Err(self.refused(name, reason)),
+                Meaning::Refused(_) | Meaning::Ignored(_) => {}
             }
         }
         Ok(())
@@ -187,8 +178,12 @@ impl Service<'_> {
                 SignIn::ServicePrincipal
             }
             Some(
-                "systemassignedmanagedidentity" | "userassignedmanagedidentity" | "managedidentity"
-                | "managedserviceidentity" | "activedirectorymanagedidentity" | "activedirectorymsi",
+                "systemassignedmanagedidentity"
+                | "userassignedmanagedidentity"
+                | "managedidentity"
+                | "managedserviceidentity"
+                | "activedirectorymanagedidentity"
+                | "activedirectorymsi",
             ) => SignIn::ManagedIdentity,
             Some("activedirectorypassword") => SignIn::EntraPassword,
             Some(_) => return Err(self.unknown_authentication(found.unwrap_or_default(), SQL_SERVER_AUTHENTICATION)),
@@ -228,10 +223,18 @@ impl Service<'_> {
     fn service_principal(&self, settings: &mut Settings) -> Result<(), ConnectionError> {
         let kind = settings.get(Field::ServicePrincipalCredentialType).map(normalized);
         if kind.as_deref() == Some("serviceprincipalcert") {
-            return Err(self.refused("servicePrincipalCredentialType", "drivers take no certificate of a service principal"));
+            return Err(self.refused(
+                "servicePrincipalCredentialType",
+                "drivers take no certificate of a service principal",
+            ));
         }
-        self.read_secrets(settings, &[Field::ServicePrincipalKey, Field::ServicePrincipalCredential])?;
-        let id = settings.get(Field::ServicePrincipalId).or_else(|| settings.get(Field::User));
+        self.read_secrets(
+            settings,
+            &[Field::ServicePrincipalKey, Field::ServicePrincipalCredential],
+        )?;
+        let id = settings
+            .get(Field::ServicePrincipalId)
+            .or_else(|| settings.get(Field::User));
         let id = id.ok_or_else(|| self.missing("servicePrincipalId"))?.to_owned();
         let secret = settings
             .get(Field::ServicePrincipalKey)
@@ -258,7 +261,11 @@ impl Service<'_> {
     fn refuse_entra(&self, product: Product, settings: &Settings) -> Result<(), ConnectionError> {
         let needed = |how: &str| ConnectionError::TokenNeeded {
             name: self.name.clone(),
-            product: if product == Product::MySql { "MySQL" } else { "PostgreSQL" },
+            product: if product == Product::MySql {
+                "MySQL"
+            } else {
+                "PostgreSQL"
+            },
             how: how.to_owned(),
         };
         match settings.get(Field::AuthenticationType).map(normalized).as_deref() {

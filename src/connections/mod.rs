@@ -9,17 +9,17 @@
 //! wanted now; what ADF hands over is the pipeline's word; the project's own entries are what a laptop falls back on.
 
 mod dataset;
+#[cfg(test)]
+mod documentation;
 mod driver;
 mod error;
 mod expression;
 mod keys;
 mod linked_service;
 mod settings;
-mod text;
-#[cfg(test)]
-mod documentation;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use std::env;
 use std::ffi::OsString;
@@ -98,16 +98,24 @@ impl Connections {
         if let Some(dataset) = self.handover.dataset(name_or_text) {
             let parameters = self.dataset_parameters(dataset);
             let (service, passed) = dataset::linked_service_of_dataset(dataset, &parameters)?;
-            let service = self.handover.linked_service(&service).ok_or_else(|| self.unknown(&service, search))?;
+            let service = self
+                .handover
+                .linked_service(&service)
+                .ok_or_else(|| self.unknown(&service, search))?;
             return self.linked_service_resource(service, Some(passed), search);
         }
         let named = |matches: &dyn Fn(&str) -> bool| self.project.iter().find(|(name, _)| matches(name));
-        let found = named(&|name| name == name_or_text).or_else(|| named(&|name| name.eq_ignore_ascii_case(name_or_text)));
+        let found =
+            named(&|name| name == name_or_text).or_else(|| named(&|name| name.eq_ignore_ascii_case(name_or_text)));
         if let Some((name, text)) = found {
             let variables = |name: &str| self.variable(name);
             return self.finish(text, Origin::Project(name.clone()), Some(&variables), search);
         }
-        if let Some(source) = search.sources().into_iter().find(|each| each.eq_ignore_ascii_case(name_or_text)) {
+        if let Some(source) = search
+            .sources()
+            .into_iter()
+            .find(|each| each.eq_ignore_ascii_case(name_or_text))
+        {
             let mut string = ConnectionString::default();
             string.push("DSN", &source);
             return Ok(Resolved {
@@ -134,9 +142,10 @@ impl Connections {
     /// # Errors
     /// An unknown dataset, one that names no table, an expression that is more than a parameter.
     pub fn table_of_dataset(&self, name: &str) -> Result<String, ConnectionError> {
-        let dataset = self.handover.dataset(name).ok_or_else(|| ConnectionError::UnknownDataset {
-            name: name.to_owned(),
-        })?;
+        let dataset = self
+            .handover
+            .dataset(name)
+            .ok_or_else(|| ConnectionError::UnknownDataset { name: name.to_owned() })?;
         dataset::table_of_dataset(dataset, &self.dataset_parameters(dataset))
     }
 
@@ -171,10 +180,17 @@ impl Connections {
         search: &DriverSearch,
     ) -> Result<Resolved, ConnectionError> {
         let name = service.name.clone().unwrap_or_default();
-        let references = self.handover.activity.iter().flat_map(|activity| &activity.linked_service_references);
+        let references = self
+            .handover
+            .activity
+            .iter()
+            .flat_map(|activity| &activity.linked_service_references);
         let passed = passed.unwrap_or_else(|| {
             let mut named = references.filter(|reference| is_named(reference.name.as_deref(), &name));
-            named.next().map(|reference| reference.parameters.clone()).unwrap_or_default()
+            named
+                .next()
+                .map(|reference| reference.parameters.clone())
+                .unwrap_or_default()
         });
         let parameters = Parameters::of_linked_service(&passed, service.properties());
         let target = linked_service::read(service, &parameters, self.node.client_id.as_deref())?;
@@ -182,10 +198,17 @@ impl Connections {
     }
 
     fn dataset_parameters(&self, dataset: &Resource) -> Parameters {
-        let references = self.handover.activity.iter().flat_map(|activity| &activity.dataset_references);
+        let references = self
+            .handover
+            .activity
+            .iter()
+            .flat_map(|activity| &activity.dataset_references);
         let name = dataset.name.as_deref().unwrap_or_default();
         let mut named = references.filter(|reference| is_named(reference.name.as_deref(), name));
-        let passed = named.next().map(|reference| reference.parameters.clone()).unwrap_or_default();
+        let passed = named
+            .next()
+            .map(|reference| reference.parameters.clone())
+            .unwrap_or_default();
         Parameters::of_dataset(&passed, dataset.properties())
     }
 

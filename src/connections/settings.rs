@@ -340,7 +340,11 @@ mod tests {
     #[test]
     fn the_words_of_ssl_mode_are_one_in_every_spelling() {
         for word in ["VERIFY_IDENTITY", "verify-full", "VerifyFull", "Verify Full"] {
-            assert_eq!(SslMode::parse(word, Product::MySql), Some(SslMode::VerifyFull), "{word}");
+            assert_eq!(
+                SslMode::parse(word, Product::MySql),
+                Some(SslMode::VerifyFull),
+                "{word}"
+            );
         }
         assert_eq!(SslMode::parse("sometimes", Product::Postgresql), None);
     }

@@ -92,7 +92,10 @@ fn a_connection_string_of_ado_net_is_translated_whatever_its_synonyms() {
          Connection Timeout=30;MultipleActiveResultSets=False;Persist Security Info=False;Column Encryption Setting=Disabled",
     ] {
         assert_eq!(
-            string(&of_type("AzureSqlDatabase", json!({"connectionString": secret(text)})), "Db"),
+            string(
+                &of_type("AzureSqlDatabase", json!({"connectionString": secret(text)})),
+                "Db"
+            ),
             format!(
                 "Driver={MICROSOFT};Server=s;Database=d;Encrypt=yes;TrustServerCertificate=yes;APP=a;UID=u;PWD={{p;'x}};"
             ),
@@ -103,7 +106,10 @@ fn a_connection_string_of_ado_net_is_translated_whatever_its_synonyms() {
 
 #[test]
 fn braces_in_a_password_of_ado_net_are_a_part_of_it() {
-    let service = of_type("SqlServer", json!({"connectionString": "Server=s;Database=d;User ID=u;Password={p}"}));
+    let service = of_type(
+        "SqlServer",
+        json!({"connectionString": "Server=s;Database=d;User ID=u;Password={p}"}),
+    );
     assert_eq!(
         string(&service, "Db"),
         format!("Driver={MICROSOFT};Server=s;Database=d;Encrypt=no;UID=u;PWD={{{{p}}}}}};")
@@ -153,7 +159,8 @@ fn a_managed_identity_is_named_by_its_client_id_where_there_is_one() {
         service.node.client_id = Some("id".to_owned());
         assert_eq!(string(&service, "Db"), format!("{expected}UID=id;"));
     }
-    let own = json!({"connectionString": "Server=s;Database=d;Authentication=Active Directory Managed Identity;User ID=own"});
+    let own =
+        json!({"connectionString": "Server=s;Database=d;Authentication=Active Directory Managed Identity;User ID=own"});
     let mut service = of_type("AzureSqlMI", own);
     service.node.client_id = Some("id".to_owned());
     assert_eq!(string(&service, "Db"), format!("{expected}UID=own;"));
@@ -172,8 +179,14 @@ fn a_windows_account_needs_freetds_and_a_ticket_needs_no_password() {
     );
     let error = string_with(&[MICROSOFT], &with_password, "Db").unwrap_err();
     assert_eq!(error.code(), "connection.driver_unfit");
-    assert!(error.to_string().contains("Kerberos") && error.to_string().contains("`FreeTDS`"), "{error}");
-    let ticket = of_type("SqlServer", json!({"connectionString": "Server=h;Database=d;Integrated Security=SSPI"}));
+    assert!(
+        error.to_string().contains("Kerberos") && error.to_string().contains("`FreeTDS`"),
+        "{error}"
+    );
+    let ticket = of_type(
+        "SqlServer",
+        json!({"connectionString": "Server=h;Database=d;Integrated Security=SSPI"}),
+    );
     assert_eq!(
         string(&ticket, "Db"),
         format!("Driver={MICROSOFT};Server=h;Database=d;Encrypt=no;Trusted_Connection=yes;")
@@ -187,9 +200,18 @@ fn the_best_driver_that_can_do_it_is_chosen() {
         json!({"server": "tcp:h,1444", "database": "d", "trustServerCertificate": true, "userName": "u", "password": "p"}),
     );
     for (drivers, expected) in [
-        (&[MICROSOFT_17, MICROSOFT, "FreeTDS"][..], format!("Driver={MICROSOFT};Server=tcp:h,1444;")),
-        (&["FreeTDS", MICROSOFT_17], format!("Driver={MICROSOFT_17};Server=tcp:h,1444;")),
-        (&["libmsodbcsql-18.6.so.2.1"], "Driver=libmsodbcsql-18.6.so.2.1;Server=tcp:h,1444;".to_owned()),
+        (
+            &[MICROSOFT_17, MICROSOFT, "FreeTDS"][..],
+            format!("Driver={MICROSOFT};Server=tcp:h,1444;"),
+        ),
+        (
+            &["FreeTDS", MICROSOFT_17],
+            format!("Driver={MICROSOFT_17};Server=tcp:h,1444;"),
+        ),
+        (
+            &["libmsodbcsql-18.6.so.2.1"],
+            "Driver=libmsodbcsql-18.6.so.2.1;Server=tcp:h,1444;".to_owned(),
+        ),
         (&["FreeTDS"], "Driver=FreeTDS;Server=h;Port=1444;".to_owned()),
     ] {
         let found = string_with(drivers, &trusting, "Db").unwrap();
@@ -199,9 +221,15 @@ fn the_best_driver_that_can_do_it_is_chosen() {
 
 #[test]
 fn freetds_does_not_stand_in_where_the_certificate_must_be_checked() {
-    let service = of_type("AzureSqlDatabase", json!({"server": "s", "userName": "u", "password": "p"}));
+    let service = of_type(
+        "AzureSqlDatabase",
+        json!({"server": "s", "userName": "u", "password": "p"}),
+    );
     let error = string_with(&["FreeTDS"], &service, "Db").unwrap_err();
-    assert_eq!((error.code(), error.exit_code().number()), ("connection.driver_unfit", 114));
+    assert_eq!(
+        (error.code(), error.exit_code().number()),
+        ("connection.driver_unfit", 114)
+    );
     assert!(error.to_string().contains("certificate"), "{error}");
     assert!(error.hint().unwrap().contains("mssql-python-odbc"));
 }
@@ -212,7 +240,10 @@ fn a_missing_driver_lists_what_was_looked_for_and_what_is_there() {
     let error = string_with(&["SQLite3"], &service, "Db").unwrap_err();
     assert_eq!(error.code(), "odbc.driver_not_found");
     let message = error.to_string();
-    assert!(message.contains("`MariaDB Unicode`") && message.contains("`SQLite3`"), "{message}");
+    assert!(
+        message.contains("`MariaDB Unicode`") && message.contains("`SQLite3`"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -238,7 +269,10 @@ fn every_type_of_postgresql_becomes_a_string_from_its_newer_keys() {
 fn postgresql_checks_certificates_against_what_the_node_trusts() {
     let mut service = of_type("PostgreSqlV2", json!({"server": "s", "sslMode": "5"}));
     let plain = "Driver=PostgreSQL Unicode;Servername=s;SSLmode=verify-full;";
-    assert_eq!(string(&service, "Db"), format!("{plain}pqopt={{sslrootcert='/trust.pem'}};"));
+    assert_eq!(
+        string(&service, "Db"),
+        format!("{plain}pqopt={{sslrootcert='/trust.pem'}};")
+    );
     service.node.libpq_has_root = true;
     assert_eq!(string(&service, "Db"), plain);
 }
@@ -246,13 +280,22 @@ fn postgresql_checks_certificates_against_what_the_node_trusts() {
 #[test]
 fn a_connection_string_of_postgresql_is_translated_in_both_dialects() {
     for (text, mode) in [
-        ("host=s;database=d;port=5432;uid=u;EncryptionMethod=1;ValidateServerCertificate=0", "require"),
-        ("Host=s;Database=d;Port=5432;Username=u;SSL Mode=Require;Trust Server Certificate=true", "require"),
+        (
+            "host=s;database=d;port=5432;uid=u;EncryptionMethod=1;ValidateServerCertificate=0",
+            "require",
+        ),
+        (
+            "Host=s;Database=d;Port=5432;Username=u;SSL Mode=Require;Trust Server Certificate=true",
+            "require",
+        ),
         ("host=s;database=d;port=5432;uid=u;EncryptionMethod=0", "disable"),
         ("host=s;database=d;port=5432;uid=u;EncryptionMethod=6", "prefer"),
         ("server=s;db=d;port=5432;user id=u;keepalive=1;timeout=15", "prefer"),
     ] {
-        let service = of_type("AzurePostgreSql", json!({"connectionString": text, "password": secret("p")}));
+        let service = of_type(
+            "AzurePostgreSql",
+            json!({"connectionString": text, "password": secret("p")}),
+        );
         assert_eq!(
             string(&service, "Db"),
             format!("Driver=PostgreSQL Unicode;Servername=s;Port=5432;Database=d;SSLmode={mode};UID=u;PWD=p;"),
@@ -286,8 +329,16 @@ fn each_ssl_mode_of_mysql_has_its_attributes() {
         (0, "", "SSLMODE=DISABLED;"),
         (1, "SSLCIPHER=HIGH;", "SSLMODE=PREFERRED;"),
         (2, "FORCETLS=1;SSLVERIFY=0;", "SSLMODE=REQUIRED;"),
-        (3, "FORCETLS=1;SSLVERIFY=1;SSLCA=/trust.pem;", "SSLMODE=VERIFY_CA;SSLCA=/trust.pem;"),
-        (4, "FORCETLS=1;SSLVERIFY=1;SSLCA=/trust.pem;", "SSLMODE=VERIFY_IDENTITY;SSLCA=/trust.pem;"),
+        (
+            3,
+            "FORCETLS=1;SSLVERIFY=1;SSLCA=/trust.pem;",
+            "SSLMODE=VERIFY_CA;SSLCA=/trust.pem;",
+        ),
+        (
+            4,
+            "FORCETLS=1;SSLVERIFY=1;SSLCA=/trust.pem;",
+            "SSLMODE=VERIFY_IDENTITY;SSLCA=/trust.pem;",
+        ),
     ] {
         let text = format!("Server=s;Database=d;UID=u;SSLMode={mode}");
         let service = of_type("AzureMySql", json!({"connectionString": text, "password": "p"}));
@@ -335,21 +386,45 @@ fn an_odbc_service_becomes_its_string_with_its_credentials() {
 fn a_password_kept_back_by_an_integration_runtime_says_what_to_do() {
     let shir = json!({"referenceName": "shir", "type": "IntegrationRuntimeReference"});
     for (properties, reason) in [
-        (json!({"type": "Odbc", "typeProperties": {"connectionString": "DSN=x", "encryptedCredential": "abc"}}), "encrypt"),
-        (json!({"type": "Odbc", "typeProperties": {"encryptedCredential": "abc"}}), "encrypt"),
-        (json!({"type": "Odbc", "connectVia": shir, "typeProperties": {"connectionString": "DSN=x", "userName": "u"}}),
-            "self-hosted"),
-        (json!({"type": "SqlServer", "connectVia": shir, "typeProperties": {"server": "h\\i", "database": "d",
-            "authenticationType": "Windows", "userName": "DOM\\u", "encryptedCredential": "abc"}}), "encrypt"),
-        (json!({"type": "SqlServer", "connectVia": shir, "typeProperties": {"connectionString": "Server=h;User ID=u"}}),
-            "self-hosted"),
-        (json!({"type": "PostgreSqlV2", "typeProperties": {"server": "h", "encryptedCredential": "abc"}}), "encrypt"),
-        (json!({"type": "MySql", "connectVia": shir, "typeProperties": {"encryptedCredential": "abc"}}), "encrypt"),
+        (
+            json!({"type": "Odbc", "typeProperties": {"connectionString": "DSN=x", "encryptedCredential": "abc"}}),
+            "encrypt",
+        ),
+        (
+            json!({"type": "Odbc", "typeProperties": {"encryptedCredential": "abc"}}),
+            "encrypt",
+        ),
+        (
+            json!({"type": "Odbc", "connectVia": shir, "typeProperties": {"connectionString": "DSN=x", "userName": "u"}}),
+            "self-hosted",
+        ),
+        (
+            json!({"type": "SqlServer", "connectVia": shir, "typeProperties": {"server": "h\\i", "database": "d",
+            "authenticationType": "Windows", "userName": "DOM\\u", "encryptedCredential": "abc"}}),
+            "encrypt",
+        ),
+        (
+            json!({"type": "SqlServer", "connectVia": shir, "typeProperties": {"connectionString": "Server=h;User ID=u"}}),
+            "self-hosted",
+        ),
+        (
+            json!({"type": "PostgreSqlV2", "typeProperties": {"server": "h", "encryptedCredential": "abc"}}),
+            "encrypt",
+        ),
+        (
+            json!({"type": "MySql", "connectVia": shir, "typeProperties": {"encryptedCredential": "abc"}}),
+            "encrypt",
+        ),
     ] {
         let error = refused(&service(properties.clone()));
         assert_eq!(error.code(), "activity.password_kept_back", "{properties}");
         assert!(error.to_string().contains(reason), "{error}");
-        assert!(error.hint().unwrap().contains("SecureString in the activity's `extendedProperties`"));
+        assert!(
+            error
+                .hint()
+                .unwrap()
+                .contains("SecureString in the activity's `extendedProperties`")
+        );
     }
     let file = json!({"type": "Odbc", "connectVia": shir, "typeProperties": {"connectionString": "Driver=SQLite3;Database=a"}});
     assert_eq!(string(&service(file), "Db"), "Driver=SQLite3;Database=a;");
@@ -361,35 +436,130 @@ fn a_connection_that_cannot_be_made_says_why() {
     for (type_name, type_properties, code) in [
         ("Oracle", json!({}), "activity.unsupported_type"),
         ("Odbc", json!({}), "activity.missing_key"),
-        ("Odbc", json!({"connectionString": in_vault()}), "activity.key_vault_reference"),
-        ("Odbc", json!({"connectionString": "DSN=x", "password": in_vault()}), "activity.key_vault_reference"),
-        ("Odbc", json!({"connectionString": expression}), "activity.unevaluated_expression"),
+        (
+            "Odbc",
+            json!({"connectionString": in_vault()}),
+            "activity.key_vault_reference",
+        ),
+        (
+            "Odbc",
+            json!({"connectionString": "DSN=x", "password": in_vault()}),
+            "activity.key_vault_reference",
+        ),
+        (
+            "Odbc",
+            json!({"connectionString": expression}),
+            "activity.unevaluated_expression",
+        ),
         ("Odbc", json!({"connectionString": ["DSN=x"]}), "activity.wrong_kind"),
         ("Odbc", json!({"connectionString": "DSN=x\u{0}"}), "activity.nul"),
-        ("Odbc", json!({"connectionString": "DSN=x", "authenticationType": "Kerberos"}), "activity.unknown_authentication"),
-        ("Odbc", json!({"connectionString": "Driver={SQLite3", "password": "p"}), "activity.malformed_connection_string"),
-        ("SqlServer", json!({"database": "d", "userName": "u", "password": "p"}), "activity.missing_key"),
-        ("SqlServer", json!({"server": "s", "userName": "u"}), "activity.missing_key"),
-        ("SqlServer", json!({"server": "s", "userName": "u", "password": in_vault()}), "activity.key_vault_reference"),
-        ("SqlServer", json!({"server": "s", "authenticationType": "Magic"}), "activity.unknown_authentication"),
-        ("SqlServer", json!({"server": "@{concat('a')}", "userName": "u", "password": "p"}), "activity.unevaluated_expression"),
-        ("SqlServer", json!({"server": "s", "userName": "u", "password": "p", "encrypt": "maybe"}), "connection.value"),
-        ("SqlServer", json!({"connectionString": "Server=s;User ID=u;Password='p"}), "activity.malformed_connection_string"),
-        ("SqlServer", json!({"connectionString": "Database=d;User ID=u;Password=p"}), "activity.malformed_connection_string"),
-        ("AzureSqlDatabase", json!({"server": "s", "userName": "u", "password": "p", "alwaysEncryptedSettings": {"a": 1}}),
-            "activity.refused_key"),
-        ("AzureSqlDatabase", json!({"connectionString": "Server=s;Column Encryption Setting=Enabled"}), "activity.refused_key"),
-        ("AzureSqlDatabase", json!({"server": "s", "servicePrincipalId": "i",
-            "servicePrincipalCredentialType": "ServicePrincipalCert"}), "activity.refused_key"),
-        ("AzureSqlDatabase", json!({"server": "s", "servicePrincipalId": "i"}), "activity.missing_key"),
-        ("AzurePostgreSql", json!({"server": "s", "servicePrincipalId": "i", "servicePrincipalKey": "k"}), "activity.token_needed"),
-        ("AzurePostgreSql", json!({"server": "s", "credential": {"referenceName": "c"}}), "activity.token_needed"),
-        ("AzurePostgreSql", json!({"server": "s", "authenticationType": "SystemAssignedManagedIdentity"}), "activity.token_needed"),
+        (
+            "Odbc",
+            json!({"connectionString": "DSN=x", "authenticationType": "Kerberos"}),
+            "activity.unknown_authentication",
+        ),
+        (
+            "Odbc",
+            json!({"connectionString": "Driver={SQLite3", "password": "p"}),
+            "activity.malformed_connection_string",
+        ),
+        (
+            "SqlServer",
+            json!({"database": "d", "userName": "u", "password": "p"}),
+            "activity.missing_key",
+        ),
+        (
+            "SqlServer",
+            json!({"server": "s", "userName": "u"}),
+            "activity.missing_key",
+        ),
+        (
+            "SqlServer",
+            json!({"server": "s", "userName": "u", "password": in_vault()}),
+            "activity.key_vault_reference",
+        ),
+        (
+            "SqlServer",
+            json!({"server": "s", "authenticationType": "Magic"}),
+            "activity.unknown_authentication",
+        ),
+        (
+            "SqlServer",
+            json!({"server": "@{concat('a')}", "userName": "u", "password": "p"}),
+            "activity.unevaluated_expression",
+        ),
+        (
+            "SqlServer",
+            json!({"server": "s", "userName": "u", "password": "p", "encrypt": "maybe"}),
+            "connection.value",
+        ),
+        (
+            "SqlServer",
+            json!({"connectionString": "Server=s;User ID=u;Password='p"}),
+            "activity.malformed_connection_string",
+        ),
+        (
+            "SqlServer",
+            json!({"connectionString": "Database=d;User ID=u;Password=p"}),
+            "activity.malformed_connection_string",
+        ),
+        (
+            "AzureSqlDatabase",
+            json!({"server": "s", "userName": "u", "password": "p", "alwaysEncryptedSettings": {"a": 1}}),
+            "activity.refused_key",
+        ),
+        (
+            "AzureSqlDatabase",
+            json!({"connectionString": "Server=s;Column Encryption Setting=Enabled"}),
+            "activity.refused_key",
+        ),
+        (
+            "AzureSqlDatabase",
+            json!({"server": "s", "servicePrincipalId": "i",
+            "servicePrincipalCredentialType": "ServicePrincipalCert"}),
+            "activity.refused_key",
+        ),
+        (
+            "AzureSqlDatabase",
+            json!({"server": "s", "servicePrincipalId": "i"}),
+            "activity.missing_key",
+        ),
+        (
+            "AzurePostgreSql",
+            json!({"server": "s", "servicePrincipalId": "i", "servicePrincipalKey": "k"}),
+            "activity.token_needed",
+        ),
+        (
+            "AzurePostgreSql",
+            json!({"server": "s", "credential": {"referenceName": "c"}}),
+            "activity.token_needed",
+        ),
+        (
+            "AzurePostgreSql",
+            json!({"server": "s", "authenticationType": "SystemAssignedManagedIdentity"}),
+            "activity.token_needed",
+        ),
         ("PostgreSqlV2", json!({"server": "s", "sslMode": 9}), "connection.value"),
-        ("PostgreSqlV2", json!({"server": "s", "port": "many"}), "connection.value"),
-        ("PostgreSqlV2", json!({"server": "s", "username": "a;b"}), "connection.value"),
-        ("PostgreSql", json!({"connectionString": "host=s;TrustStore=/x"}), "activity.refused_key"),
-        ("MySql", json!({"connectionString": "Server=s;SslMode=7"}), "connection.value"),
+        (
+            "PostgreSqlV2",
+            json!({"server": "s", "port": "many"}),
+            "connection.value",
+        ),
+        (
+            "PostgreSqlV2",
+            json!({"server": "s", "username": "a;b"}),
+            "connection.value",
+        ),
+        (
+            "PostgreSql",
+            json!({"connectionString": "host=s;TrustStore=/x"}),
+            "activity.refused_key",
+        ),
+        (
+            "MySql",
+            json!({"connectionString": "Server=s;SslMode=7"}),
+            "connection.value",
+        ),
     ] {
         let error = refused(&of_type(type_name, type_properties.clone()));
         assert_eq!(error.code(), code, "{type_name} {type_properties}: {error}");
@@ -401,7 +571,10 @@ fn a_connection_that_cannot_be_made_says_why() {
 fn a_type_without_a_driver_lists_those_with_one() {
     let error = refused(&of_type("AzureBlobStorage", json!({})));
     let message = error.to_string();
-    assert!(message.contains("`AzureBlobStorage`") && message.contains("`PostgreSqlV2`"), "{message}");
+    assert!(
+        message.contains("`AzureBlobStorage`") && message.contains("`PostgreSqlV2`"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -416,7 +589,12 @@ fn no_error_repeats_a_secret() {
         assert!(!format!("{error} {error:?}").contains("geheim"), "{error}");
     }
     let search = node(&ALL);
-    for text in ["postgresql://u:geheim@h:x/d", "mysql://u:geheim@h/d?nope=1", "foo://u:geheim@h", "Driver=x;geheim"] {
+    for text in [
+        "postgresql://u:geheim@h:x/d",
+        "mysql://u:geheim@h/d?nope=1",
+        "foo://u:geheim@h",
+        "Driver=x;geheim",
+    ] {
         let error = Connections::default().resolve(text, &search).err().unwrap();
         assert!(!format!("{error} {error:?}").contains("geheim"), "{error}");
     }
@@ -478,7 +656,10 @@ fn a_dataset_is_a_table_and_the_connection_of_its_linked_service() {
 #[test]
 fn the_environment_wins_over_adf_and_adf_over_the_project() {
     let mut connections = of_type("Odbc", json!({"connectionString": "DSN=adf"}));
-    connections.project = vec![("Db".to_owned(), "DSN=project".to_owned()), ("Own-1".to_owned(), "DSN=own".to_owned())];
+    connections.project = vec![
+        ("Db".to_owned(), "DSN=project".to_owned()),
+        ("Own-1".to_owned(), "DSN=own".to_owned()),
+    ];
     assert_eq!(string(&connections, "Db"), "DSN=adf;");
     assert_eq!(string(&connections, "db"), "DSN=adf;");
     assert_eq!(string(&connections, "own-1"), "DSN=own;");
@@ -504,32 +685,59 @@ fn an_unknown_name_says_where_it_was_looked_for_the_nearest_first() {
         "no connection is named `Sql-DB`: linked services handed over: `SqlDb1`, `Sink`; `[tool.dray.connections]`: \
          `Local`; data sources of odbc.ini: none; environment variable `DRAY_CONNECTION_SQL_DB`: not set"
     );
-    assert_eq!((error.code(), error.exit_code().number()), ("connection.unknown_name", 112));
+    assert_eq!(
+        (error.code(), error.exit_code().number()),
+        ("connection.unknown_name", 112)
+    );
     assert!(error.hint().unwrap().contains("referenceObjects.linkedServices"));
 }
 
 #[test]
 fn urls_become_the_attributes_of_their_driver() {
     for (url, expected) in [
-        ("postgresql://u:p%40s%2Fs@h:5433/d%20b",
-            "Driver=PostgreSQL Unicode;Servername=h;Port=5433;Database=d b;SSLmode=prefer;UID=u;PWD={p@s/s};"),
-        ("postgres://h/d?sslmode=require&application_name=a+b&target_session_attrs=read-write",
+        (
+            "postgresql://u:p%40s%2Fs@h:5433/d%20b",
+            "Driver=PostgreSQL Unicode;Servername=h;Port=5433;Database=d b;SSLmode=prefer;UID=u;PWD={p@s/s};",
+        ),
+        (
+            "postgres://h/d?sslmode=require&application_name=a+b&target_session_attrs=read-write",
             "Driver=PostgreSQL Unicode;Servername=h;Database=d;SSLmode=require;\
-             pqopt={application_name='a b' target_session_attrs='read-write'};"),
-        ("postgresql+psycopg2://u@[::1]:5432/d", "Driver=PostgreSQL Unicode;Servername=::1;Port=5432;Database=d;SSLmode=prefer;UID=u;"),
-        ("postgresql:///d?host=%2Frun%2Fpg", "Driver=PostgreSQL Unicode;Servername=/run/pg;Database=d;SSLmode=prefer;"),
-        ("mysql://u:a:b@h:3307/d?ssl-mode=VERIFY_IDENTITY&ssl-ca=/ca.pem&connect_timeout=5&charset=utf8mb4",
-            "Driver=MariaDB Unicode;Server=h;Port=3307;Database=d;CONN_TIMEOUT=5;FORCETLS=1;SSLVERIFY=1;SSLCA=/ca.pem;UID=u;PWD=a:b;"),
-        ("mariadb://h/d?sslmode=disabled&unix_socket=/s", "Driver=MariaDB Unicode;Server=h;Database=d;SOCKET=/s;"),
-        ("sqlite:///rel/a%20b.db?timeout=500", "Driver=SQLite3;Database=rel/a b.db;Timeout=500;"),
+             pqopt={application_name='a b' target_session_attrs='read-write'};",
+        ),
+        (
+            "postgresql+psycopg2://u@[::1]:5432/d",
+            "Driver=PostgreSQL Unicode;Servername=::1;Port=5432;Database=d;SSLmode=prefer;UID=u;",
+        ),
+        (
+            "postgresql:///d?host=%2Frun%2Fpg",
+            "Driver=PostgreSQL Unicode;Servername=/run/pg;Database=d;SSLmode=prefer;",
+        ),
+        (
+            "mysql://u:a:b@h:3307/d?ssl-mode=VERIFY_IDENTITY&ssl-ca=/ca.pem&connect_timeout=5&charset=utf8mb4",
+            "Driver=MariaDB Unicode;Server=h;Port=3307;Database=d;CONN_TIMEOUT=5;FORCETLS=1;SSLVERIFY=1;SSLCA=/ca.pem;UID=u;PWD=a:b;",
+        ),
+        (
+            "mariadb://h/d?sslmode=disabled&unix_socket=/s",
+            "Driver=MariaDB Unicode;Server=h;Database=d;SOCKET=/s;",
+        ),
+        (
+            "sqlite:///rel/a%20b.db?timeout=500",
+            "Driver=SQLite3;Database=rel/a b.db;Timeout=500;",
+        ),
         ("sqlite:////abs/a.db", "Driver=SQLite3;Database=/abs/a.db;"),
         ("sqlite://", "Driver=SQLite3;Database=:memory:;"),
-        ("mssql://u:p@h:1444/d?Encrypt=no&ApplicationIntent=ReadOnly&Language=German",
-            "Driver=ODBC Driver 18 for SQL Server;Server=h,1444;Database=d;Encrypt=no;ApplicationIntent=ReadOnly;UID=u;PWD=p;Language=German;"),
-        ("mssql+pyodbc://u:p@h/d?driver=ODBC+Driver+17+for+SQL+Server&TrustServerCertificate=yes",
-            "Driver=ODBC Driver 17 for SQL Server;Server=h;Database=d;Encrypt=yes;TrustServerCertificate=yes;UID=u;PWD=p;"),
-        ("sqlserver://id@h/d?Authentication=ActiveDirectoryMsi",
-            "Driver=ODBC Driver 18 for SQL Server;Server=h;Database=d;Encrypt=yes;Authentication=ActiveDirectoryMsi;UID=id;"),
+        (
+            "mssql://u:p@h:1444/d?Encrypt=no&ApplicationIntent=ReadOnly&Language=German",
+            "Driver=ODBC Driver 18 for SQL Server;Server=h,1444;Database=d;Encrypt=no;ApplicationIntent=ReadOnly;UID=u;PWD=p;Language=German;",
+        ),
+        (
+            "mssql+pyodbc://u:p@h/d?driver=ODBC+Driver+17+for+SQL+Server&TrustServerCertificate=yes",
+            "Driver=ODBC Driver 17 for SQL Server;Server=h;Database=d;Encrypt=yes;TrustServerCertificate=yes;UID=u;PWD=p;",
+        ),
+        (
+            "sqlserver://id@h/d?Authentication=ActiveDirectoryMsi",
+            "Driver=ODBC Driver 18 for SQL Server;Server=h;Database=d;Encrypt=yes;Authentication=ActiveDirectoryMsi;UID=id;",
+        ),
     ] {
         assert_eq!(string(&Connections::default(), url), expected, "{url}");
     }
@@ -538,12 +746,28 @@ fn urls_become_the_attributes_of_their_driver() {
 #[test]
 fn what_a_url_cannot_say_is_refused_by_name() {
     for (url, code, said) in [
-        ("postgresql://h/d?connect_timeout=3", "connection.refused_parameter", "`connect_timeout`"),
-        ("postgresql://h/d?nonsense=3", "connection.refused_parameter", "`nonsense`"),
-        ("mysql://h/d?charset=latin1", "connection.refused_parameter", "`charset`"),
+        (
+            "postgresql://h/d?connect_timeout=3",
+            "connection.refused_parameter",
+            "`connect_timeout`",
+        ),
+        (
+            "postgresql://h/d?nonsense=3",
+            "connection.refused_parameter",
+            "`nonsense`",
+        ),
+        (
+            "mysql://h/d?charset=latin1",
+            "connection.refused_parameter",
+            "`charset`",
+        ),
         ("sqlite:///a?mode=ro", "connection.refused_parameter", "`mode`"),
         ("mssql://h/d?driver=Oracle", "connection.refused_parameter", "`driver`"),
-        ("mssql://h/d?Authentication=Magic", "connection.value", "`Authentication`"),
+        (
+            "mssql://h/d?Authentication=Magic",
+            "connection.value",
+            "`Authentication`",
+        ),
         ("oracle://h/d", "connection.malformed", "`oracle`"),
         ("sqlite://a.db", "connection.malformed", "sqlite:///"),
         ("postgresql://h1,h2/d", "connection.malformed", "several hosts"),
@@ -553,14 +777,20 @@ fn what_a_url_cannot_say_is_refused_by_name() {
         ("postgresql://u:%ff@h/d", "connection.malformed", "UTF-8"),
     ] {
         let error = Connections::default().resolve(url, &node(&ALL)).err().unwrap();
-        assert_eq!((error.code(), error.exit_code().number()), (code, 114), "{url}: {error}");
+        assert_eq!(
+            (error.code(), error.exit_code().number()),
+            (code, 114),
+            "{url}: {error}"
+        );
         assert!(error.to_string().contains(said), "{error}");
     }
 }
 
 #[test]
 fn the_secrets_of_a_url_are_known_as_written_and_as_meant() {
-    let resolved = Connections::default().resolve("postgresql://u:p%40ss@h/d", &node(&ALL)).unwrap();
+    let resolved = Connections::default()
+        .resolve("postgresql://u:p%40ss@h/d", &node(&ALL))
+        .unwrap();
     assert!(resolved.secrets.contains(&"p@ss".to_owned()) && resolved.secrets.contains(&"p%40ss".to_owned()));
     assert!(!resolved.string.to_string().contains("p@ss"), "{}", resolved.string);
 }
@@ -569,7 +799,10 @@ fn the_secrets_of_a_url_are_known_as_written_and_as_meant() {
 fn variables_in_the_project_need_no_escaping() {
     let mut connections = Connections {
         project: [
-            ("Url", "postgresql://${USER_NAME}:${PASSWORD}@${HOST}:5432/d?sslmode=disable"),
+            (
+                "Url",
+                "postgresql://${USER_NAME}:${PASSWORD}@${HOST}:5432/d?sslmode=disable",
+            ),
             ("Odbc", "Driver=x;UID=u;PWD=${PASSWORD};Literal=a$${b}"),
             ("Whole", "${WHOLE}"),
             ("Unset", "DSN=${NOT_THERE}"),
@@ -580,21 +813,33 @@ fn variables_in_the_project_need_no_escaping() {
         .to_vec(),
         ..Connections::default()
     };
-    connections.environment = [("USER_NAME", "u"), ("PASSWORD", "p@;%41}/${x}"), ("HOST", "h"), ("WHOLE", "DSN=w$")]
-        .map(|(name, value)| (name.into(), value.into()))
-        .to_vec();
+    connections.environment = [
+        ("USER_NAME", "u"),
+        ("PASSWORD", "p@;%41}/${x}"),
+        ("HOST", "h"),
+        ("WHOLE", "DSN=w$"),
+    ]
+    .map(|(name, value)| (name.into(), value.into()))
+    .to_vec();
     assert_eq!(
         string(&connections, "Url"),
         "Driver=PostgreSQL Unicode;Servername=h;Port=5432;Database=d;SSLmode=disable;UID=u;PWD={p@;%41}}/${x}}};"
     );
-    assert_eq!(string(&connections, "Odbc"), "Driver=x;UID=u;PWD={p@;%41}}/${x}}};Literal=a${b};");
+    assert_eq!(
+        string(&connections, "Odbc"),
+        "Driver=x;UID=u;PWD={p@;%41}}/${x}}};Literal=a${b};"
+    );
     assert_eq!(string(&connections, "Whole"), "DSN=w$;");
     for (name, code) in [
         ("Unset", "connection.unset_variable"),
         ("Open", "connection.malformed"),
         ("Junk", "connection.malformed"),
     ] {
-        assert_eq!(connections.resolve(name, &node(&ALL)).err().unwrap().code(), code, "{name}");
+        assert_eq!(
+            connections.resolve(name, &node(&ALL)).err().unwrap().code(),
+            code,
+            "{name}"
+        );
     }
     let secrets = Connections::secrets(&connections.environment, &connections.project);
     assert!(secrets.contains(&"p@;%41}/${x}".to_owned()), "{secrets:?}");
@@ -602,7 +847,10 @@ fn variables_in_the_project_need_no_escaping() {
 
 #[test]
 fn the_secrets_of_variables_are_known_before_they_are_used() {
-    let environment = [("DRAY_CONNECTION_A".into(), "Driver=x;PWD=s1".into()), ("OTHER".into(), "PWD=s2".into())];
+    let environment = [
+        ("DRAY_CONNECTION_A".into(), "Driver=x;PWD=s1".into()),
+        ("OTHER".into(), "PWD=s2".into()),
+    ];
     assert_eq!(Connections::secrets(&environment, &[]), ["s1", "s1"]);
 }
 

@@ -44,7 +44,9 @@ pub(super) fn read(text: &str, origin: &Origin, variables: Option<Variables<'_>>
         return reader.url(text).map(Target::Settings);
     }
     if !text.contains('=') {
-        return Err(reader.malformed("is neither a connection string (`Driver=...;Server=...`) nor a URL (`postgresql://...`)"));
+        return Err(
+            reader.malformed("is neither a connection string (`Driver=...;Server=...`) nor a URL (`postgresql://...`)")
+        );
     }
     let mut string = ConnectionString::parse(text)
         .map_err(|malformed| reader.malformed(&format!("malformed connection string: {malformed}")))?;
@@ -69,7 +71,7 @@ struct Reader<'a> {
 }
 
 /// What becomes of a URL's parameter.
-enum Parameter {
+pub(super) enum Parameter {
     Sets(Field),
     Libpq(&'static str),
     Microsoft(&'static str),
@@ -81,7 +83,7 @@ const UTF8: &str = "dray always speaks UTF-8";
 
 /// libpq's keywords that have neither an attribute of psqlodbc nor a field of their own (PostgreSQL documentation,
 /// "Parameter Key Words").
-const LIBPQ: [&str; 16] = [
+pub(super) const LIBPQ: [&str; 16] = [
     "options",
     "target_session_attrs",
     "channel_binding",
@@ -101,7 +103,7 @@ const LIBPQ: [&str; 16] = [
 ];
 
 /// Keywords of Microsoft's driver without a field of their own.
-const MICROSOFT: [&str; 10] = [
+pub(super) const MICROSOFT: [&str; 10] = [
     "ColumnEncryption",
     "ServerCertificate",
     "ServerSPN",
@@ -115,7 +117,7 @@ const MICROSOFT: [&str; 10] = [
 ];
 
 /// Schemes and what they connect to.
-const SCHEMES: [(&str, Product); 7] = [
+pub(super) const SCHEMES: [(&str, Product); 7] = [
     ("postgresql", Product::Postgresql),
     ("postgres", Product::Postgresql),
     ("mysql", Product::MySql),
@@ -126,7 +128,7 @@ const SCHEMES: [(&str, Product); 7] = [
 ];
 
 /// What a parameter of a URL means; `None` if it is not known.
-fn parameter(product: Product, name: &str) -> Option<Parameter> {
+pub(super) fn parameter(product: Product, name: &str) -> Option<Parameter> {
     use Parameter::{Libpq, Microsoft, Refused, Sets};
     let plain = normalized(name);
     let found = match (product, plain.as_str()) {
@@ -172,10 +174,16 @@ impl Reader<'_> {
         let (scheme, rest) = text.split_once("://").unwrap_or_default();
         // `postgresql+psycopg2`, as in SQLAlchemy: which Python package it names does not matter here.
         let base = scheme.split('+').next().unwrap_or_default().to_ascii_lowercase();
-        let product = SCHEMES.iter().find(|(name, _)| *name == base).map(|(_, product)| *product);
+        let product = SCHEMES
+            .iter()
+            .find(|(name, _)| *name == base)
+            .map(|(_, product)| *product);
         let product = product.ok_or_else(|| {
             let known: Vec<String> = SCHEMES.iter().map(|(name, _)| format!("`{name}://`")).collect();
-            self.malformed(&format!("a URL of scheme `{scheme}` is not known; there are {}", known.join(", ")))
+            self.malformed(&format!(
+                "a URL of scheme `{scheme}` is not known; there are {}",
+                known.join(", ")
+            ))
         })?;
         if rest.contains('#') {
             return Err(self.malformed("a `#` in a URL has to be written `%23`"));
@@ -196,10 +204,16 @@ impl Reader<'_> {
                 ));
             }
             let path = self.decoded(path.strip_prefix('/').unwrap_or_default(), false)?;
-            settings.set(Field::Database, if path.is_empty() { ":memory:".to_owned() } else { path });
+            settings.set(
+                Field::Database,
+                if path.is_empty() { ":memory:".to_owned() } else { path },
+            );
         } else {
             self.authority(authority, &mut settings)?;
-            settings.set(Field::Database, self.decoded(path.strip_prefix('/').unwrap_or_default(), false)?);
+            settings.set(
+                Field::Database,
+                self.decoded(path.strip_prefix('/').unwrap_or_default(), false)?,
+            );
         }
         for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -308,7 +322,11 @@ impl Reader<'_> {
     /// A part of a URL as it is meant; in a query a `+` is a space.
     fn decoded(&self, raw: &str, in_query: bool) -> Result<String, ConnectionError> {
         self.expand(raw, |plain| {
-            let spaced = if in_query { plain.replace('+', " ") } else { plain.to_owned() };
+            let spaced = if in_query {
+                plain.replace('+', " ")
+            } else {
+                plain.to_owned()
+            };
             let decoded = percent_decode_str(&spaced).decode_utf8();
             let decoded = decoded.map_err(|_| self.malformed("the URL is not UTF-8 once it is decoded"))?;
             match decoded.contains('\0') {
