@@ -323,6 +323,15 @@ def test_a_password_in_a_url_is_masked_wherever_the_connection_fails(script: Scr
         assert "hunter2" not in shown
 
 
+@pytest.mark.parametrize("text", ["postgresql://u:hunter2@h:port/d", "oracle://u:hunter2@h/d", "PWD=hunter2;Driver={x"])
+def test_a_password_in_a_malformed_text_is_masked_in_the_traceback(script: Script, task: Task, text: str) -> None:
+    done = script(f"import dray\ndray.connect({text!r})")
+    assert done.returncode == 114, done.stderr
+    outputs = (task.folder / "outputs.json").read_text("utf-8")
+    assert "dray.connect(" in outputs
+    assert "hunter2" not in done.stderr + outputs
+
+
 def test_a_password_of_a_variable_or_of_the_project_is_masked_though_it_is_never_used(
     dray: Dray, project: Callable[..., Path], task: Task
 ) -> None:
@@ -344,18 +353,28 @@ raise ValueError(text)
         assert "***" in shown
 
 
+class HangingUp:
+    """A server that ends each connection at once: a driver gives that up sooner than one that is not there."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.reached = threading.Event()
+
+
 @pytest.fixture
-def hanging_up() -> Iterator[int]:
-    """The port of a server that ends each connection at once: a driver gives that up sooner than one that is not there."""
+def hanging_up() -> Iterator[HangingUp]:
+    """Such a server."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = HangingUp(listening.getsockname()[1])
 
         def serve() -> None:
             with contextlib.suppress(OSError):  # closed at the end of the test
                 while True:
                     listening.accept()[0].close()
+                    server.reached.set()
 
         threading.Thread(target=serve, daemon=True).start()
-        yield listening.getsockname()[1]
+        yield server
         listening.shutdown(socket.SHUT_RDWR)
 
 
@@ -372,7 +391,7 @@ def hanging_up() -> Iterator[int]:
     ],
 )
 def test_microsofts_driver_reads_the_string_of_a_linked_service_and_looks_for_its_server(
-    script: Script, task: Task, hanging_up: int, type_name: str, more: dict[str, Any]
+    script: Script, task: Task, hanging_up: HangingUp, type_name: str, more: dict[str, Any]
 ) -> None:
     # A value that the driver does not know would be refused before it looks for a server.
     found = importlib.util.find_spec("mssql_python_odbc")
@@ -384,10 +403,30 @@ def test_microsofts_driver_reads_the_string_of_a_linked_service_and_looks_for_it
         import dray
         dray.connect("Db")
     """
-    place = {"server": f"tcp:127.0.0.1,{hanging_up}", "database": "d", "encrypt": "mandatory"}
+    place = {"server": f"tcp:127.0.0.1,{hanging_up.port}", "database": "d", "encrypt": "mandatory"}
     properties = {"type": type_name, "typeProperties": {**place, "trustServerCertificate": False, **more}}
     done = script(code, str(Path(found.origin).parent.parent), services={"Db": properties})
     assert done.returncode == 114, done.stderr
     error = task.outputs()["dray"]["error"]
     assert error["code"] == "odbc.connect_failed", error
     assert "connection string attribute" not in error["message"], error
+    assert hanging_up.reached.is_set()
+
+
+def test_freetds_takes_a_windows_account_by_its_password(script: Script, task: Task, hanging_up: HangingUp) -> None:
+    properties = {
+        "type": "SqlServer",
+        "typeProperties": {
+            "server": f"tcp:127.0.0.1,{hanging_up.port}",
+            "database": "d",
+            "encrypt": "optional",
+            "authenticationType": "Windows",
+            "userName": "DOMAIN\\u",
+            "password": {"type": "SecureString", "value": "p;w}"},
+        },
+    }
+    done = script("import dray\ndray.connect('Db')", services={"Db": properties})
+    assert done.returncode == 114, done.stderr
+    error = task.outputs()["dray"]["error"]
+    assert error["code"] == "odbc.connect_failed", error
+    assert hanging_up.reached.is_set(), "it did not look for the server"

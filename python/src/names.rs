@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use dray::{
-    connections::{ConnectionError, Connections, Resolved},
+    activity::secrets_of_text,
+    connections::{ConnectionError, Connections, Resolved, is_connection_text},
     odbc::DriverSearch,
     project::Project,
     telemetry,
@@ -29,8 +30,18 @@ pub fn connection_string(
     only_linked_service: bool,
 ) -> PyResult<String> {
     let search = DriverSearch::from_environment(folders);
+    let is_text = !only_linked_service && is_connection_text(name_or_text);
+    if is_text {
+        // Before anything can go wrong: a traceback shows the script's line.
+        let secrets = secrets_of_text(name_or_text);
+        telemetry::redactor().add_all(secrets.iter().map(String::as_str));
+    }
     let resolve = || -> Result<Resolved, ConnectionError> {
-        let connections = Connections::load(&task_folder, project_folder().as_deref())?;
+        // A text needs no file, and so must not fail for one.
+        let connections = match is_text {
+            true => Connections::of_node(),
+            false => Connections::load(&task_folder, project_folder().as_deref())?,
+        };
         match only_linked_service {
             true => connections.linked_service(name_or_text, &search),
             false => connections.resolve(name_or_text, &search),

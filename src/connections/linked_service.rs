@@ -9,7 +9,7 @@ use super::error::{ConnectionError, Origin};
 use super::expression::Parameters;
 use super::keys::{Key, Meaning, SERVICE_TYPES, ServiceType};
 use super::settings::{Field, Product, Settings, SignIn, normalized, truth};
-use crate::activity::{Resource, member};
+use crate::activity::{Resource, member, scalar_text};
 use crate::connection_string::{ConnectionString, Fault, Quoting, attributes};
 use crate::json_file::kind_of;
 
@@ -144,12 +144,16 @@ impl Service<'_> {
     ) -> Result<(), ConnectionError> {
         for name in key.names {
             let Some(value) = self.member(name) else { continue };
-            let is_on = !value.as_str().is_some_and(is_off);
+            let is_on = !scalar_text(value).is_some_and(|text| is_off(&text));
             match key.meaning {
                 Meaning::Sets(field) if !wanted(field) => {}
                 // A reference to a credential of the factory; what it holds is not handed over.
                 Meaning::Sets(Field::Credential) => settings.set(Field::Credential, "present"),
-                Meaning::Sets(field) => settings.set(field, self.text(name)?.unwrap_or_default()),
+                // An empty one takes nothing back from the connection string.
+                Meaning::Sets(field) => {
+                    let text = self.text(name)?.filter(|text| !text.is_empty());
+                    text.into_iter().for_each(|text| settings.set(field, text));
+                }
                 Meaning::Refused(reason) if is_on => return Err(self.refused(name, reason)),
                 Meaning::Refused(_) | Meaning::Ignored(_) => {}
             }

@@ -8,6 +8,7 @@
 //! entry of `[tool.dray.connections]`, a data source of odbc.ini. A variable is set for this one run and so says what is
 //! wanted now; what ADF hands over is the pipeline's word; the project's own entries are what a laptop falls back on.
 
+mod attributes;
 mod dataset;
 #[cfg(test)]
 mod documentation;
@@ -27,7 +28,7 @@ use std::path::Path;
 
 use serde_json::Map;
 
-pub use driver::Node;
+pub use attributes::Node;
 pub use error::{ConnectionError, Origin};
 pub use text::is_connection_text;
 
@@ -78,6 +79,14 @@ impl Connections {
             environment: env::vars_os().collect(),
             node: Node::here(),
         })
+    }
+
+    /// Without any names: for texts.
+    pub fn of_node() -> Connections {
+        Connections {
+            node: Node::here(),
+            ..Connections::default()
+        }
     }
 
     /// The connection string for a name, an ODBC connection string, or a URL. A string that was given is left as it is.
@@ -229,7 +238,7 @@ impl Connections {
         let secrets = secrets_of(&target);
         let string = match target {
             Target::String(string) => string,
-            Target::Settings(settings) => driver::connection_string(&settings, search, &self.node, origin)?,
+            Target::Settings(settings) => attributes::connection_string(&settings, search, &self.node, origin)?,
         };
         Ok(Resolved { string, secrets })
     }

@@ -1,5 +1,5 @@
 //! What a connection needs, in words of no driver: each way of naming a database (a linked service, a URL) fills in
-//! [`Settings`], and `driver.rs` turns them into the attributes of the driver that the node has.
+//! [`Settings`], and `attributes.rs` turns them into the attributes of the driver that the node has.
 
 use std::collections::BTreeMap;
 

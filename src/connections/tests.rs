@@ -120,7 +120,7 @@ fn braces_in_a_password_of_ado_net_are_a_part_of_it() {
 fn a_password_beside_the_connection_string_wins() {
     let service = of_type(
         "AzureSqlDW",
-        json!({"connectionString": "Server=s;Database=d;User ID=u;Password=old", "password": "new"}),
+        json!({"connectionString": "Server=s;Database=d;User ID=u;Password=old", "password": "new", "userName": ""}),
     );
     assert!(string(&service, "Db").ends_with("Encrypt=yes;UID=u;PWD=new;"));
 }
