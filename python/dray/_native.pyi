@@ -5,7 +5,6 @@ from typing import Any, Callable, Optional
 class HandoverError(Exception):
     """What ADF handed over cannot be read, or lacks what was asked for; arguments: stable code, message."""
 
-def begin_worker(run_folder: str) -> tuple[str, str, Optional[str], int]: ...
 def set_phase(phase: str) -> None: ...
 def log(
     level: int,

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use dray::activity::{BatchIdentity, Handover};
 use dray::failure::Failing;
-use dray::project::Entrypoint;
 use dray::telemetry::{self, LogLevel};
 use dray::worker::read_spec;
 use pyo3::create_exception;
@@ -19,13 +18,19 @@ create_exception!(
     "What ADF handed over cannot be read, or lacks what was asked for; arguments: stable code, message."
 );
 
-/// Starts logging in the worker and says what to run: `(kind, target, function, level)`, where kind is `file`, `module`
-/// or `function`, function is None but for the last, and level is that of Python's root logger (a number).
+/// Starts the log of the run where this module is loaded in the worker, or in a process that the worker forked: there
+/// `dray._run` knows a phase.
 ///
 /// Raises OSError if the run folder cannot be read.
-#[pyfunction]
-pub fn begin_worker(run_folder: PathBuf) -> PyResult<(&'static str, String, Option<String>, i64)> {
-    let spec = read_spec(&run_folder).map_err(|error| PyOSError::new_err(error.to_string()))?;
+pub fn begin_in_worker(py: Python<'_>) -> PyResult<()> {
+    let Ok(run) = py.import("sys")?.getattr("modules")?.get_item("dray._run") else {
+        return Ok(());
+    };
+    let phase: Option<String> = run.getattr("phase")?.extract()?;
+    let (Some(phase), Some(folder)) = (phase, run.getattr("FOLDER")?.extract::<Option<PathBuf>>()?) else {
+        return Ok(());
+    };
+    let spec = read_spec(&folder).map_err(|error| PyOSError::new_err(error.to_string()))?;
     // The supervisor has read the same files and would have ended the run on an error.
     let mut secrets = Handover::load(&spec.task_folder)
         .map(|handover| handover.secrets())
@@ -39,13 +44,8 @@ pub fn begin_worker(run_folder: PathBuf) -> PyResult<(&'static str, String, Opti
     };
     // A second start in one process is refused by telemetry, and harmless.
     let _ = telemetry::init(settings);
-    // `off` has no number of its own in Python; nothing is above CRITICAL.
-    let level = telemetry::python_level().map_or(100, LogLevel::to_python);
-    Ok(match spec.entrypoint {
-        Entrypoint::File { path } => ("file", path, None, level),
-        Entrypoint::Module { name } => ("module", name, None, level),
-        Entrypoint::Function { module, function } => ("function", module, Some(function), level),
-    })
+    telemetry::set_phase(phase);
+    Ok(())
 }
 
 /// Names the phase that every log record carries from now on.

@@ -54,6 +54,11 @@ impl Packed {
         self.ends.push(self.bytes.len());
     }
 
+    /// Where each value ends in the bytes of all of them, and these bytes.
+    pub fn parts(&self) -> (&[usize], &[u8]) {
+        (&self.ends, &self.bytes)
+    }
+
     /// The value at `row`, from 0; empty where the row is NULL.
     pub fn get(&self, row: usize) -> &[u8] {
         let start = if row == 0 { 0 } else { self.ends[row - 1] };
@@ -200,6 +205,14 @@ impl ColumnData {
         }
     }
 
+    /// Bytes of the value at `row`, eight for those of a fixed size.
+    pub fn value_bytes(&self, row: usize) -> usize {
+        match &self.values {
+            Values::Decimal(packed) | Values::Text(packed) | Values::Bytes(packed) => packed.get(row).len(),
+            _ => 8,
+        }
+    }
+
     /// Bytes that the rows take.
     pub fn bytes(&self) -> usize {
         let values = match &self.values {
@@ -276,12 +289,7 @@ impl Batch {
 
     /// Bytes that the values of a row take, eight for those of a fixed size.
     pub fn row_bytes(&self, row: usize) -> usize {
-        let bytes = |column: &ColumnData| match column.value(row) {
-            Value::Decimal(text) | Value::Text(text) => text.len(),
-            Value::Bytes(bytes) => bytes.len(),
-            _ => 8,
-        };
-        self.columns.iter().map(bytes).sum()
+        self.columns.iter().map(|column| column.value_bytes(row)).sum()
     }
 
     /// Forgets the rows and keeps the memory.
@@ -289,6 +297,23 @@ impl Batch {
         self.columns.iter_mut().for_each(ColumnData::clear);
         self.wire.bytes.clear();
         self.wire.rows = 0;
+    }
+
+    /// Forgets the rows, and gives back the memory of columns that have grown beyond twice `working_bytes`: one long
+    /// cell must not cost its length for ever.
+    pub fn recycle(&mut self, working_bytes: usize) {
+        self.clear();
+        let release = |bytes: &mut Vec<u8>| {
+            if bytes.capacity() > 2 * working_bytes {
+                *bytes = Vec::new();
+            }
+        };
+        for column in &mut self.columns {
+            if let Values::Decimal(packed) | Values::Text(packed) | Values::Bytes(packed) = &mut column.values {
+                release(&mut packed.bytes);
+            }
+        }
+        release(&mut self.wire.bytes);
     }
 }
 
@@ -308,5 +333,20 @@ mod tests {
         );
         column.clear();
         assert_eq!(column.bytes(), 0);
+    }
+
+    #[test]
+    fn memory_is_kept_unless_a_long_cell_has_blown_it_up() {
+        let capacity = |batch: &Batch| match &batch.columns[0].values {
+            Values::Text(packed) => packed.bytes.capacity(),
+            _ => 0,
+        };
+        let mut batch = Batch::new([Layout::Text]);
+        batch.columns[0].push(Value::Text(&"x".repeat(1_500)));
+        batch.recycle(1_000);
+        assert!(capacity(&batch) >= 1_500 && batch.rows() == 0);
+        batch.columns[0].push(Value::Text(&"x".repeat(3_000)));
+        batch.recycle(1_000);
+        assert_eq!((capacity(&batch), batch.rows()), (0, 0));
     }
 }

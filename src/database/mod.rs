@@ -18,12 +18,17 @@ pub mod script;
 mod sqlite;
 pub mod temporal;
 
-use std::{ops::RangeInclusive, path::PathBuf};
+use std::{
+    any::Any,
+    ops::RangeInclusive,
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+};
 
 use odbc_sys::InfoType;
 
 pub use self::{
-    batch::{Batch, Layout, Value, WireRows},
+    batch::{Batch, ColumnData, Layout, Value, WireRows},
     column::{Column, LogicalType, Padding, Relation, Table},
     error::{Class, Error, WriteError},
 };
@@ -156,6 +161,16 @@ pub struct Limits {
     pub years: RangeInclusive<i16>,
     /// Whether an instant goes into a timestamp without a zone, as UTC, for want of a type that holds all of them.
     pub instants_as_utc: bool,
+    /// Whether dates and timestamps may be [`temporal::Date::INFINITY`] and its negative.
+    pub infinite_dates: bool,
+    /// Whether dates and timestamps may be [`temporal::Date::ZERO`].
+    pub zero_dates: bool,
+    /// Whether decimals may be `NaN`.
+    pub decimal_nan: bool,
+    /// Whether decimals without a declared precision may be `Infinity` and `-Infinity`.
+    pub decimal_infinity: bool,
+    /// Whether every value that is stored keeps within the precision, length and digits that its column declares.
+    pub keeps_declared_sizes: bool,
 }
 
 /// What a reader reads.
@@ -211,6 +226,11 @@ pub trait Dialect: Send + Sync {
         false
     }
 
+    /// Whether the driver keeps a whole result in memory, whatever it is asked for.
+    fn buffers_results(&self, _session: &Session) -> bool {
+        false
+    }
+
     /// Statements that set up a new session.
     fn session_setup(&self, _purpose: Purpose) -> &'static [&'static str] {
         &[]
@@ -237,6 +257,12 @@ pub trait Dialect: Send + Sync {
 
     /// What a table or view looks like; `None` if there is none of this name.
     fn table(&self, session: &Session, relation: &Relation) -> Result<Option<Table>, Error>;
+
+    /// What [`Self::table`] says of each of these, by few queries for all; `None` for products that are asked as fast one
+    /// by one.
+    fn tables(&self, _session: &Session, _relations: &[Relation]) -> Result<Option<Vec<Option<Table>>>, Error> {
+        Ok(None)
+    }
 
     /// What the result of a query looks like, without running it to its end.
     fn query_columns(&self, session: &Session, sql: &str) -> Result<Vec<Column>, Error> {
@@ -287,8 +313,31 @@ pub trait Dialect: Send + Sync {
         None
     }
 
+    /// A column of each type that users meet, as the catalog would tell it, for the page of types.
+    #[cfg(test)]
+    fn listed_types(&self) -> Vec<Column> {
+        Vec::new()
+    }
+
     /// What no column of the product holds.
     fn limits(&self) -> Limits;
+
+    /// Most sessions that can load tables of one database at the same time; `None` without a bound.
+    fn writers_max(&self) -> Option<usize> {
+        None
+    }
+
+    /// The foreign keys of tables in these schemas, as referring and referred table, both with their schemas; empty for
+    /// products that are loaded by one session at a time.
+    fn foreign_keys(&self, _session: &Session, _schemas: &[String]) -> Result<Vec<(Relation, Relation)>, Error> {
+        Ok(Vec::new())
+    }
+
+    /// What each of these tables has beyond what a table that is made for its copy gets (columns with types, NOT NULL and
+    /// primary key), each thing in a few words such as ``index `t_a` ``.
+    fn not_carried(&self, _session: &Session, relations: &[Relation]) -> Result<Vec<Vec<String>>, Error> {
+        Ok(vec![Vec::new(); relations.len()])
+    }
 
     /// The most bytes that the server takes in one execution, and what it calls this limit; `None` without one.
     fn execution_bytes_max(&self, _session: &Session) -> Result<Option<(usize, &'static str)>, Error> {
@@ -407,6 +456,12 @@ pub trait WriteLane: Sync {
 pub trait Reader: Send {
     /// Empties the batch and fills it with the next rows, up to about `limit_bytes`; false, and no rows, at the end.
     fn read(&mut self, batch: &mut Batch, limit_bytes: usize) -> Result<bool, Error>;
+
+    /// After the end: the connection, without an open transaction, for another table to be read on it; `None` if it is
+    /// not to be used again.
+    fn into_connection(self: Box<Self>) -> Option<Connection> {
+        None
+    }
 }
 
 /// The destination's session and its transaction: create, empty, load, check and swap of a table all run on it.
@@ -438,6 +493,35 @@ pub trait Writer: Send {
 
     /// Undoes the transaction, also after the work was told to stop, and shields what follows.
     fn rollback(&mut self) -> Result<(), Error>;
+
+    /// After a commit: the connection, as [`Connection::open`] made it, for another table to be loaded on it; `None` if
+    /// it is not to be used again.
+    fn into_connection(self: Box<Self>) -> Option<Connection> {
+        None
+    }
+}
+
+/// What a lane leaves with a connection for the next table: its own connection beside the ODBC session.
+#[derive(Default)]
+pub struct Kept(Mutex<Option<Box<dyn Any + Send>>>);
+
+impl Kept {
+    /// Leaves it, in the place of what was there.
+    pub fn put(&self, thing: impl Any + Send) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(thing));
+    }
+
+    /// Takes it out, if there is one of this type.
+    pub fn take<T: Any>(&self) -> Option<T> {
+        let mut place = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match place.take()?.downcast::<T>() {
+            Ok(thing) => Some(*thing),
+            Err(other) => {
+                *place = Some(other);
+                None
+            }
+        }
+    }
 }
 
 /// An open connection and the product behind it.
@@ -452,6 +536,8 @@ pub struct Connection {
     pub settings: ConnectionString,
     /// The driver's file.
     pub driver: PathBuf,
+    /// What a lane has left here. Lanes that leave nothing do not look.
+    pub kept: Kept,
 }
 
 impl Connection {
@@ -503,6 +589,7 @@ impl Connection {
             string: string.clone(),
             settings,
             driver,
+            kept: Kept::default(),
         })
     }
 
@@ -532,6 +619,11 @@ impl Connection {
                 diagnostic.message = self.dialect.without_values(&diagnostic.message);
                 Error::Client { function, diagnostic }
             }
+            Error::Row { row, column, error } => Error::Row {
+                row,
+                column,
+                error: Box::new(self.without_values(*error)),
+            },
             other => other,
         }
     }

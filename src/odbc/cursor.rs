@@ -69,8 +69,11 @@ const BOUND_MAX: usize = 8_192;
 const BLOCK_ROWS_MAX: usize = 4_096;
 
 /// The rows of the first block where a column has no bound: its cells may be of any length, and nothing is known of them
-/// yet.
-const UNBOUND_START_ROWS: usize = 32;
+/// yet. A driver holds a block whole (psqlodbc), whatever the length of its cells.
+const UNBOUND_START_ROWS: usize = 4;
+
+/// The most rows of a later block where a column has no bound: cells that were short so far may become long.
+const UNBOUND_ROWS_MAX: usize = 256;
 
 /// A buffer is not widened to more than this for a cell: one long value must not shorten all blocks after it.
 const STRIDE_MAX: usize = 64 * 1024;
@@ -87,6 +90,12 @@ pub struct Cursor {
     /// Whether a block can only have one row, for otherwise long cells could not be read again.
     single: bool,
     budget_bytes: usize,
+    /// Most rows of a block.
+    rows_max: usize,
+    /// Most bytes of a cell, see [`Cursor::limit_cells`].
+    cell_bytes_max: usize,
+    /// Bytes of the longest row of the driver's block.
+    longest_row_bytes: usize,
     fetched: Box<usize>,
     status: Vec<u16>,
     /// Rows of the driver's block, the first of them that was handed out last, and the first that was not handed out yet:
@@ -166,11 +175,12 @@ impl Cursor {
                 seen_bytes: 0,
             })
             .collect();
-        let block_rows = match (single, unbounded) {
-            (true, _) => 1,
-            (false, Some(_)) => UNBOUND_START_ROWS.min(rows_within(budget_bytes, &columns)),
-            (false, None) => rows_within(budget_bytes, &columns),
+        let (start_rows, rows_max) = match (single, unbounded) {
+            (true, _) => (1, 1),
+            (false, Some(_)) => (UNBOUND_START_ROWS, UNBOUND_ROWS_MAX),
+            (false, None) => (BLOCK_ROWS_MAX, BLOCK_ROWS_MAX),
         };
+        let block_rows = start_rows.min(rows_within(budget_bytes, &columns));
         let mut fetched = Box::new(0_usize);
         let mut status = vec![0_u16; BLOCK_ROWS_MAX];
         let attributes = [
@@ -188,6 +198,9 @@ impl Cursor {
             block_rows,
             single,
             budget_bytes,
+            rows_max,
+            cell_bytes_max: usize::MAX,
+            longest_row_bytes: 0,
             fetched,
             status,
             filled: 0,
@@ -198,6 +211,12 @@ impl Cursor {
         };
         cursor.bind()?;
         Ok(cursor)
+    }
+
+    /// From now on a cell of more bytes, in the connection's encoding, is an error instead of memory. Without this there is
+    /// no limit.
+    pub fn limit_cells(&mut self, bytes: usize) {
+        self.cell_bytes_max = bytes;
     }
 
     /// Gives the driver the addresses of all buffers, after they were made as long as their strides and the block say.
@@ -235,7 +254,8 @@ impl Cursor {
     /// result.
     ///
     /// # Errors
-    /// [`Error::Call`] for a failed call or row; [`Error::Truncated`] if a value cannot be had whole.
+    /// [`Error::Call`] for a failed call or row; [`Error::Truncated`] if a value cannot be had whole;
+    /// [`Error::CellTooLong`].
     pub fn fetch(&mut self) -> Result<usize, Error> {
         self.long.clear();
         self.long_bytes = 0;
@@ -245,6 +265,7 @@ impl Cursor {
             return Ok(self.next - self.first);
         }
         self.adapt()?;
+        self.longest_row_bytes = 0;
         self.status.fill(0);
         (self.filled, self.first, self.next) = (0, 0, 0);
         *self.fetched = 0;
@@ -288,6 +309,7 @@ impl Cursor {
                 break;
             }
             self.next = row + 1;
+            let mut row_bytes = 0;
             let mut positioned = self.block_rows == 1;
             for position in 0..self.columns.len() {
                 let column = &mut self.columns[position];
@@ -297,6 +319,7 @@ impl Cursor {
                     let fits = length >= 0 && length as usize + terminator <= column.stride;
                     if !column.is_variable() || length == NULL_DATA || fits {
                         column.seen_bytes = column.seen_bytes.max(length.max(0) as usize);
+                        row_bytes += length.max(0) as usize;
                         continue;
                     }
                     cut += 1;
@@ -306,7 +329,7 @@ impl Cursor {
                     self.set_position(row, position)?;
                     positioned = true;
                 }
-                let value = self.get_data(position, announced)?;
+                let value = self.get_data(position, row, announced)?;
                 let column = &mut self.columns[position];
                 match value {
                     // MariaDB's driver was seen to hand over another row's value.
@@ -320,6 +343,7 @@ impl Cursor {
                     Some(bytes) => {
                         column.seen_bytes = column.seen_bytes.max(bytes.len());
                         self.long_bytes += bytes.len();
+                        row_bytes += bytes.len();
                         self.long.insert((position, row), bytes);
                     }
                     None if column.bound => {
@@ -332,6 +356,7 @@ impl Cursor {
                     None => {}
                 }
             }
+            self.longest_row_bytes = self.longest_row_bytes.max(row_bytes);
         }
         Ok(cut)
     }
@@ -351,7 +376,7 @@ impl Cursor {
     }
 
     /// The whole value of a column of the current row: in one piece if its length was announced, else in several.
-    fn get_data(&mut self, position: usize, announced: Len) -> Result<Option<Vec<u8>>, Error> {
+    fn get_data(&mut self, position: usize, row: usize, announced: Len) -> Result<Option<Vec<u8>>, Error> {
         let encoding = self.statement.link.cell_encoding();
         let kind = self.columns[position].kind;
         let terminator = if kind == CellKind::Text {
@@ -359,6 +384,17 @@ impl Cursor {
         } else {
             0
         };
+        let (first, cell_bytes_max) = (self.first, self.cell_bytes_max);
+        let within = |bytes: usize| match bytes > cell_bytes_max {
+            true => Err(Error::CellTooLong {
+                column: position + 1,
+                row: row - first,
+                bytes,
+                limit_bytes: cell_bytes_max,
+            }),
+            false => Ok(()),
+        };
+        within(usize::try_from(announced).unwrap_or(0))?;
         let piece_bytes = usize::try_from(announced).map_or(PIECE_BYTES, |length| length + terminator);
         let mut whole: Vec<u8> = Vec::new();
         loop {
@@ -393,6 +429,7 @@ impl Cursor {
             // What is left before this call, or more than fits if the driver does not count.
             let full = piece_bytes - terminator;
             let more = indicator == NO_TOTAL || indicator as usize > full;
+            within(start + usize::try_from(indicator).unwrap_or(full))?;
             whole.truncate(start + if more { full } else { indicator as usize });
             if !more {
                 whole.shrink_to_fit();
@@ -413,7 +450,10 @@ impl Cursor {
                 changed = true;
             }
         }
-        let rows = rows_within(self.budget_bytes, &self.columns);
+        // What the driver holds of a block is as long as its cells are, wherever they end up here.
+        let rows = rows_within(self.budget_bytes, &self.columns)
+            .min(self.rows_max)
+            .min((self.budget_bytes / self.longest_row_bytes.max(1)).max(1));
         // Not by a few rows each time: a bound buffer has to be made anew.
         if !self.single && self.filled > 0 && (changed || rows >= self.block_rows * 2 || rows < self.block_rows) {
             self.block_rows = rows.min(self.block_rows * 8);

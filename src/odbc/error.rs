@@ -68,6 +68,18 @@ pub enum Error {
         /// What was tried.
         reason: String,
     },
+    /// A cell is longer than the cursor was told to hold.
+    #[error("column {column} has a value of {bytes} bytes, {limit_bytes} are allowed")]
+    CellTooLong {
+        /// Column of the result, counted from 1.
+        column: usize,
+        /// Row of what would have been handed out next, counted from 0.
+        row: usize,
+        /// Bytes of the value, or as many of them as are known.
+        bytes: usize,
+        /// Most bytes that are allowed.
+        limit_bytes: usize,
+    },
     /// Text from the driver is not valid in the encoding that it was asked for.
     #[error("column {column} has text that is not valid {encoding}")]
     InvalidText {
@@ -144,6 +156,7 @@ impl Failing for Error {
             Error::Connect { .. } => "odbc.connect_failed",
             Error::Call { .. } => "odbc.call_failed",
             Error::Truncated { .. } => "odbc.value_truncated",
+            Error::CellTooLong { .. } => "odbc.cell_too_long",
             Error::InvalidText { .. } => "odbc.invalid_text",
             Error::Cancelled => "odbc.cancelled",
             Error::Internal(_) => "odbc.internal",

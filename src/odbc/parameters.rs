@@ -5,11 +5,11 @@
 use std::ptr;
 
 use odbc_sys::{
-    CDataType, Date, FreeStmtOption, Len, NULL_DATA, ParamType, Pointer, SQLBindParameter, SQLFreeStmt, SQLSetStmtAttr,
-    SqlDataType, StatementAttribute, Timestamp,
+    CDataType, Date, FreeStmtOption, InfoType, Len, NULL_DATA, ParamType, Pointer, SQLBindParameter, SQLFreeStmt,
+    SQLGetStmtAttr, SQLSetStmtAttr, SqlDataType, SqlReturn, StatementAttribute, Timestamp,
 };
 
-use super::{Encoding, Error, Statement};
+use super::{Encoding, Error, Session, Statement};
 
 /// In which C and SQL type a parameter is handed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +49,20 @@ struct Column {
     scale: i16,
 }
 
+/// A column's values as a driver is given them.
+struct LaidOut {
+    /// `u64` for the alignment of every C type; `None` for those of the column itself.
+    data: Option<Vec<u64>>,
+    /// Bytes from one value to the next.
+    stride: usize,
+}
+
+/// Memory of a column's values that is kept from one execution to the next.
+const KEPT_BYTES: usize = 4 << 20;
+
+/// From here on a single value is not copied to be bound.
+const LONG_BYTES: usize = 64 * 1024;
+
 /// An execution that failed.
 #[derive(Debug)]
 pub struct ExecuteError {
@@ -81,10 +95,11 @@ impl ParameterArray {
         }
     }
 
-    /// Forgets the rows and keeps the memory.
+    /// Forgets the rows and keeps the memory, but for that of long values.
     pub fn clear(&mut self) {
         for column in &mut self.columns {
             column.values.clear();
+            column.values.shrink_to(KEPT_BYTES);
             column.ends.clear();
             column.indicators.clear();
             column.longest = 0;
@@ -151,24 +166,28 @@ impl ParameterArray {
         self.columns.iter().map(|column| column.values.len()).sum()
     }
 
-    /// Bytes that the rows take when they are laid out for the driver: the longest value of a column times the rows.
-    pub fn laid_out_bytes(&self) -> usize {
-        self.columns
-            .iter()
-            .map(|column| column.longest.max(8) * column.indicators.len())
-            .sum()
+    /// Bytes that the rows and one more take when they are laid out for the driver: the longest value of a column times the
+    /// rows. The next row's values have so many bytes of UTF-8 each; in UTF-16 up to twice that.
+    pub fn laid_out_bytes_with(&self, value_bytes: impl Fn(usize) -> usize) -> usize {
+        let bytes = |(position, column): (usize, &Column)| {
+            let text = matches!(column.kind, ParameterKind::Text | ParameterKind::Decimal);
+            let units = if text { self.encoding.unit_bytes() } else { 1 };
+            let longest = column.longest.max(value_bytes(position) * units).max(8);
+            longest * (column.indicators.len() + 1)
+        };
+        self.columns.iter().enumerate().map(bytes).sum()
     }
 
     /// Runs the prepared statement once for each row.
     ///
     /// # Errors
     /// If any row fails. Which rows before it were done is for the transaction to settle.
-    pub fn execute(&self, statement: &mut Statement) -> Result<(), ExecuteError> {
+    pub fn execute(&mut self, statement: &mut Statement) -> Result<(), ExecuteError> {
         let rows = if self.columns.is_empty() { 1 } else { self.rows() };
         if rows == 0 {
             return Ok(());
         }
-        let mut laid_out: Vec<(Vec<u64>, usize)> = self.columns.iter().map(Column::lay_out).collect();
+        let mut laid_out: Vec<LaidOut> = self.columns.iter_mut().map(Column::lay_out).collect();
         let mut processed = Box::new(0_usize);
         let mut status = vec![0_u16; rows];
         let result = self.bind_and_run(statement, rows, &mut laid_out, &mut processed, &mut status);
@@ -181,7 +200,7 @@ impl ParameterArray {
         &self,
         statement: &mut Statement,
         rows: usize,
-        laid_out: &mut [(Vec<u64>, usize)],
+        laid_out: &mut [LaidOut],
         processed: &mut usize,
         status: &mut [u16],
     ) -> Result<(), ExecuteError> {
@@ -197,7 +216,12 @@ impl ParameterArray {
             let result = unsafe { SQLSetStmtAttr(statement.handle(), attribute, value, 0) };
             statement.check("SQLSetStmtAttr", result)?;
         }
-        for (position, (column, (data, stride))) in self.columns.iter().zip(laid_out).enumerate() {
+        for (position, (column, laid_out)) in self.columns.iter().zip(laid_out).enumerate() {
+            let data = match &mut laid_out.data {
+                Some(data) => data.as_mut_ptr().cast(),
+                // Only read: it is an input parameter.
+                None => column.values.as_ptr().cast_mut().cast(),
+            };
             let (c_type, sql_type, size, digits) = column.types(self.encoding);
             // SAFETY: data and indicators have a place for each row and live, unmoved, until `unbind`. Indicators of
             // input parameters are only read.
@@ -210,8 +234,8 @@ impl ParameterArray {
                     sql_type,
                     size,
                     digits,
-                    data.as_mut_ptr().cast(),
-                    *stride as Len,
+                    data,
+                    laid_out.stride as Len,
                     column.indicators.as_ptr().cast_mut(),
                 )
             };
@@ -258,6 +282,33 @@ impl ParameterArray {
     }
 }
 
+impl Statement {
+    /// Whether the statement can be run for several rows at once: the driver takes the number and keeps it.
+    pub fn takes_parameter_arrays(&mut self) -> bool {
+        const ROWS: usize = 2;
+        let size = StatementAttribute::ParamsetSize;
+        let mut kept = 0_usize;
+        // SAFETY: a live statement; an integer attribute, and a place of its size.
+        let (set, got) = unsafe {
+            (
+                SQLSetStmtAttr(self.handle(), size, ROWS as Pointer, 0),
+                SQLGetStmtAttr(self.handle(), size, (&raw mut kept).cast(), 0, ptr::null_mut()),
+            )
+        };
+        // SAFETY: as above.
+        let _ = unsafe { SQLSetStmtAttr(self.handle(), size, 1 as Pointer, 0) };
+        set == SqlReturn::SUCCESS && got == SqlReturn::SUCCESS && kept == ROWS
+    }
+}
+
+impl Session {
+    /// Whether the driver claims to run a statement for several rows at once. One that does not know the question knows no
+    /// arrays.
+    pub fn takes_parameter_arrays(&self) -> bool {
+        self.info_number(InfoType::ParamArrayRowCounts) != 0
+    }
+}
+
 impl Column {
     fn push(&mut self, value: &[u8]) {
         self.push_with(|values| values.extend_from_slice(value));
@@ -272,18 +323,24 @@ impl Column {
         self.longest = self.longest.max(length);
     }
 
-    /// The values at equal distances, as column-wise binding wants them, and the distance in bytes.
-    fn lay_out(&self) -> (Vec<u64>, usize) {
+    /// The values at equal distances, as column-wise binding wants them.
+    fn lay_out(&mut self) -> LaidOut {
+        // A place for a terminator: MariaDB's driver was seen to read text to its end whatever its length.
+        const TERMINATOR: usize = 2;
         let stride = match self.kind {
             ParameterKind::Bit => 1,
             ParameterKind::I64 | ParameterKind::F64 => 8,
             ParameterKind::Date => size_of::<Date>(),
             ParameterKind::Timestamp(_) => size_of::<Timestamp>(),
-            // A place for a terminator: MariaDB's driver was seen to read text to its end whatever its length.
             ParameterKind::Text | ParameterKind::Decimal | ParameterKind::Bytes => {
-                (self.longest + 2).next_multiple_of(2)
+                (self.longest + TERMINATOR).next_multiple_of(2)
             }
         };
+        if self.indicators.len() == 1 && self.longest >= LONG_BYTES {
+            // One long value lies where it should already.
+            self.values.extend_from_slice(&[0; TERMINATOR]);
+            return LaidOut { data: None, stride };
+        }
         let mut data = vec![0_u64; (stride * self.indicators.len()).div_ceil(8).max(1)];
         // SAFETY: u64s are plain bytes.
         let bytes = unsafe { std::slice::from_raw_parts_mut(data.as_mut_ptr().cast::<u8>(), data.len() * 8) };
@@ -293,7 +350,10 @@ impl Column {
             bytes[row * stride..row * stride + value.len()].copy_from_slice(value);
             start = *end;
         }
-        (data, stride)
+        LaidOut {
+            data: Some(data),
+            stride,
+        }
     }
 
     /// C type, SQL type, column size (characters, bytes or digits) and decimal digits.

@@ -6,21 +6,25 @@ use super::super::{
     decimal::{self, Digits},
     temporal::{Date, OffsetTimestamp, Time, Timestamp},
 };
-use crate::odbc::{Cell, CellKind, CellSpec, Cursor, Encoding, Session};
+use crate::odbc::{self, Cell, CellKind, CellSpec, Cursor, Encoding};
 
 /// The generic lane out.
 pub(crate) struct OdbcRead;
 
-/// Bytes of one block's buffers.
-const BLOCK_BYTES: usize = 4 << 20;
+/// Most bytes of one block's buffers; more of them gain no speed.
+const BLOCK_BYTES_MAX: usize = 4 << 20;
 
 impl ReadLane for OdbcRead {
     fn name(&self) -> &'static str {
         "odbc"
     }
 
-    fn offer(&self, _connection: &Connection, _source: &Source, _columns: &[Column]) -> Result<String, String> {
-        Ok("block cursor of the ODBC driver; every product has it".to_owned())
+    fn offer(&self, connection: &Connection, _source: &Source, _columns: &[Column]) -> Result<String, String> {
+        let reason = "block cursor of the ODBC driver".to_owned();
+        Ok(match connection.dialect.buffers_results(&connection.session) {
+            true => reason + ", which keeps the whole result in memory: there is no bound for it",
+            false => reason,
+        })
     }
 
     fn open(
@@ -29,9 +33,9 @@ impl ReadLane for OdbcRead {
         source: &Source,
         columns: &[Column],
         _wire: Option<WireFormat>,
-        _resources: &Resources,
+        resources: &Resources,
     ) -> Result<Box<dyn Reader>, Error> {
-        let Connection { session, dialect, .. } = connection;
+        let (session, dialect) = (&connection.session, connection.dialect);
         let encoding = session.cell_encoding();
         let mut expressions = Vec::new();
         let mut plans = Vec::new();
@@ -67,10 +71,14 @@ impl ReadLane for OdbcRead {
         };
         let mut statement = session.statement()?;
         statement.execute_direct(&sql)?;
-        let cursor = Cursor::open(statement, &specs, session.get_data_rules(), BLOCK_BYTES)?;
+        // The driver holds a block as well, perhaps in a form twice as long, while long cells are read again.
+        let block_bytes = BLOCK_BYTES_MAX.min(resources.memory_bytes / 16);
+        let mut cursor = Cursor::open(statement, &specs, session.get_data_rules(), block_bytes)?;
+        // A cell lies in the driver and in the cursor, in UTF-16 perhaps, where its text is twice as long.
+        cursor.limit_cells(resources.memory_bytes / 2);
         Ok(Box::new(OdbcReader {
             cursor,
-            _session: session,
+            connection,
             plans,
             scratch: String::new(),
             pending: 0..0,
@@ -85,8 +93,9 @@ struct ColumnPlan {
 }
 
 struct OdbcReader {
+    // Before the connection, whose statement it holds.
     cursor: Cursor,
-    _session: Session,
+    connection: Connection,
     plans: Vec<ColumnPlan>,
     scratch: String,
     /// Rows of the current block that no batch has taken yet.
@@ -101,7 +110,7 @@ impl Reader for OdbcReader {
         let mut bytes = 0;
         while bytes < limit_bytes {
             if self.pending.is_empty() {
-                self.pending = 0..self.cursor.fetch()?;
+                self.pending = 0..self.cursor.fetch().map_err(|error| self.located(error))?;
                 if self.pending.is_empty() {
                     break;
                 }
@@ -127,7 +136,37 @@ impl Reader for OdbcReader {
         }
         Ok(batch.rows() > 0)
     }
+
+    fn into_connection(self: Box<Self>) -> Option<Connection> {
+        let OdbcReader { cursor, connection, .. } = *self;
+        drop(cursor);
+        connection.session.rollback().ok()?;
+        Some(connection)
+    }
 }
+
+impl OdbcReader {
+    /// The error with the column's name and the row's number, where it is about a cell.
+    fn located(&self, error: odbc::Error) -> Error {
+        match error {
+            odbc::Error::CellTooLong {
+                column,
+                row,
+                bytes,
+                limit_bytes,
+            } => Error::OverMemoryLimit {
+                column: self.plans.get(column - 1).map(|plan| plan.name.clone()),
+                row: Some(self.rows_read + row as u64 + 1),
+                bytes,
+                limit_bytes,
+            },
+            other => other.into(),
+        }
+    }
+}
+
+/// Memory for decoded cells that is kept from one to the next.
+const SCRATCH_BYTES_MAX: usize = 1 << 20;
 
 /// How the cells of a column become values.
 #[derive(Clone, Copy)]
@@ -165,6 +204,7 @@ pub(in crate::database) fn read_cell(
         }
         Cell::Raw(raw) => {
             scratch.clear();
+            scratch.shrink_to(SCRATCH_BYTES_MAX);
             plan.encoding
                 .decode_into(raw, scratch, 0)
                 .map_err(|error| error.to_string())?;
@@ -221,19 +261,20 @@ fn text_value(text: &str, logical: LogicalType) -> Result<Value<'_>, &'static st
         Layout::F64 => parse_float(text)
             .map(Value::F64)
             .ok_or("the value is no floating-point number"),
+        Layout::Decimal if matches!(text, "NaN" | "Infinity" | "-Infinity") => Ok(Value::Decimal(text)),
         Layout::Decimal => match Digits::parse(text) {
             Some(_) => Ok(Value::Decimal(text)),
-            None => Err("the value is no decimal number (NaN and the infinities are none)"),
+            None => Err("the value is no decimal number"),
         },
         Layout::Date => Date::parse(text)
             .map(Value::Date)
-            .ok_or("the value is no date of the years 1 to 9999 (such as a zero date)"),
+            .ok_or("the value is no date up to the year 9999 (or one with a zero in it)"),
         Layout::Time => Time::parse(text)
             .map(Value::Time)
             .ok_or("the value is no time such as `12:34:56`"),
         Layout::Timestamp => Timestamp::parse(text)
             .map(Value::Timestamp)
-            .ok_or("the value is no timestamp of the years 1 to 9999 (such as a zero date)"),
+            .ok_or("the value is no timestamp up to the year 9999 (or one with a zero in its date)"),
         Layout::Instant => OffsetTimestamp::parse(text)
             .map(Value::Instant)
             // A session's time zone is UTC, and psqlodbc leaves the offset out.
@@ -243,7 +284,7 @@ fn text_value(text: &str, logical: LogicalType) -> Result<Value<'_>, &'static st
                     offset_minutes: 0,
                 }))
             })
-            .ok_or("the value is no timestamp of the years 1 to 9999"),
+            .ok_or("the value is no timestamp up to the year 9999"),
         Layout::Bytes => Err("bytes do not come as text"),
     }
 }
@@ -259,48 +300,79 @@ fn dynamic_value(text: &str, logical: LogicalType, push: &mut dyn FnMut(Value<'_
         return Err("the database sent a value without its class".to_owned());
     };
     let body = &text[class.len_utf8()..];
+    let malformed = "the database sent a malformed number";
     let bytes = match class {
-        'b' | 'x' => Some(unhex(body).ok_or("the database sent bytes that are not hexadecimal")?),
-        _ => None,
+        'b' | 'x' => unhex(body).ok_or("the database sent bytes that are not hexadecimal")?,
+        _ => Vec::new(),
     };
+    let value = match class {
+        'i' => Classed::Integer(body.parse().map_err(|_| malformed)?),
+        'r' => Classed::Real(parse_float(body).ok_or(malformed)?),
+        'x' => Classed::Text(&bytes),
+        'b' => Classed::Blob(&bytes),
+        _ => Classed::Text(body.as_bytes()),
+    };
+    classed_value(value, logical, push)
+}
+
+/// A value of a product where each value has a class of its own, whatever its column's type.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(in crate::database) enum Classed<'a> {
+    /// A whole number.
+    Integer(i64),
+    /// A floating-point number.
+    Real(f64),
+    /// Text; not always valid UTF-8.
+    Text(&'a [u8]),
+    /// Bytes.
+    Blob(&'a [u8]),
+}
+
+/// Hands over a value in the layout of its column's type, if it is exactly that.
+///
+/// # Errors
+/// Why it is not; never the value.
+pub(in crate::database) fn classed_value(
+    value: Classed<'_>,
+    logical: LogicalType,
+    push: &mut dyn FnMut(Value<'_>),
+) -> Result<(), String> {
     let is = |what: &str| {
-        let class = match class {
-            'i' => "an integer",
-            'r' => "a real number",
-            't' | 'x' => "text",
-            _ => "a blob",
+        let class = match value {
+            Classed::Integer(_) => "an integer",
+            Classed::Real(_) => "a real number",
+            Classed::Text(_) => "text",
+            Classed::Blob(_) => "a blob",
         };
         format!("the value is {class}, and the column's type asks for {what}")
     };
-    match (class, logical.layout()) {
-        ('t', Layout::Text) => push(Value::Text(body)),
-        ('x', Layout::Text) => {
-            let text = String::from_utf8(bytes.unwrap_or_default()).map_err(|_| "the text is not valid UTF-8")?;
-            push(Value::Text(&text));
+    match (value, logical.layout()) {
+        (Classed::Text(text), Layout::Text) => push(Value::Text(valid(text)?)),
+        (Classed::Blob(bytes), Layout::Bytes) => push(Value::Bytes(bytes)),
+        (Classed::Integer(value), Layout::I64) => {
+            if logical == LogicalType::Boolean && !matches!(value, 0 | 1) {
+                return Err("the value is an integer other than 0 and 1, and the column's type is boolean".to_owned());
+            }
+            push(Value::I64(value));
         }
-        ('b', Layout::Bytes) => push(Value::Bytes(&bytes.unwrap_or_default())),
-        ('i', Layout::I64) if logical == LogicalType::Boolean && !matches!(body, "0" | "1") => {
-            return Err("the value is an integer other than 0 and 1, and the column's type is boolean".to_owned());
-        }
-        ('i', Layout::I64 | Layout::Decimal) => push(text_value(body, logical)?),
-        ('i', Layout::F64) => {
-            let integer: i64 = body.parse().map_err(|_| "the database sent a malformed integer")?;
-            if integer.unsigned_abs() > 1 << 53 {
+        (Classed::Integer(value), Layout::Decimal) => push(Value::Decimal(&value.to_string())),
+        (Classed::Integer(value), Layout::F64) => {
+            if value.unsigned_abs() > 1 << 53 {
                 return Err(
                     "the value is an integer of more than 53 bits, and the column's type is floating".to_owned(),
                 );
             }
-            push(Value::F64(integer as f64));
+            push(Value::F64(value as f64));
         }
-        ('r', Layout::F64) => push(text_value(body, logical)?),
-        ('r', Layout::Decimal) => {
-            let digits = parse_float(body).and_then(decimal::from_f64);
+        (Classed::Real(value), Layout::F64) => push(Value::F64(value)),
+        (Classed::Real(value), Layout::Decimal) => {
+            let digits = decimal::from_f64(value);
             push(Value::Decimal(
                 &digits.ok_or("the value is infinite, and the column's type is decimal")?,
             ));
         }
-        ('t', Layout::Decimal | Layout::Date | Layout::Time | Layout::Timestamp | Layout::Instant) => {
-            push(text_value(body, logical)?);
+        (Classed::Text(text), Layout::Decimal | Layout::Date | Layout::Time | Layout::Timestamp | Layout::Instant) => {
+            push(text_value(valid(text)?, logical)?)
         }
         (_, Layout::Text) => return Err(is("text")),
         (_, Layout::Bytes) => return Err(is("a blob")),
@@ -312,6 +384,10 @@ fn dynamic_value(text: &str, logical: LogicalType, push: &mut dyn FnMut(Value<'_
         }
     }
     Ok(())
+}
+
+fn valid(text: &[u8]) -> Result<&str, &'static str> {
+    std::str::from_utf8(text).map_err(|_| "the text is not valid UTF-8")
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
@@ -380,8 +456,10 @@ mod tests {
     }
 
     #[test]
-    fn a_zero_date_is_refused_and_never_null() {
-        assert!(text_value("0000-00-00", LogicalType::Date).is_err());
-        assert!(text_value("NaN", LogicalType::DECIMAL).is_err());
+    fn a_zero_date_is_handed_over_as_what_it_is_and_never_null() {
+        let value = text_value("0000-00-00", LogicalType::Date);
+        assert_eq!(value, Ok(Value::Date(Date::ZERO)));
+        assert!(text_value("2024-02-00", LogicalType::Date).is_err());
+        assert_eq!(text_value("NaN", LogicalType::DECIMAL), Ok(Value::Decimal("NaN")));
     }
 }

@@ -1,41 +1,44 @@
 //! Rows into any database: one prepared INSERT and column-wise parameter arrays.
 
 use super::super::{
-    Batch, Column, Connection, Dialect, Error, Form, Relation, Resources, Value, WireFormat, WriteError, WriteLane,
-    Writer,
+    Batch, Column, Connection, Error, Form, Relation, Resources, Value, WireFormat, WriteError, WriteLane, Writer,
 };
-use crate::odbc::{Interrupt, ParameterArray, ParameterKind, Session, Statement};
+use crate::odbc::{self, ExecuteError, Interrupt, ParameterArray, ParameterKind, Session, Statement};
 
 /// The generic lane in.
 pub(crate) struct OdbcWrite;
 
-/// Bytes of one parameter array; MariaDB's driver makes a copy of the same size.
-const ARRAY_BYTES: usize = 4 << 20;
+/// Most bytes of one parameter array; more of them gain no speed. MariaDB's driver makes a copy of the same size.
+const ARRAY_BYTES_MAX: usize = 4 << 20;
 
 impl WriteLane for OdbcWrite {
     fn name(&self) -> &'static str {
         "odbc"
     }
 
-    fn offer(&self, _connection: &Connection, _target: &Relation, _columns: &[Column]) -> Result<String, String> {
-        Ok("parameter arrays of the ODBC driver; every product has them".to_owned())
+    fn offer(&self, connection: &Connection, _target: &Relation, _columns: &[Column]) -> Result<String, String> {
+        let arrays = connection.session.takes_parameter_arrays() && connection.dialect.parameter_rows_max() > 1;
+        Ok(match arrays {
+            true => "parameter arrays of the ODBC driver",
+            false => "the ODBC driver, row by row, for it has no parameter arrays to rely on",
+        }
+        .to_owned())
     }
 
-    fn open(&self, connection: Connection, _resources: &Resources) -> Result<Box<dyn Writer>, Error> {
-        let Connection { session, dialect, .. } = connection;
+    fn open(&self, connection: Connection, resources: &Resources) -> Result<Box<dyn Writer>, Error> {
         Ok(Box::new(OdbcWriter {
             load: None,
-            session,
-            dialect,
+            connection,
+            memory_bytes: resources.memory_bytes,
         }))
     }
 }
 
 struct OdbcWriter {
-    // Before the session, whose statement it holds.
+    // Before the connection, whose statement it holds.
     load: Option<Load>,
-    session: Session,
-    dialect: &'static dyn Dialect,
+    connection: Connection,
+    memory_bytes: usize,
 }
 
 struct Load {
@@ -43,6 +46,8 @@ struct Load {
     forms: Vec<Form>,
     array: ParameterArray,
     rows_max: usize,
+    array_bytes_max: usize,
+    row_bytes_max: usize,
     names_failed_row: bool,
     bytes_max: Option<(usize, &'static str)>,
 }
@@ -50,41 +55,54 @@ struct Load {
 impl Writer for OdbcWriter {
     fn begin(&mut self) -> Result<(), Error> {
         // ODBC has no call for it: the next statement starts one.
-        Ok(self.session.set_autocommit(false)?)
+        Ok(self.connection.session.set_autocommit(false)?)
     }
 
     fn execute(&mut self, sql: &str) -> Result<i64, Error> {
-        Ok(self.session.execute(sql)?)
+        Ok(self.connection.session.execute(sql)?)
     }
 
     fn query(&mut self, sql: &str) -> Result<Vec<Vec<Option<String>>>, Error> {
-        Ok(self.session.text_rows(sql, &[])?)
+        Ok(self.connection.session.text_rows(sql, &[])?)
     }
 
     fn load_into(&mut self, target: &Relation, columns: &[Column], _wire: Option<WireFormat>) -> Result<(), Error> {
-        let parts: Vec<_> = columns.iter().map(|column| self.dialect.write_as(column)).collect();
-        let names: Vec<String> = columns.iter().map(|column| self.dialect.quote(&column.name)).collect();
+        let parts: Vec<_> = columns
+            .iter()
+            .map(|column| self.connection.dialect.write_as(column))
+            .collect();
+        let names: Vec<String> = columns
+            .iter()
+            .map(|column| self.connection.dialect.quote(&column.name))
+            .collect();
         let values: Vec<&str> = parts.iter().map(|part| part.expression.as_str()).collect();
         let sql = format!(
             "INSERT INTO {} ({}){} VALUES ({})",
-            self.dialect.quote_relation(target),
+            self.connection.dialect.quote_relation(target),
             names.join(", "),
-            self.dialect.insert_option(),
+            self.connection.dialect.insert_option(),
             values.join(", ")
         );
-        let mut statement = self.session.statement()?;
+        let mut statement = self.connection.session.statement()?;
         statement.prepare(&sql)?;
         let forms: Vec<Form> = parts.iter().map(|part| part.form).collect();
         let kinds: Vec<ParameterKind> = forms.iter().copied().map(parameter_kind).collect();
-        let bytes_max = self.dialect.execution_bytes_max(&self.session)?;
+        let bytes_max = self.connection.dialect.execution_bytes_max(&self.connection.session)?;
         let bytes_max = bytes_max.map(|(bytes, name)| (bytes.saturating_sub(HEADER_BYTES), name));
-        let array = ParameterArray::new(self.session.cell_encoding(), &kinds);
+        let array = ParameterArray::new(self.connection.session.cell_encoding(), &kinds);
+        let rows_max = match self.connection.session.takes_parameter_arrays() && statement.takes_parameter_arrays() {
+            true => self.connection.dialect.parameter_rows_max(),
+            false => 1,
+        };
         self.load = Some(Load {
             statement,
             forms,
             array,
-            rows_max: self.dialect.parameter_rows_max(),
-            names_failed_row: self.dialect.names_failed_row(),
+            rows_max,
+            array_bytes_max: ARRAY_BYTES_MAX.min(self.memory_bytes / 16),
+            // It lies in the array, in UTF-16 perhaps, and in the driver that sends it.
+            row_bytes_max: self.memory_bytes / 4,
+            names_failed_row: self.connection.dialect.names_failed_row(),
             bytes_max,
         });
         Ok(())
@@ -104,18 +122,34 @@ impl Writer for OdbcWriter {
                     return Err(WriteError { error, row: Some(row) });
                 }
                 if load.array.bytes() + bytes > limit {
-                    load.run(&self.session, batch, first)?;
+                    load.run(&self.connection.session, batch, first)?;
                     first = row;
                 }
             }
+            if bytes > load.row_bytes_max {
+                let error = Error::OverMemoryLimit {
+                    column: None,
+                    row: None,
+                    bytes,
+                    limit_bytes: load.row_bytes_max,
+                };
+                return Err(WriteError { error, row: Some(row) });
+            }
+            // In the array every row is as long as the longest: a long one goes alone.
+            let with_row = load
+                .array
+                .laid_out_bytes_with(|column| batch.columns[column].value_bytes(row));
+            if load.array.rows() > 0 && with_row > load.array_bytes_max {
+                load.run(&self.connection.session, batch, first)?;
+                first = row;
+            }
             bind_parameters(&mut load.array, &load.forms, batch, row)?;
-            // A row is added and then looked at: the array is at most one row beyond its size.
-            if load.array.rows() >= load.rows_max || load.array.laid_out_bytes() >= ARRAY_BYTES {
-                load.run(&self.session, batch, first)?;
+            if load.array.rows() >= load.rows_max {
+                load.run(&self.connection.session, batch, first)?;
                 first = row + 1;
             }
         }
-        load.run(&self.session, batch, first)
+        load.run(&self.connection.session, batch, first)
     }
 
     fn finish(&mut self) -> Result<(), WriteError> {
@@ -124,18 +158,25 @@ impl Writer for OdbcWriter {
     }
 
     fn commit(&mut self) -> Result<(), Error> {
-        Ok(self.session.commit()?)
+        Ok(self.connection.session.commit()?)
     }
 
     fn shield(&mut self) {
-        self.session.set_interrupt(&Interrupt::new());
+        self.connection.session.set_interrupt(&Interrupt::new());
     }
 
     fn rollback(&mut self) -> Result<(), Error> {
         // The statement goes first: a driver may hold a transaction open for it.
         self.load = None;
         self.shield();
-        Ok(self.session.rollback()?)
+        Ok(self.connection.session.rollback()?)
+    }
+
+    fn into_connection(self: Box<Self>) -> Option<Connection> {
+        let OdbcWriter { load, connection, .. } = *self;
+        drop(load);
+        connection.session.set_autocommit(true).ok()?;
+        Some(connection)
     }
 }
 
@@ -155,7 +196,20 @@ impl Load {
         }
         let result = self.array.execute(&mut self.statement);
         self.array.clear();
-        let Err(failed) = result else { return Ok(()) };
+        let failed = match result {
+            // Such a driver may also call an array a success that the server refused as a whole (MariaDB
+            // Connector/ODBC 3.1.15, error 1265), and only the count of its rows tells.
+            Ok(()) if search => match self.statement.row_count()? {
+                -1 => return Ok(()),
+                count if usize::try_from(count) == Ok(rows) => return Ok(()),
+                count => {
+                    let text = format!("the server took {count} of {rows} rows, and the driver named no error");
+                    ExecuteError::from(odbc::Error::Internal(text))
+                }
+            },
+            Ok(()) => return Ok(()),
+            Err(failed) => failed,
+        };
         if search
             && failed.row.is_none()
             && let Some(found) = self.find_failed_row(session, batch, first..first + rows)

@@ -4,9 +4,19 @@
 //! Its ODBC driver turns NUMERIC into doubles, doubles into 15 digits, and ends text at a NUL; the SELECT list and the
 //! VALUES list here see to it that none of that touches a value.
 
+mod access;
+mod affinity;
+mod direct_read;
+mod direct_write;
+mod libsqlite3;
+#[cfg(test)]
+mod listed;
+mod spelling;
+mod wire;
+
 use super::{
-    Class, Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, Mode, Padding, Purpose, ReadAs, Relation,
-    Table, Transfer, WriteAs, generic,
+    Class, Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, Mode, Padding, Purpose, ReadAs, ReadLane,
+    Relation, Table, Transfer, WriteAs, WriteLane, generic,
 };
 use crate::odbc::{ConnectionString, Diagnostic, ResultColumn, Session};
 
@@ -15,6 +25,15 @@ pub(super) struct Sqlite;
 
 /// Digits that a NUMERIC column keeps of any number (SQLite documentation, "Datatypes In SQLite", section 3).
 const NUMERIC_DIGITS: u16 = 15;
+
+/// Checks and collations stand in the table's SQL alone, and are not listed; nor is what a foreign key is called, for
+/// SQLite does not say.
+const NOT_CARRIED: &str = "\
+SELECT 'default of column', name FROM pragma_table_xinfo(?, ?) WHERE dflt_value IS NOT NULL \
+UNION ALL SELECT 'expression of generated column', name FROM pragma_table_xinfo(?, ?) WHERE hidden IN (2, 3) \
+UNION ALL SELECT DISTINCT 'foreign key to', \"table\" FROM pragma_foreign_key_list(?, ?) \
+UNION ALL SELECT CASE WHEN origin = 'u' THEN 'unique constraint' WHEN \"unique\" THEN 'unique index' ELSE 'index' END, \
+  name FROM pragma_index_list(?, ?) WHERE origin <> 'pk'";
 
 impl Dialect for Sqlite {
     fn name(&self) -> &'static str {
@@ -75,6 +94,21 @@ impl Dialect for Sqlite {
             columns,
             not_transactional: None,
         }))
+    }
+
+    fn not_carried(&self, session: &Session, relations: &[Relation]) -> Result<Vec<Vec<String>>, Error> {
+        let of = |relation: &Relation| {
+            let schema = relation.schema.as_deref().unwrap_or("main");
+            let named = [relation.name.as_str(), schema].repeat(4);
+            let mut things = generic::catalog_things(session, NOT_CARRIED, &named)?;
+            let sql = format!(
+                "SELECT 'trigger', name FROM {}.sqlite_master WHERE type = 'trigger' AND lower(tbl_name) = lower(?)",
+                self.quote(schema)
+            );
+            things.extend(generic::catalog_things(session, &sql, &[&relation.name])?);
+            Ok(things)
+        };
+        relations.iter().map(of).collect()
     }
 
     fn query_columns(&self, session: &Session, sql: &str) -> Result<Vec<Column>, Error> {
@@ -244,7 +278,17 @@ impl Dialect for Sqlite {
             infinity: true,
             years: 1..=9999,
             instants_as_utc: false,
+            infinite_dates: false,
+            zero_dates: false,
+            decimal_nan: false,
+            decimal_infinity: false,
+            keeps_declared_sizes: false,
         }
+    }
+
+    fn writers_max(&self) -> Option<usize> {
+        // One session has the lock on the file; another would wait for it and then give up.
+        Some(1)
     }
 
     fn load_steps(
@@ -264,9 +308,23 @@ impl Dialect for Sqlite {
         )
     }
 
+    fn read_lanes(&self) -> &'static [&'static dyn ReadLane] {
+        &[&direct_read::DirectRead, &generic::OdbcRead]
+    }
+
+    fn write_lanes(&self) -> &'static [&'static dyn WriteLane] {
+        &[&direct_write::DirectWrite, &generic::OdbcWrite]
+    }
+
+    #[cfg(test)]
+    fn listed_types(&self) -> Vec<Column> {
+        listed::columns()
+    }
+
     fn classify(&self, diagnostic: &Diagnostic) -> Class {
-        // The driver has HY000 for everything; native codes are SQLite's result codes, https://sqlite.org/rescode.html.
-        match diagnostic.native {
+        // The driver has HY000 for everything; native codes are SQLite's result codes, the lowest byte of an extended one,
+        // https://sqlite.org/rescode.html.
+        match diagnostic.native & 0xff {
             5 | 6 => Class::Conflict,
             7 | 10 | 13 => Class::Resources,
             8 | 23 => Class::PermissionDenied,
@@ -318,7 +376,8 @@ impl Sqlite {
         Ok(columns)
     }
 
-    /// The type that holds all values of an untyped column; looks at every row.
+    /// The type that holds all values of an untyped column, and only SQLite's own if they are of several; looks at every
+    /// row.
     fn type_of_values(&self, session: &Session, schema: &str, table: &str, column: &str) -> Result<LogicalType, Error> {
         let (schema, table, name) = (self.quote(schema), self.quote(table), self.quote(column));
         let sql = format!("SELECT DISTINCT typeof({name}) FROM {schema}.{table} WHERE {name} IS NOT NULL ORDER BY 1");
@@ -329,10 +388,8 @@ impl Sqlite {
             ["real"] | ["integer", "real"] => Ok(LogicalType::Float { bits: 64 }),
             ["text"] | [] => Ok(LogicalType::TEXT),
             ["blob"] => Ok(LogicalType::BYTES),
-            mixed => Err(Error::Unsupported(format!(
-                "column `{column}` has no declared type and holds values of the classes {}; cast it to one in a query",
-                mixed.join(", ")
-            ))),
+            // For another product the plan, or the row with a value of another class, refuses it.
+            _ => Ok(LogicalType::Opaque),
         }
     }
 }

@@ -1,0 +1,441 @@
+//! Rows into SQLite: one prepared INSERT, each value bound in the class that its column keeps, in one transaction.
+//!
+//! A column's affinity may change a value on its way in. So the class is chosen here and not left to SQLite, and a value
+//! that would be changed is refused with its row.
+
+use super::{
+    access::Access,
+    affinity::{Affinity, looks_numeric},
+    libsqlite3::{Binding, Database, Insert},
+    spelling::{Number, Spelled},
+    wire,
+};
+use crate::database::{
+    Batch, Column, Connection, Error, LogicalType, Relation, Resources, WireFormat, WriteError, WriteLane, Writer,
+    batch::{ColumnData, Values},
+    generic::{self, Classed},
+};
+
+/// The direct lane in.
+pub(in crate::database) struct DirectWrite;
+
+/// For the pages of a table's indexes, which are written all over; the rows themselves go to the end of the file.
+const CACHE_BYTES_MAX: usize = 16 << 20;
+
+/// Rows between two looks at the interrupt; one that is waiting for a lock looks itself.
+const ROWS_BETWEEN_LOOKS: usize = 256;
+
+impl WriteLane for DirectWrite {
+    fn name(&self) -> &'static str {
+        "direct"
+    }
+
+    fn offer(&self, connection: &Connection, _target: &Relation, _columns: &[Column]) -> Result<String, String> {
+        Access::of(connection)?;
+        Ok("libsqlite3, a prepared statement in one transaction, and no value spelled as text".to_owned())
+    }
+
+    fn wire_format(&self, _connection: &Connection, _columns: &[Column]) -> Option<WireFormat> {
+        Some(wire::FORMAT)
+    }
+
+    fn open(&self, connection: Connection, resources: &Resources) -> Result<Box<dyn Writer>, Error> {
+        // Where source and target are one file, `setup_beside_source` has said so to the driver's session.
+        let beside_source = generic::one_text(&connection.session, "PRAGMA cache_spill")?;
+        let database = match connection.kept.take::<Kept>() {
+            Some(Kept(mut database)) => {
+                database.set_interrupt(&resources.interrupt);
+                database
+            }
+            None => {
+                let access = Access::of(&connection).map_err(Error::Unsupported)?;
+                let database = access.open(&resources.interrupt, CACHE_BYTES_MAX.min(resources.memory_bytes / 4))?;
+                // The driver's default is NORMAL, under which a power failure may undo, or on some file systems break,
+                // what was reported as done.
+                database.text_rows("PRAGMA synchronous = FULL")?;
+                database
+            }
+        };
+        let set_aside = beside_source.as_deref() == Some("0")
+            && database.one_text("PRAGMA journal_mode")?.as_deref() != Some("wal");
+        Ok(Box::new(DirectWriter {
+            load: None,
+            database,
+            connection,
+            set_aside,
+            resources: resources.clone(),
+        }))
+    }
+}
+
+struct DirectWriter {
+    // Before the connection, whose statement it holds.
+    load: Option<Load>,
+    database: Database,
+    connection: Connection,
+    /// Whether rows wait in a temporary table until the reader of the same file is done: with a rollback journal, a page
+    /// that is written to the file before the commit locks the file against its readers, and a cache that holds all of
+    /// them back grows with the table.
+    set_aside: bool,
+    resources: Resources,
+}
+
+struct Load {
+    insert: Insert,
+    columns: Vec<Target>,
+    unparsed: bool,
+    /// The INSERT for the rows that were set aside.
+    from_aside: Option<String>,
+    spelled: Vec<Spelled>,
+}
+
+/// A column and how its values are bound.
+struct Target {
+    name: String,
+    declared: String,
+    affinity: Affinity,
+    /// Whether it is another name of the rowid, where SQLite would put a number for NULL.
+    is_rowid: bool,
+}
+
+/// Where rows are set aside; a name that a user's table hardly has, and it is called by its schema anyway.
+const ASIDE: &str = "temp.dray_rows_set_aside";
+
+impl Writer for DirectWriter {
+    fn begin(&mut self) -> Result<(), Error> {
+        if self.set_aside {
+            // Before the transaction. The bound is of this file alone: what is set aside may go to its own file.
+            self.database.execute("PRAGMA main.cache_spill = 2147483647")?;
+        }
+        // The lock is taken, or waited for, now and not in the middle.
+        self.database.execute("BEGIN IMMEDIATE").map(drop)
+    }
+
+    fn execute(&mut self, sql: &str) -> Result<i64, Error> {
+        self.database.execute(sql)
+    }
+
+    fn query(&mut self, sql: &str) -> Result<Vec<Vec<Option<String>>>, Error> {
+        self.database.text_rows(sql)
+    }
+
+    fn load_into(&mut self, target: &Relation, columns: &[Column], wire: Option<WireFormat>) -> Result<(), Error> {
+        let schema = target.schema.as_deref().unwrap_or("main");
+        let relation = Relation {
+            schema: Some(schema.to_owned()),
+            name: target.name.clone(),
+        };
+        let is_strict = self.is_strict(&relation, columns)?;
+        let targets: Vec<Target> = columns.iter().map(|column| Target::of(column, is_strict)).collect();
+        if wire.is_none() {
+            let mut both = targets.iter().zip(columns);
+            both.try_for_each(|(target, column)| target.takes(column.logical))?;
+        }
+        let names: Vec<String> = columns
+            .iter()
+            .map(|column| self.connection.dialect.quote(&column.name))
+            .collect();
+        let values = vec!["?"; columns.len()].join(", ");
+        // OR ABORT: a constraint of the table may be declared to drop or replace rows instead of failing.
+        let sql = format!(
+            "INSERT OR ABORT INTO {} ({}) VALUES ({values})",
+            self.connection.dialect.quote_relation(&relation),
+            names.join(", ")
+        );
+        let (insert, from_aside) = match self.set_aside {
+            false => (self.database.insert(&sql)?, None),
+            true => {
+                let untyped: Vec<String> = (1..=columns.len()).map(|number| format!("c{number}")).collect();
+                self.database
+                    .execute(&format!("CREATE TEMP TABLE {ASIDE} ({})", untyped.join(", ")))?;
+                let aside = self
+                    .database
+                    .insert(&format!("INSERT INTO {ASIDE} VALUES ({values})"))?;
+                (aside, Some(sql))
+            }
+        };
+        self.load = Some(Load {
+            insert,
+            spelled: vec![Spelled::default(); targets.len()],
+            columns: targets,
+            unparsed: wire.is_some(),
+            from_aside,
+        });
+        Ok(())
+    }
+
+    fn write(&mut self, batch: &Batch) -> Result<(), WriteError> {
+        let Some(load) = &mut self.load else {
+            return Err(Error::Unsupported("a batch came before its table was named".to_owned()).into());
+        };
+        let mut unparsed = wire::Values::new(&batch.wire.bytes);
+        for row in 0..batch.rows() {
+            if row % ROWS_BETWEEN_LOOKS == 0 && self.resources.interrupt.is_raised() {
+                return Err(Error::cancelled().into());
+            }
+            let written = match load.unparsed {
+                true => load.write_unparsed(&mut unparsed),
+                false => load.write_row(batch, row),
+            };
+            written.map_err(|error| WriteError { error, row: Some(row) })?;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), WriteError> {
+        let Some(mut load) = self.load.take() else {
+            return Ok(());
+        };
+        if let Some(sql) = &load.from_aside {
+            load.insert = self.database.insert(sql)?;
+            // The reader of the same file is gone: its pages may go to the file from now on.
+            self.database.execute("PRAGMA main.cache_spill = 1")?;
+            let mut rows = self.database.select(&format!("SELECT * FROM {ASIDE} ORDER BY rowid"))?;
+            let mut number = 0_u64;
+            while rows.step()? {
+                number += 1;
+                let written: Result<(), Error> = load.insert.run(|binding| {
+                    (0..rows.columns()).for_each(|column| bind(binding, wire::value(&rows, column)));
+                    Ok(())
+                });
+                written.map_err(|error| in_row(error, number))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), Error> {
+        self.database.execute("COMMIT").map(drop)
+    }
+
+    fn shield(&mut self) {
+        self.database.shield();
+    }
+
+    fn rollback(&mut self) -> Result<(), Error> {
+        self.load = None;
+        self.shield();
+        // A full disk, and being stopped, end the transaction themselves.
+        match self.database.in_transaction() {
+            true => self.database.execute("ROLLBACK").map(drop),
+            false => Ok(()),
+        }
+    }
+
+    fn into_connection(self: Box<Self>) -> Option<Connection> {
+        let DirectWriter {
+            load,
+            mut database,
+            connection,
+            set_aside,
+            ..
+        } = *self;
+        drop(load);
+        database.shield();
+        // One that had rows set aside goes with its temporary table.
+        if !set_aside {
+            connection.kept.put(Kept(database));
+        }
+        Some(connection)
+    }
+}
+
+/// A file that is open for writing, left for the next table.
+struct Kept(Database);
+
+impl DirectWriter {
+    /// Whether the table is STRICT, where a column of type ANY keeps every value; asked only if it has one.
+    fn is_strict(&self, relation: &Relation, columns: &[Column]) -> Result<bool, Error> {
+        if !columns.iter().any(|column| column.declared.eq_ignore_ascii_case("ANY")) {
+            return Ok(false);
+        }
+        let literal = |text: &str| format!("'{}'", text.replace('\'', "''"));
+        let name = literal(&relation.name);
+        let schema = literal(relation.schema.as_deref().unwrap_or("main"));
+        // There since SQLite 3.37, as STRICT is.
+        let sql = format!("SELECT strict FROM pragma_table_list WHERE name = {name} AND schema = {schema}");
+        Ok(self.database.one_text(&sql).ok().flatten().as_deref() == Some("1"))
+    }
+}
+
+impl Target {
+    fn of(column: &Column, is_strict: bool) -> Target {
+        let affinity = match is_strict && column.declared.eq_ignore_ascii_case("ANY") {
+            true => Affinity::Blob,
+            false => Affinity::of(&column.declared),
+        };
+        Target {
+            name: column.name.clone(),
+            declared: column.declared.clone(),
+            affinity,
+            is_rowid: column.key_position.is_some() && column.declared.eq_ignore_ascii_case("INTEGER"),
+        }
+    }
+
+    /// Whether the column is one for values of its type.
+    ///
+    /// # Errors
+    /// If it would turn each of them into something else.
+    fn takes(&self, logical: LogicalType) -> Result<(), Error> {
+        let changed_to = match (logical, self.affinity) {
+            (LogicalType::Boolean | LogicalType::Integer { .. } | LogicalType::Float { .. }, Affinity::Text) => "text",
+            (LogicalType::Boolean | LogicalType::Integer { .. }, Affinity::Real) => "real numbers",
+            _ => return Ok(()),
+        };
+        Err(self.refused(&format!(
+            "SQLite keeps numbers in a column of type `{}` as {changed_to}",
+            self.declared
+        )))
+    }
+
+    fn refused(&self, reason: &str) -> Error {
+        Error::Unsupported(format!("column `{}`: {reason}", self.name))
+    }
+
+    /// Whether the column keeps the value as it is; a real number without a fraction may become the equal integer.
+    fn keeps(&self, value: Classed<'_>) -> Result<(), Error> {
+        let kept = match value {
+            Classed::Text(text) => !(self.affinity.is_numeric() && looks_numeric(text)),
+            Classed::Real(value) => {
+                if value.is_nan() {
+                    return Err(self.refused("the value is NaN, which SQLite stores as NULL"));
+                }
+                if value == 0.0 && value.is_sign_negative() && self.affinity.is_numeric() {
+                    let reason = format!("the value is -0.0, which SQLite stores as 0.0 in `{}`", self.declared);
+                    return Err(self.refused(&reason));
+                }
+                self.affinity != Affinity::Text
+            }
+            Classed::Integer(value) => match self.affinity {
+                Affinity::Text => false,
+                Affinity::Real => value.unsigned_abs() <= 1 << 53,
+                _ => true,
+            },
+            Classed::Blob(_) => true,
+        };
+        match (kept, value) {
+            (true, _) => Ok(()),
+            (false, Classed::Text(_)) => Err(self.refused(&format!(
+                "the value is text that is a number, which SQLite turns into one in a column of type `{}`",
+                self.declared
+            ))),
+            (false, _) => Err(self.refused(&format!(
+                "the value is a number, which SQLite does not keep as it is in a column of type `{}`",
+                self.declared
+            ))),
+        }
+    }
+}
+
+impl Load {
+    /// Inserts the next row of values that come with their classes.
+    fn write_unparsed(&mut self, values: &mut wire::Values<'_>) -> Result<(), Error> {
+        let columns = &self.columns;
+        self.insert.run(|binding| {
+            for column in columns {
+                let value = values.next_value();
+                match value.ok_or_else(|| column.refused("the batch ends within a row"))? {
+                    None if column.is_rowid => return Err(column.refused(NULL_ROWID)),
+                    None => binding.null(),
+                    Some(value) => {
+                        column.keeps(value)?;
+                        bind(binding, Some(value));
+                    }
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Inserts a row of a batch.
+    fn write_row(&mut self, batch: &Batch, row: usize) -> Result<(), Error> {
+        // Spelled first: what is bound has to stay where it is.
+        for ((column, data), spelled) in self.columns.iter().zip(&batch.columns).zip(&mut self.spelled) {
+            if !data.nulls[row] && !spell(data, row, spelled) {
+                return Err(column.refused("the value is outside the years 0 to 9999, or no time at all"));
+            }
+        }
+        let (columns, spelled) = (&self.columns, &self.spelled);
+        self.insert.run(|binding| {
+            for ((column, data), spelled) in columns.iter().zip(&batch.columns).zip(spelled) {
+                if data.nulls[row] {
+                    match column.is_rowid {
+                        true => return Err(column.refused(NULL_ROWID)),
+                        false => binding.null(),
+                    }
+                    continue;
+                }
+                match &data.values {
+                    Values::I64(values) => binding.integer(values[row]),
+                    Values::F64(values) => {
+                        column.keeps(Classed::Real(values[row]))?;
+                        binding.real(values[row]);
+                    }
+                    Values::Decimal(packed) if column.affinity.is_numeric() => match number(packed.get(row)) {
+                        Some(Number::Integer(value)) => {
+                            column.keeps(Classed::Integer(value))?;
+                            binding.integer(value);
+                        }
+                        Some(Number::Real(value)) => binding.real(value),
+                        None => {
+                            return Err(column.refused("the value is a number of more digits than SQLite keeps there"));
+                        }
+                    },
+                    Values::Decimal(packed) => binding.text(packed.get(row)),
+                    Values::Text(packed) => {
+                        let text = packed.get(row);
+                        column.keeps(Classed::Text(text))?;
+                        binding.text(text);
+                    }
+                    Values::Bytes(packed) => binding.blob(packed.get(row)),
+                    Values::Date(_) | Values::Time(_) | Values::Timestamp(_) | Values::Instant(_) => {
+                        binding.text(spelled.bytes());
+                    }
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+const NULL_ROWID: &str = "the value is NULL, for which SQLite would put a number of its own";
+
+fn number(digits: &[u8]) -> Option<Number> {
+    Number::parse_fast(std::str::from_utf8(digits).ok()?)
+}
+
+/// Spells a date or time; true for what is none.
+fn spell(data: &ColumnData, row: usize, spelled: &mut Spelled) -> bool {
+    match &data.values {
+        Values::Date(values) => spelled.date(values[row]),
+        Values::Time(values) => spelled.time(values[row]),
+        Values::Timestamp(values) => spelled.timestamp(values[row]),
+        Values::Instant(values) => spelled.instant(values[row]),
+        _ => true,
+    }
+}
+
+/// Binds a value in its class.
+fn bind<'values>(binding: &mut Binding<'_, 'values>, value: Option<Classed<'values>>) {
+    match value {
+        None => binding.null(),
+        Some(Classed::Integer(value)) => binding.integer(value),
+        Some(Classed::Real(value)) => binding.real(value),
+        Some(Classed::Text(text)) => binding.text(text),
+        Some(Classed::Blob(bytes)) => binding.blob(bytes),
+    }
+}
+
+/// SQLite's error with the row it is about, in the order of reading.
+fn in_row(error: Error, number: u64) -> Error {
+    match error {
+        Error::Client {
+            function,
+            mut diagnostic,
+        } => {
+            diagnostic.message.push_str(&format!(", row {number}"));
+            Error::Client { function, diagnostic }
+        }
+        other => other,
+    }
+}
