@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import _native
-from ._connection import connection_string
+from ._connection import connection_string, is_name
 from ._errors import ConnectError, CopyError
 
 
@@ -268,7 +268,7 @@ def _bytes(size: int | str | None) -> int | None:
 
 def _label(name_or_string: str) -> str:
     """How messages call a database: by its name; a connection string is masked by the engine."""
-    return "" if "=" in name_or_string else name_or_string
+    return name_or_string if is_name(name_or_string) else ""
 
 
 def _failure(failed: list[TableReport], report: Report) -> CopyError:

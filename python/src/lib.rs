@@ -7,6 +7,7 @@ mod blocking;
 mod connection;
 mod copy;
 mod failures;
+mod names;
 mod run;
 mod values;
 
@@ -22,7 +23,9 @@ mod _native {
     #[pymodule_export]
     use crate::copy::copy_tables;
     #[pymodule_export]
-    use crate::run::{HandoverError, add_secret, connection_string, handover_json, log, redact, set_phase};
+    use crate::names::{connection_string, dataset_table};
+    #[pymodule_export]
+    use crate::run::{HandoverError, add_secret, handover_json, log, redact, set_phase};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

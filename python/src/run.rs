@@ -32,9 +32,10 @@ pub fn begin_in_worker(py: Python<'_>) -> PyResult<()> {
     };
     let spec = read_spec(&folder).map_err(|error| PyOSError::new_err(error.to_string()))?;
     // The supervisor has read the same files and would have ended the run on an error.
-    let secrets = Handover::load(&spec.task_folder)
+    let mut secrets = Handover::load(&spec.task_folder)
         .map(|handover| handover.secrets())
         .unwrap_or_default();
+    secrets.extend(crate::names::secrets(&spec.working_folder));
     let settings = telemetry::Settings {
         format: spec.log_format.parse().unwrap_or_default(),
         level: spec.log_level.parse().unwrap_or_default(),
@@ -98,16 +99,6 @@ pub fn add_secret(secret: &str) {
 pub fn handover_json(task_folder: PathBuf) -> PyResult<String> {
     let handover = load(task_folder)?;
     Ok(handover.to_json_for_python().to_string())
-}
-
-/// The ODBC connection string of a linked service, credentials included.
-///
-/// Raises HandoverError if there is none of that name, or it cannot be turned into a connection.
-#[pyfunction]
-pub fn connection_string(task_folder: PathBuf, linked_service: &str) -> PyResult<String> {
-    load(task_folder)?
-        .connection_string(linked_service)
-        .map_err(handover_error)
 }
 
 fn load(task_folder: PathBuf) -> PyResult<Handover> {

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use super::dry_run;
 use super::options::{LogOptions, Options, RunArguments};
 use crate::activity::{BatchIdentity, Handover, as_arguments};
+use crate::connections::Connections;
 use crate::failure::{ExitCode, Failing, Failure};
 use crate::fingerprint::Fingerprint;
 use crate::interpreter::{self, Found, LaidOut, Payload};
@@ -220,7 +221,10 @@ fn plan(arguments: &RunArguments, rest: &[OsString], task_folder: &Path) -> Resu
     let project = Project::open(&arguments.project);
     let manifest = project.as_ref().ok().map(Project::manifest).and_then(Result::ok);
     let log = Options::new(&environment, manifest.as_ref()).log(arguments);
-    let secrets = handover.as_ref().map(Handover::secrets).unwrap_or_default();
+    let mut secrets = handover.as_ref().map(Handover::secrets).unwrap_or_default();
+    let in_project = manifest.as_ref().map(|manifest| manifest.connections.as_slice());
+    let in_environment: Vec<_> = std::env::vars_os().collect();
+    secrets.extend(Connections::secrets(&in_environment, in_project.unwrap_or_default()));
     start_log(log.as_ref().ok(), secrets)?;
 
     let (log, handover, project) = (log?, handover?, project?);

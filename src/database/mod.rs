@@ -208,6 +208,14 @@ pub trait Dialect: Send + Sync {
         Quirks::default()
     }
 
+    /// Looks whether the driver did what its attributes ask for, where one is known not to.
+    ///
+    /// # Errors
+    /// What it did not do.
+    fn check_session(&self, _session: &Session, _settings: &ConnectionString) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// Statements that set up a writing session further when the source is read from the same storage.
     fn setup_beside_source(&self, _own: &ConnectionString, _source: &ConnectionString) -> &'static [&'static str] {
         &[]
@@ -563,6 +571,7 @@ impl Connection {
         let dialect = DIALECTS.iter().find(|dialect| dialect.is_product(&dbms_name)).copied();
         let dialect = dialect.unwrap_or(&generic::Generic);
         session.set_quirks(dialect.quirks());
+        dialect.check_session(&session, &settings)?;
         for sql in dialect.session_setup(purpose) {
             session.execute(sql)?;
         }

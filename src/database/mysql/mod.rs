@@ -23,7 +23,7 @@ use super::{
     Class, Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, Mode, Purpose, ReadAs, ReadLane, Relation,
     Table, Transfer, WriteAs, WriteLane, generic,
 };
-use crate::odbc::{Diagnostic, Quirks, ResultColumn, Session};
+use crate::odbc::{ConnectionString, Diagnostic, Quirks, ResultColumn, Session};
 
 /// MariaDB.
 pub(super) static MARIADB: MySql = MySql { mariadb: true };
@@ -105,6 +105,21 @@ impl Dialect for MySql {
             narrow_cells: true,
             no_get_data_in_blocks: true,
             errors_as_information: true,
+        }
+    }
+
+    fn check_session(&self, session: &Session, settings: &ConnectionString) -> Result<(), Error> {
+        // MariaDB Connector/ODBC 3.1.15 goes on in clear text where the server has no TLS, whatever FORCETLS says.
+        if settings.get("FORCETLS") != Some("1") {
+            return Ok(());
+        }
+        let rows = session.text_rows("SHOW SESSION STATUS LIKE 'Ssl_cipher'", &[])?;
+        let cipher = rows.first().and_then(|row| row.get(1)).and_then(Option::as_deref);
+        match cipher.unwrap_or_default() {
+            "" => Err(Error::Unsupported(
+                "the connection must be encrypted (`FORCETLS=1`), and the server has no TLS".to_owned(),
+            )),
+            _ => Ok(()),
         }
     }
 
