@@ -42,16 +42,6 @@ def opaque(name: str, declared: str, values: list[str], setup: str = "") -> Kind
     )
 
 
-def with_sign_of_zero(expression: str) -> str:
-    """A double of MariaDB as text; its own text of -0.0 has no sign, and only its arc tangent shows it."""
-    return f"IF({expression} = 0 AND ATAN2({expression}, -1) < 0, '-0', CAST({expression} AS CHAR))".replace("%", "%%")
-
-
-def as_signed_double(value: object) -> bytes:
-    """The eight bytes of a double that may come as text."""
-    return as_double(float(value) if isinstance(value, str) else value)
-
-
 def unpadded(value: object) -> bytes:
     """Bytes of a column that fills up with zeros."""
     return as_bytes(value).ljust(8, b"\0")
@@ -147,14 +137,6 @@ NUMBERS = [
         as_double,
         targets=("postgresql", "sqlite"),
     ),
-    Kind(
-        "zero below zero",
-        {"postgresql": "double precision"},
-        [-0.0, 0.0],
-        as_signed_double,
-        read={"mariadb": with_sign_of_zero("{0}")},
-        targets=("postgresql", "mariadb"),
-    ),
 ]
 
 TEXTS_AND_BYTES = [
@@ -249,7 +231,7 @@ TIMES = [
     Kind(
         "date beyond the calendar",
         {"postgresql": "date"},
-        ["infinity", "-infinity", "0044-03-15 BC", "0001-12-31 BC", "4713-01-01 BC", "10000-01-01", "32767-12-31"],
+        ["infinity", "-infinity", "0044-03-15 BC", "0001-12-31 BC", "4713-01-01 BC"],
         as_text,
         read={"postgresql": "{}::text"},
         targets=("postgresql",),
@@ -262,7 +244,6 @@ TIMES = [
             "-infinity",
             "0044-03-15 12:34:56.789 BC",
             "0001-12-31 23:59:59.999999 BC",
-            "12024-01-02 03:04:05",
         ],
         as_text,
         read={"postgresql": "{}::text"},
@@ -271,7 +252,7 @@ TIMES = [
     Kind(
         "instant beyond the calendar",
         {"postgresql": "timestamptz"},
-        ["infinity", "-infinity", "0044-03-15 12:34:56.789+00 BC", "12024-01-02 03:04:05+00"],
+        ["infinity", "-infinity", "0044-03-15 12:34:56.789+00 BC"],
         as_text,
         read={"postgresql": "{}::text"},
         targets=("postgresql",),
@@ -279,7 +260,7 @@ TIMES = [
     Kind(
         "zero date",
         {"mariadb": "DATE"},
-        ["0000-00-00", "2024-00-00", "2024-02-00"],
+        ["0000-00-00"],
         as_text,
         read={"mariadb": "CAST({} AS CHAR)"},
         targets=("mariadb",),
@@ -287,7 +268,7 @@ TIMES = [
     Kind(
         "zero timestamp",
         {"mariadb": "DATETIME(6)"},
-        ["0000-00-00 00:00:00.000000", "2024-00-00 00:00:00.000000"],
+        ["0000-00-00 00:00:00.000000"],
         as_text,
         read={"mariadb": "CAST({} AS CHAR)"},
         targets=("mariadb",),

@@ -85,7 +85,7 @@ TOO_NARROW = {
     "text that a name would cut": ("sqlite", "TEXT", "x" * 64, "postgresql", "name"),
     "a number that a negative scale would round": ("sqlite", "INTEGER", 123, "postgresql", "numeric(5,-2)"),
     "digits in a column of dates": ("sqlite", "TEXT", "00123", "sqlite", "DATE"),
-    "a document that is a number": ("postgresql", "json", "1.0", "sqlite", "JSON"),
+    "a document that is a number": ("postgresql", "json", "17.250", "sqlite", "JSON"),
     "text that an enum lacks": ("sqlite", "TEXT", "third", "mariadb", "ENUM('first', 'second')"),
     "text that is no json": ("sqlite", "TEXT", "{no json", "postgresql", "json"),
     "json that would be put in order": ("postgresql", "json", '{"b": 1, "a": 2, "a": 3}', "postgresql", "jsonb"),
@@ -192,7 +192,7 @@ UNEASY = {
     "infinity in sqlite": Uneasy("sqlite", "DOUBLE", "9e999", {"mariadb": "infinite|infinity"}),
     # Neither keeps the sign: MariaDB in no DOUBLE, SQLite in no column of REAL affinity.
     "zero below zero": Uneasy(
-        "postgresql", "double precision", "'-0'::float8", elsewhere("zero", "mariadb", "sqlite"), read="{}"
+        "postgresql", "double precision", "'-0'::float8", elsewhere("-0", "mariadb", "sqlite"), read="{}"
     ),
     "not a number as a decimal": Uneasy(
         "postgresql", "numeric", "'NaN'::numeric", {"mariadb": "NaN|no decimal"}, either=("sqlite",)
@@ -210,7 +210,7 @@ UNEASY = {
     "a time before midnight": Uneasy("mariadb", "TIME", "'-01:00:00'", {"postgresql": "span|day"}),
     "a time beyond a day in sqlite": Uneasy("sqlite", "TIME", "'25:00:00'", {"postgresql": "span|day"}),
     "a time beyond all that mariadb has": Uneasy(
-        "sqlite", "TIME", "'839:00:00'", elsewhere("span|day|time|out of range|838", "postgresql", "mariadb")
+        "sqlite", "TIME", "'839:00:00'", elsewhere("span|day|time|Out of range|838", "postgresql", "mariadb")
     ),
     "the zero date": Uneasy("mariadb", "DATE", "'0000-00-00'", elsewhere("date", "postgresql", "sqlite")),
     "the zero timestamp": Uneasy(
@@ -220,7 +220,9 @@ UNEASY = {
         elsewhere("date|timestamp", "postgresql", "sqlite"),
         either=("mariadb",),
     ),
-    "a date without a day": Uneasy("mariadb", "DATE", "'2024-02-00'", elsewhere("date", "postgresql", "sqlite")),
+    "a date without a day": Uneasy(
+        "mariadb", "DATE", "'2024-02-00'", elsewhere("date", "postgresql", "sqlite"), either=("mariadb",)
+    ),
     "a year before christ": Uneasy(
         "postgresql", "date", "'0044-03-15 BC'::date", elsewhere("year", "mariadb", "sqlite")
     ),
@@ -233,8 +235,13 @@ UNEASY = {
     "the end of instants": Uneasy(
         "postgresql", "timestamptz", "'infinity'::timestamptz", elsewhere("infini|year", "mariadb", "sqlite")
     ),
+    # Between two PostgreSQL servers by COPY alone, which does not look inside.
     "a year after 9999": Uneasy(
-        "postgresql", "timestamp", "'12024-01-02 03:04:05'::timestamp", elsewhere("year", "mariadb", "sqlite")
+        "postgresql",
+        "timestamp",
+        "'12024-01-02 03:04:05'::timestamp",
+        elsewhere("year", "mariadb", "sqlite"),
+        either=("postgresql",),
     ),
     "a year after 32767": Uneasy(
         "postgresql", "date", "'123456-07-08'::date", elsewhere("year", "mariadb", "sqlite"), either=("postgresql",)
