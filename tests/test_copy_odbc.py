@@ -109,7 +109,11 @@ def test_a_cell_beyond_the_memory_limit_is_named_and_never_an_abort(
 @pytest.mark.parametrize(
     ("source", "target", "said"),
     [
-        ("mariadb", "postgresql", "read by odbc: block cursor of the ODBC driver, which keeps the whole result in memory"),
+        (
+            "mariadb",
+            "postgresql",
+            "read by odbc: block cursor of the ODBC driver, which keeps the whole result in memory",
+        ),
         ("postgresql", "mariadb", "written by odbc: parameter arrays"),
         ("postgresql", "sqlite", "written by odbc: the ODBC driver, row by row"),
     ],

@@ -10,9 +10,9 @@ import sqlite3
 import struct
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import pytest
 from conftest import Script, Task
@@ -121,7 +121,9 @@ def stored(database: Sqlite, table: str = "t") -> list[tuple[Any, ...]]:
     connection = sqlite3.connect(database.path)
     connection.text_factory = bytes
     for row in connection.execute(f"SELECT * FROM {table} ORDER BY id"):
-        rows.append(tuple(("real", struct.pack(">d", v)) if isinstance(v, float) else (type(v).__name__, v) for v in row))
+        rows.append(
+            tuple(("real", struct.pack(">d", v)) if isinstance(v, float) else (type(v).__name__, v) for v in row)
+        )
     connection.close()
     return rows
 
