@@ -132,3 +132,19 @@ def test_the_plan_says_how_a_driver_is_used(
     plans = [record for record in done.stderr.splitlines() if '"copy.plan"' in record]
     assert len(plans) == 1
     assert said in plans[0]
+
+
+def test_a_negative_zero_is_refused_where_the_server_would_drop_its_sign(databases: Databases, script: Script) -> None:
+    source, target = databases("postgresql"), databases("mariadb")
+    source.execute("CREATE TABLE t (id integer, value double precision)")
+    source.execute("INSERT INTO t VALUES (1, 0), (2, '-0')")
+    code = """
+        import dray
+        dray.copy_table("Source", "Target", "t", lanes="odbc")
+    """
+    done = script(code, services={"Source": source.odbc, "Target": target.odbc})
+    assert done.returncode == 1, target.query("SELECT value FROM t")
+    last = done.stderr.splitlines()[-1]
+    assert "`value`" in last
+    assert "row 2" in last
+    assert "-0.0" in last

@@ -10,11 +10,12 @@ mod direct_read;
 mod direct_write;
 mod libsqlite3;
 mod spelling;
+mod target;
 mod wire;
 
 use super::{
     Class, Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, Mode, Padding, Purpose, ReadAs, ReadLane,
-    Relation, Table, Transfer, WriteAs, WriteLane, generic,
+    Relation, Table, Transfer, ValueCheck, WriteAs, WriteLane, generic,
 };
 use crate::odbc::{ConnectionString, Diagnostic, ResultColumn, Session};
 
@@ -142,6 +143,10 @@ impl Dialect for Sqlite {
             expression: expression.to_owned(),
             form,
         }
+    }
+
+    fn value_check(&self, column: &Column) -> Option<ValueCheck> {
+        target::Target::of(column, false).check(column.logical)
     }
 
     fn parameter_form(&self, logical: LogicalType) -> Form {
