@@ -149,10 +149,7 @@ def test_a_table_that_cannot_be_made_whole_is_not_there(databases: Databases, sc
 
 # A value that the server would take for another one without a word: the target's column, and the text or number.
 TAKEN_FOR_ANOTHER: dict[str, tuple[str, str, Any]] = {
-    "a number that is no member of an enum": ("ENUM('small', 'large')", "TEXT", "2"),
-    "a number that is no member of a set": ("SET('small', 'large')", "TEXT", "3"),
     "a year of two digits": ("YEAR", "INTEGER", 24),
-    "text that is no member of an enum": ("ENUM('small', 'large')", "TEXT", "medium"),
     "text beyond the column's character set": ("VARCHAR(9) CHARACTER SET latin1", "TEXT", "日本"),
 }
 
@@ -328,8 +325,9 @@ def test_a_copy_that_is_told_to_stop_ends_within_two_seconds(
     databases: Databases, start: Any, project: Any, task: Any, mode: str, where: str
 ) -> None:
     source, target = databases("sqlite"), databases("mariadb")
+    held = 5 if where == "waiting" else 0  # a row that the load meets, or does not
     source.numbered("t", 1_000_000, "some text to carry over: ")
-    target.fill("t", {"id": "INT PRIMARY KEY", "square": "BIGINT", "note": "LONGTEXT"}, [(5, 0, "old")])
+    target.fill("t", {"id": "INT PRIMARY KEY", "square": "BIGINT", "note": "LONGTEXT"}, [(held, 0, "old")])
     task.write_activity(linked_services={"Source": source.odbc, "Target": target.odbc})
     other = pymysql.connect(
         host=part("MARIADB_HOST"), port=int(part("MARIADB_PORT")), user=part("MARIADB_USER"),
@@ -352,7 +350,7 @@ def test_a_copy_that_is_told_to_stop_ends_within_two_seconds(
         other.rollback()
     assert process.returncode == 143, stderr
     assert took < 2.5, f"it took {took:.1f} s to stop"  # half a second for the interpreter's own end
-    assert target.query("SELECT id, note FROM t") == [(5, "old")]
+    assert target.query("SELECT id, note FROM t") == [(held, "old")]
     deadline = time.monotonic() + 30
     while target.tables() != {"t"} or others(target):
         assert time.monotonic() < deadline, (target.tables(), others(target))

@@ -291,6 +291,12 @@ pub trait Dialect: Send + Sync {
     /// How a column is written over ODBC.
     fn write_as(&self, column: &Column) -> WriteAs;
 
+    /// What the generic lane has to look at in each value of a column, because the product would keep another one without
+    /// a word.
+    fn value_check(&self, _column: &Column) -> Option<ValueCheck> {
+        None
+    }
+
     /// The product's type for a source's column, in its own words and in common ones.
     ///
     /// # Errors
@@ -397,6 +403,9 @@ pub trait Dialect: Send + Sync {
         &[&generic::OdbcWrite]
     }
 }
+
+/// Looks at a value in the layout of its column; the reason if the column would keep another one, never the value.
+pub type ValueCheck = Box<dyn Fn(Value<'_>) -> Result<(), String> + Send>;
 
 /// A form in which a product sends rows and takes them back, so that they pass from its reader to its writer unparsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

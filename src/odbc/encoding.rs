@@ -29,9 +29,11 @@ impl Encoding {
     /// Appends `text` in this encoding, without a terminator.
     pub fn encode_into(self, text: &str, out: &mut Vec<u8>) {
         match self {
-            Encoding::Wide => text
-                .encode_utf16()
-                .for_each(|unit| out.extend_from_slice(&unit.to_ne_bytes())),
+            Encoding::Wide => {
+                out.reserve(2 * text.len());
+                text.encode_utf16()
+                    .for_each(|unit| out.extend_from_slice(&unit.to_ne_bytes()));
+            }
             Encoding::Narrow => out.extend_from_slice(text.as_bytes()),
         }
     }
@@ -41,6 +43,21 @@ impl Encoding {
         match self {
             Encoding::Wide => text.encode_utf16().count() * 2,
             Encoding::Narrow => text.len(),
+        }
+    }
+
+    /// The text in `bytes`: as it lies there, or decoded into `scratch`, whatever was in it.
+    ///
+    /// # Errors
+    /// As [`Encoding::decode_into`].
+    pub fn decode<'a>(self, bytes: &'a [u8], scratch: &'a mut String, column: usize) -> Result<&'a str, Error> {
+        match self {
+            Encoding::Wide => {
+                scratch.clear();
+                self.decode_into(bytes, scratch, column)?;
+                Ok(scratch)
+            }
+            Encoding::Narrow => valid(bytes, column),
         }
     }
 
@@ -57,6 +74,7 @@ impl Encoding {
                         encoding: "UTF-16",
                     });
                 }
+                out.reserve(bytes.len() / 2);
                 let units = bytes.chunks_exact(2).map(|pair| u16::from_ne_bytes([pair[0], pair[1]]));
                 for character in char::decode_utf16(units) {
                     out.push(character.map_err(|_| Error::InvalidText {
@@ -65,16 +83,17 @@ impl Encoding {
                     })?);
                 }
             }
-            Encoding::Narrow => {
-                let text = std::str::from_utf8(bytes).map_err(|_| Error::InvalidText {
-                    column,
-                    encoding: "UTF-8",
-                })?;
-                out.push_str(text);
-            }
+            Encoding::Narrow => out.push_str(valid(bytes, column)?),
         }
         Ok(())
     }
+}
+
+fn valid(bytes: &[u8], column: usize) -> Result<&str, Error> {
+    std::str::from_utf8(bytes).map_err(|_| Error::InvalidText {
+        column,
+        encoding: "UTF-8",
+    })
 }
 
 /// A NUL-terminated UTF-16 copy of `text`, and its length without the terminator.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use dray::{
-    copy::{self, Endpoint, Lanes, MEMORY_LIMIT_BYTES, Mode, Request, Selection, TableRequest},
+    copy::{self, Choices, Endpoint, Lanes, MEMORY_LIMIT_BYTES, Mode, Request, Selection, TableRequest},
     database::{Connection, Purpose},
     odbc::{ConnectionString, DriverSearch, Interrupt},
 };
@@ -87,6 +87,8 @@ impl Ground {
             mode,
             lanes,
             memory_limit_bytes: MEMORY_LIMIT_BYTES,
+            parallel: None,
+            choices: Choices::default(),
         };
         copy::run(&request, &self.search, &Interrupt::new(), &mut |_| {}).unwrap_or_else(|error| panic!("{error}"))
     }

@@ -205,12 +205,13 @@ pub(in crate::database) fn read_cell(
         Cell::Raw(raw) => {
             scratch.clear();
             scratch.shrink_to(SCRATCH_BYTES_MAX);
-            plan.encoding
-                .decode_into(raw, scratch, 0)
+            let text = plan
+                .encoding
+                .decode(raw, scratch, 0)
                 .map_err(|error| error.to_string())?;
             match plan.transfer {
-                Transfer::Dynamic => return dynamic_value(scratch, plan.logical, push),
-                _ => text_value(scratch, plan.logical)?,
+                Transfer::Dynamic => return dynamic_value(text, plan.logical, push),
+                _ => text_value(text, plan.logical)?,
             }
         }
     };
@@ -392,10 +393,11 @@ fn valid(text: &[u8]) -> Result<&str, &'static str> {
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
     let digit = |byte: u8| (byte as char).to_digit(16).map(|digit| digit as u8);
-    let pairs = text.as_bytes().chunks(2);
-    pairs
-        .map(|pair| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?))
-        .collect()
+    let mut bytes = Vec::with_capacity(text.len().div_ceil(2));
+    for pair in text.as_bytes().chunks(2) {
+        bytes.push(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?);
+    }
+    Some(bytes)
 }
 
 #[cfg(test)]

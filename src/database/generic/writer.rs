@@ -1,7 +1,8 @@
 //! Rows into any database: one prepared INSERT and column-wise parameter arrays.
 
 use super::super::{
-    Batch, Column, Connection, Error, Form, Relation, Resources, Value, WireFormat, WriteError, WriteLane, Writer,
+    Batch, Column, Connection, Error, Form, Relation, Resources, Value, ValueCheck, WireFormat, WriteError, WriteLane,
+    Writer,
 };
 use crate::odbc::{self, ExecuteError, Interrupt, ParameterArray, ParameterKind, Session, Statement};
 
@@ -50,6 +51,8 @@ struct Load {
     row_bytes_max: usize,
     names_failed_row: bool,
     bytes_max: Option<(usize, &'static str)>,
+    /// Columns by position whose values are looked at, with their names.
+    checks: Vec<(usize, String, ValueCheck)>,
 }
 
 impl Writer for OdbcWriter {
@@ -94,7 +97,12 @@ impl Writer for OdbcWriter {
             true => self.connection.dialect.parameter_rows_max(),
             false => 1,
         };
+        let checks = columns.iter().enumerate().filter_map(|(position, column)| {
+            let check = self.connection.dialect.value_check(column)?;
+            Some((position, column.name.clone(), check))
+        });
         self.load = Some(Load {
+            checks: checks.collect(),
             statement,
             forms,
             array,
@@ -115,6 +123,10 @@ impl Writer for OdbcWriter {
         let mut first = 0;
         for row in 0..batch.rows() {
             let bytes = batch.row_bytes(row);
+            for (position, name, check) in &load.checks {
+                check(batch.columns[*position].value(row))
+                    .map_err(|reason| failed(row, &format!("column `{name}`: {reason}")))?;
+            }
             if let Some((limit, name)) = load.bytes_max {
                 if bytes > limit {
                     let limit = limit + HEADER_BYTES;

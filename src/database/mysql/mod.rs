@@ -21,7 +21,7 @@ mod types;
 
 use super::{
     Class, Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, Mode, Purpose, ReadAs, ReadLane, Relation,
-    Table, Transfer, WriteAs, WriteLane, generic,
+    Table, Transfer, Value, ValueCheck, WriteAs, WriteLane, generic,
 };
 use crate::odbc::{ConnectionString, Diagnostic, Quirks, ResultColumn, Session};
 
@@ -89,6 +89,19 @@ impl Dialect for MySql {
     fn connection_options(&self, _purpose: Purpose) -> &'static [(&'static str, &'static str)] {
         // The driver's default is the locale's charset, which has no emoji.
         &[("CHARSET", "utf8mb4")]
+    }
+
+    fn value_check(&self, column: &Column) -> Option<ValueCheck> {
+        // MariaDB stores 0 for it, also from its binary protocol; MySQL does not.
+        let drops_sign = self.mariadb && matches!(column.logical, LogicalType::Float { .. });
+        drops_sign.then(|| -> ValueCheck {
+            Box::new(|value| match value {
+                Value::F64(value) if value == 0.0 && value.is_sign_negative() => {
+                    Err("the value is -0.0, of which the target keeps 0".to_owned())
+                }
+                _ => Ok(()),
+            })
+        })
     }
 
     fn buffers_results(&self, _session: &Session) -> bool {

@@ -279,6 +279,11 @@ impl Dialect for Postgres {
                 _ => LogicalType::Integer { bits: 64, signed: true },
             },
             LogicalType::Decimal { .. } if size.is_empty() => LogicalType::DECIMAL,
+            LogicalType::Decimal { precision, scale, .. } => LogicalType::Decimal {
+                precision,
+                scale,
+                kept_digits: None,
+            },
             LogicalType::Text {
                 length,
                 padding: Padding::Stripped,

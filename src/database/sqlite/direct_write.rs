@@ -5,13 +5,13 @@
 
 use super::{
     access::Access,
-    affinity::{Affinity, looks_numeric},
     libsqlite3::{Binding, Database, Insert},
     spelling::{Number, Spelled},
+    target::Target,
     wire,
 };
 use crate::database::{
-    Batch, Column, Connection, Error, LogicalType, Relation, Resources, WireFormat, WriteError, WriteLane, Writer,
+    Batch, Column, Connection, Error, Relation, Resources, WireFormat, WriteError, WriteLane, Writer,
     batch::{ColumnData, Values},
     generic::{self, Classed},
 };
@@ -89,15 +89,6 @@ struct Load {
     spelled: Vec<Spelled>,
 }
 
-/// A column and how its values are bound.
-struct Target {
-    name: String,
-    declared: String,
-    affinity: Affinity,
-    /// Whether it is another name of the rowid, where SQLite would put a number for NULL.
-    is_rowid: bool,
-}
-
 /// Where rows are set aside; a name that a user's table hardly has, and it is called by its schema anyway.
 const ASIDE: &str = "temp.dray_rows_set_aside";
 
@@ -129,7 +120,9 @@ impl Writer for DirectWriter {
         let targets: Vec<Target> = columns.iter().map(|column| Target::of(column, is_strict)).collect();
         if wire.is_none() {
             let mut both = targets.iter().zip(columns);
-            both.try_for_each(|(target, column)| target.takes(column.logical))?;
+            both.try_for_each(|(target, column)| {
+                target.takes(column.logical).map_err(|reason| refused(target, &reason))
+            })?;
         }
         let names: Vec<String> = columns
             .iter()
@@ -258,75 +251,6 @@ impl DirectWriter {
     }
 }
 
-impl Target {
-    fn of(column: &Column, is_strict: bool) -> Target {
-        let affinity = match is_strict && column.declared.eq_ignore_ascii_case("ANY") {
-            true => Affinity::Blob,
-            false => Affinity::of(&column.declared),
-        };
-        Target {
-            name: column.name.clone(),
-            declared: column.declared.clone(),
-            affinity,
-            is_rowid: column.key_position.is_some() && column.declared.eq_ignore_ascii_case("INTEGER"),
-        }
-    }
-
-    /// Whether the column is one for values of its type.
-    ///
-    /// # Errors
-    /// If it would turn each of them into something else.
-    fn takes(&self, logical: LogicalType) -> Result<(), Error> {
-        let changed_to = match (logical, self.affinity) {
-            (LogicalType::Boolean | LogicalType::Integer { .. } | LogicalType::Float { .. }, Affinity::Text) => "text",
-            (LogicalType::Boolean | LogicalType::Integer { .. }, Affinity::Real) => "real numbers",
-            _ => return Ok(()),
-        };
-        Err(self.refused(&format!(
-            "SQLite keeps numbers in a column of type `{}` as {changed_to}",
-            self.declared
-        )))
-    }
-
-    fn refused(&self, reason: &str) -> Error {
-        Error::Unsupported(format!("column `{}`: {reason}", self.name))
-    }
-
-    /// Whether the column keeps the value as it is; a real number without a fraction may become the equal integer.
-    fn keeps(&self, value: Classed<'_>) -> Result<(), Error> {
-        let kept = match value {
-            Classed::Text(text) => !(self.affinity.is_numeric() && looks_numeric(text)),
-            Classed::Real(value) => {
-                if value.is_nan() {
-                    return Err(self.refused("the value is NaN, which SQLite stores as NULL"));
-                }
-                if value == 0.0 && value.is_sign_negative() && self.affinity.is_numeric() {
-                    let reason = format!("the value is -0.0, which SQLite stores as 0.0 in `{}`", self.declared);
-                    return Err(self.refused(&reason));
-                }
-                self.affinity != Affinity::Text
-            }
-            Classed::Integer(value) => match self.affinity {
-                Affinity::Text => false,
-                Affinity::Real => value.unsigned_abs() <= 1 << 53,
-                _ => true,
-            },
-            Classed::Blob(_) => true,
-        };
-        match (kept, value) {
-            (true, _) => Ok(()),
-            (false, Classed::Text(_)) => Err(self.refused(&format!(
-                "the value is text that is a number, which SQLite turns into one in a column of type `{}`",
-                self.declared
-            ))),
-            (false, _) => Err(self.refused(&format!(
-                "the value is a number, which SQLite does not keep as it is in a column of type `{}`",
-                self.declared
-            ))),
-        }
-    }
-}
-
 impl Load {
     /// Inserts the next row of values that come with their classes.
     fn write_unparsed(&mut self, values: &mut wire::Values<'_>) -> Result<(), Error> {
@@ -334,14 +258,10 @@ impl Load {
         self.insert.run(|binding| {
             for column in columns {
                 let value = values.next_value();
-                match value.ok_or_else(|| column.refused("the batch ends within a row"))? {
-                    None if column.is_rowid => return Err(column.refused(NULL_ROWID)),
-                    None => binding.null(),
-                    Some(value) => {
-                        column.keeps(value)?;
-                        bind(binding, Some(value));
-                    }
-                }
+                let value = value.ok_or_else(|| refused(column, "the batch ends within a row"))?;
+                let kept = value.map_or_else(|| column.keeps_null(), |value| column.keeps(value));
+                kept.map_err(|reason| refused(column, &reason))?;
+                bind(binding, value);
             }
             Ok(())
         })
@@ -352,56 +272,68 @@ impl Load {
         // Spelled first: what is bound has to stay where it is.
         for ((column, data), spelled) in self.columns.iter().zip(&batch.columns).zip(&mut self.spelled) {
             if !data.nulls[row] && !spell(data, row, spelled) {
-                return Err(column.refused("the value is outside the years 0 to 9999, or no time at all"));
+                return Err(refused(
+                    column,
+                    "the value is outside the years 0 to 9999, or no time at all",
+                ));
             }
         }
         let (columns, spelled) = (&self.columns, &self.spelled);
         self.insert.run(|binding| {
             for ((column, data), spelled) in columns.iter().zip(&batch.columns).zip(spelled) {
-                if data.nulls[row] {
-                    match column.is_rowid {
-                        true => return Err(column.refused(NULL_ROWID)),
-                        false => binding.null(),
-                    }
-                    continue;
-                }
-                match &data.values {
-                    Values::I64(values) => binding.integer(values[row]),
-                    Values::F64(values) => {
-                        column.keeps(Classed::Real(values[row]))?;
-                        binding.real(values[row]);
-                    }
-                    Values::Decimal(packed) if column.affinity.is_numeric() => match number(packed.get(row)) {
-                        Some(Number::Integer(value)) => {
-                            column.keeps(Classed::Integer(value))?;
-                            binding.integer(value);
-                        }
-                        Some(Number::Real(value)) => binding.real(value),
-                        None => {
-                            return Err(column.refused("the value is a number of more digits than SQLite keeps there"));
-                        }
-                    },
-                    Values::Decimal(packed) => binding.text(packed.get(row)),
-                    Values::Text(packed) => {
-                        let text = packed.get(row);
-                        column.keeps(Classed::Text(text))?;
-                        binding.text(text);
-                    }
-                    Values::Bytes(packed) => binding.blob(packed.get(row)),
-                    Values::Date(_) | Values::Time(_) | Values::Timestamp(_) | Values::Instant(_) => {
-                        binding.text(spelled.bytes());
-                    }
-                }
+                bind_cell(binding, column, data, row, spelled).map_err(|reason| refused(column, &reason))?;
             }
             Ok(())
         })
     }
 }
 
-const NULL_ROWID: &str = "the value is NULL, for which SQLite would put a number of its own";
+/// Binds the value of a batch's column at `row`; dates and times as they were spelled.
+///
+/// # Errors
+/// Why the column would not keep it.
+#[inline]
+fn bind_cell<'values>(
+    binding: &mut Binding<'_, 'values>,
+    column: &Target,
+    data: &'values ColumnData,
+    row: usize,
+    spelled: &'values Spelled,
+) -> Result<(), String> {
+    if data.nulls[row] {
+        column.keeps_null()?;
+        binding.null();
+        return Ok(());
+    }
+    match &data.values {
+        Values::I64(values) => binding.integer(values[row]),
+        Values::F64(values) => {
+            column.keeps(Classed::Real(values[row]))?;
+            binding.real(values[row]);
+        }
+        Values::Decimal(packed) if column.is_numeric() => {
+            let digits = std::str::from_utf8(packed.get(row)).unwrap_or_default();
+            match column.number(digits)? {
+                Number::Integer(value) => binding.integer(value),
+                Number::Real(value) => binding.real(value),
+            }
+        }
+        Values::Decimal(packed) => binding.text(packed.get(row)),
+        Values::Text(packed) => {
+            let text = packed.get(row);
+            column.keeps(Classed::Text(text))?;
+            binding.text(text);
+        }
+        Values::Bytes(packed) => binding.blob(packed.get(row)),
+        Values::Date(_) | Values::Time(_) | Values::Timestamp(_) | Values::Instant(_) => {
+            binding.text(spelled.bytes());
+        }
+    }
+    Ok(())
+}
 
-fn number(digits: &[u8]) -> Option<Number> {
-    Number::parse_fast(std::str::from_utf8(digits).ok()?)
+fn refused(column: &Target, reason: &str) -> Error {
+    Error::Unsupported(format!("column `{}`: {reason}", column.name()))
 }
 
 /// Spells a date or time; true for what is none.

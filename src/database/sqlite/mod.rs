@@ -12,11 +12,12 @@ mod libsqlite3;
 #[cfg(test)]
 mod listed;
 mod spelling;
+mod target;
 mod wire;
 
 use super::{
     Class, Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, Mode, Padding, Purpose, ReadAs, ReadLane,
-    Relation, Table, Transfer, WriteAs, WriteLane, generic,
+    Relation, Table, Transfer, ValueCheck, WriteAs, WriteLane, generic,
 };
 use crate::odbc::{ConnectionString, Diagnostic, ResultColumn, Session};
 
@@ -168,6 +169,10 @@ impl Dialect for Sqlite {
             expression: expression.to_owned(),
             form,
         }
+    }
+
+    fn value_check(&self, column: &Column) -> Option<ValueCheck> {
+        target::Target::of(column, false).check(column.logical)
     }
 
     fn parameter_form(&self, logical: LogicalType) -> Form {
