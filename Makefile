@@ -5,12 +5,14 @@ export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint build clean
+.PHONY: help demo test test-long lint build bench bench-quick bench-full clean
 
 help:
 	@echo 'make demo    build dray and run a zipped project with it: real tables of three databases, copied into one'
 	@echo 'make test    every Rust and Python test, with private database servers (PYTEST="-k copy" narrows the Python ones)'
+	@echo 'make test-long  the same with 10,000 random tables copied there and back instead of 200'
 	@echo 'make lint    formatting, clippy, ruff, types'
+	@echo 'make bench   dray beside its peers, 40 minutes; bench-quick: 2 minutes; bench-full: hours (BENCH="--peers duckdb")'
 	@echo 'make build   the release executable and its native module, in target/release/'
 	@echo 'make clean   remove target/: what was built, the test environment, the data of the demo, the logs'
 
@@ -20,11 +22,23 @@ demo:
 test:
 	@$(PYTHON) tests/run.py $(PYTEST)
 
+test-long:
+	@DRAY_ROUND_TRIPS=10000 $(PYTHON) tests/run.py $(PYTEST)
+
 lint:
 	@$(PYTHON) tests/lint.py
 
 build:
 	cargo build --release --workspace --locked
+
+bench:
+	@$(PYTHON) benches/copy/run.py $(BENCH)
+
+bench-quick:
+	@$(PYTHON) benches/copy/run.py --size quick $(BENCH)
+
+bench-full:
+	@$(PYTHON) benches/copy/run.py --size full $(BENCH)
 
 clean:
 	rm -rf target

@@ -2,10 +2,10 @@
 
     python3 benches/start_up.py [--rounds 15] [--python /usr/bin/python3] [--executable target/release/dray]
 
-Two projects: one of a single file, and one of about 100 MB with packages vendored by pip (numpy, pandas, pyarrow), whose
-script imports numpy. Both commands run in turn in a fresh folder each round, so that a machine that slows down slows
-both; the medians and their ratio are printed. Folders are kept until the end: a file system that has just freed what is
-asked for again would favour whoever comes second. Needs unzip and, for the second project, pip.
+Two projects: one of a single file, and one of about 100 MB with packages vendored by pip (numpy, pandas, pyarrow),
+whose script imports numpy. Both commands run in turn in a fresh folder each round, so that a machine that slows down
+slows both; the medians and their ratio are printed. Folders are kept until the end: a file system that has just freed
+what is asked for again would favour whoever comes second. Needs unzip and, for the second project, pip.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 //! Whether a file is still the one it was, as far as a look at its inode can tell. Knows nothing of what the file is for.
 
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -18,18 +19,23 @@ pub struct Fingerprint {
 impl Fingerprint {
     /// Of the file at `path`, through symbolic links; `None` if there is none.
     pub fn of(path: &Path) -> Option<Fingerprint> {
-        let metadata = fs_err::metadata(path).ok()?;
-        Some(Fingerprint {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size_bytes: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        })
+        Some(Fingerprint::from(&fs_err::metadata(path).ok()?))
     }
 
     /// Whether both are of one file, whatever was written to it in between.
     pub fn is_same_file(&self, other: &Fingerprint) -> bool {
         (self.device, self.inode) == (other.device, other.inode)
+    }
+}
+
+impl From<&Metadata> for Fingerprint {
+    fn from(metadata: &Metadata) -> Fingerprint {
+        Fingerprint {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size_bytes: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
     }
 }

@@ -8,6 +8,8 @@
 
 pub mod activity;
 pub mod commands;
+pub mod connection_string;
+pub mod connections;
 pub mod copy;
 pub mod database;
 pub mod failure;

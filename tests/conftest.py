@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional, Protocol, Union
 
 import pytest
+from copying import Copying
 from databases import Databases, fresh_databases
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -245,6 +246,21 @@ def databases(tmp_path: Path) -> Iterator[Databases]:
     """`databases("postgresql")` makes a fresh database; all are dropped at the end of the test."""
     with fresh_databases(tmp_path) as maker:
         yield maker
+
+
+@pytest.fixture(scope="module")
+def module_databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
+    """Like `databases`, for a module's tests together: what they share is made once."""
+    with fresh_databases(tmp_path_factory.mktemp("databases")) as maker:
+        yield maker
+
+
+@pytest.fixture(scope="session")
+def copying(
+    executable: Path, clean_environment: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Copying:
+    """`copying(source, target)` copies all tables of a database into another in one run."""
+    return Copying(executable, clean_environment, tmp_path_factory.mktemp("copying"))
 
 
 class Script(Protocol):

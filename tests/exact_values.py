@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import datetime
 import random
+import re
 import struct
+import uuid
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Callable, Optional
 
-from databases import Database
+from databases import PRODUCTS, Database
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,21 @@ class Kind:
     stored: dict[str, Callable[[Any], Any]] = field(default_factory=dict)
     # How the column is read, where a client's reading of the bare column would lose something.
     read: dict[str, str] = field(default_factory=dict)
+    # The products that hold all of the values; the others refuse some, see `test_copy_refusals`.
+    targets: tuple[str, ...] = PRODUCTS
+    # What a database needs before it can have such a column.
+    setup: dict[str, str] = field(default_factory=dict)
+
+    def prepare(self, database: Database) -> None:
+        """Make what the column's type needs to be there."""
+        if database.product in self.setup:
+            database.execute(self.setup[database.product])
 
     def fill(self, database: Database, table: str) -> list[Any]:
         """Make the table, with `id` and `value`, and give the canonical values in the order of `id`: NULL comes first,
         in the middle, and last.
         """
+        self.prepare(database)
         middle = len(self.values) // 2
         values = [None, *self.values[:middle], None, *self.values[middle:], None]
         store = self.stored.get(database.product, lambda value: value)
@@ -72,10 +84,25 @@ def as_integer(value: Any) -> int:
     return int(value)
 
 
+def as_bits(value: Any) -> int:
+    """Bits as a number; PyMySQL hands out bytes, and SQLite keeps 64 of them as text."""
+    return int.from_bytes(value, "big") if isinstance(value, bytes) else int(value)
+
+
 def as_text(value: Any) -> str:
     """Text that arrived as text."""
     assert isinstance(value, str), f"text arrived as {type(value).__name__}"
     return value
+
+
+def as_padded_text(value: Any) -> str:
+    """Text of a column of fixed length, where trailing blanks are the column's and not the value's."""
+    return as_text(value).rstrip(" ")
+
+
+def as_uuid(value: Any) -> uuid.UUID:
+    """A UUID; products without the type have it as text."""
+    return value if isinstance(value, uuid.UUID) else uuid.UUID(value)
 
 
 def as_bytes(value: Any) -> bytes:
@@ -94,6 +121,25 @@ def as_time(value: Any) -> datetime.time:
     if isinstance(value, datetime.timedelta):
         return (datetime.datetime(2000, 1, 1) + value).time()
     return datetime.time.fromisoformat(six_digits(value)) if isinstance(value, str) else value
+
+
+def as_span(value: Any) -> datetime.timedelta:
+    """Hours, minutes and seconds of any number, with a sign; SQLite has them as text."""
+    if not isinstance(value, str):
+        return value
+    sign, hours, minutes, seconds = re.fullmatch(r"(-?)(\d+):(\d\d):(\d\d(?:\.\d+)?)", value).groups()  # type: ignore[union-attr]
+    span = datetime.timedelta(hours=int(hours), minutes=int(minutes), microseconds=int(Decimal(seconds) * 1_000_000))
+    return -span if sign else span
+
+
+def as_instant(value: Any) -> datetime.datetime:
+    """A point in time. SQLite has it as text with an offset; what has no zone is UTC, as in MariaDB."""
+    if isinstance(value, str):
+        local, sign, offset = re.fullmatch(r"(.{19}(?:\.\d+)?)(?:([+-])(\d\d:\d\d))?", value).groups()  # type: ignore[union-attr]
+        value = datetime.datetime.fromisoformat(six_digits(local) + (sign + offset if sign else ""))
+    if value.tzinfo is None:
+        return value.replace(tzinfo=datetime.timezone.utc)
+    return value.astimezone(datetime.timezone.utc)
 
 
 def as_timestamp(value: Any) -> datetime.datetime:
@@ -176,6 +222,26 @@ DOUBLES = [
         struct.unpack(">d", struct.pack(">Q", bits))[0]
         for bits in (0x3FF0000000000001, 0x3FEFFFFFFFFFFFFF, 0x4340000000000001)
     ],
+]
+
+# Around the hours that clocks in Europe and America skip and repeat, before zones had whole minutes, at both ends.
+INSTANTS = [
+    datetime.datetime.fromisoformat(text).astimezone(datetime.timezone.utc)
+    for text in (
+        *("2024-03-31T00:59:59.999999+00:00", "2024-03-31T01:00:00+00:00", "2024-03-31T02:30:00+01:00"),
+        *("2024-10-27T00:30:00+00:00", "2024-10-27T01:30:00+00:00", "2024-11-03T05:30:00+00:00"),
+        *("2024-11-03T06:30:00.000001+00:00", "1999-12-31T23:59:59.999999-11:30", "1970-01-01T00:00:01+00:00"),
+        *("2038-01-19T03:14:07+00:00", "2000-02-29T12:00:00.5+05:45"),
+    )
+]
+FAR_INSTANTS = [
+    datetime.datetime(*parts, tzinfo=datetime.timezone.utc)  # type: ignore[misc, arg-type]
+    for parts in ((1, 1, 1), (1890, 1, 1, 0, 53, 28), (1969, 12, 31, 23, 59, 59), (9999, 12, 31, 23, 59, 59, 999_999))
+]
+
+DOCUMENTS = [
+    *("{}", "[]", "null", "true", "0", "-0.0", "1.0", "1e400", "12345678901234567890.123456789", '""'),
+    *('{"a": 1, "a": 2}', '{ "b" :\t1,\n"a":[ 1,2 ] }', '"\\u00e9 \\n \\" é 🎉"', '{"long": "' + "x" * 70_000 + '"}'),
 ]
 
 MIDNIGHT_TO_MIDNIGHT = [

@@ -41,8 +41,8 @@ def main() -> int:
     checks = {
         "cargo fmt": ["cargo", "fmt", "--all", "--check"],
         "cargo clippy": ["cargo", "clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"],
-        "ruff check": [*ruff, "check", *cache, "python", "tests", "packaging"],
-        "ruff format": [*ruff, "format", "--check", *cache, "python", "tests", "packaging"],
+        "ruff check": [*ruff, "check", *cache, "python", "tests", "packaging", "benches"],
+        "ruff format": [*ruff, "format", "--check", *cache, "python", "tests", "packaging", "benches"],
         "mypy": [*mypy, "python/dray"],
     }
     for title, command in checks.items():

@@ -1,6 +1,7 @@
 """`make test`: every Rust and Python test of the repository, with private database servers; one closing line of counts.
 
-Arguments go to pytest. Standard library only, Python 3.9 and up.
+DRAY_ROUND_TRIPS is how many random tables are copied there and back (200; 10,000 for `make test-long`). Arguments go to
+pytest. Standard library only, Python 3.9 and up.
 """
 
 from __future__ import annotations
@@ -68,6 +69,7 @@ def main() -> int:
         ended = steps.run("cargo test", ["cargo", "test", "--workspace", "--locked", "--no-fail-fast"], check=False)
         counts.add(rust_counts(ended))
         with servers.running() as variables:
+            counts.add(run_round_trips(steps, variables))
             counts.add(run_pytest(steps, python, variables))
     except (StepFailed, servers.ServerFailed) as error:
         print(error)
@@ -79,6 +81,12 @@ def main() -> int:
     print(f"  logs: {relative(steps.logs)}/")
     print(counts.line())
     return 0 if counts.passed > 0 and counts.failed == 0 else 1
+
+
+def run_round_trips(steps: Steps, variables: dict[str, str]) -> Counts:
+    """Random tables, copied there and back: a Rust test that needs the servers, so `cargo test` alone leaves it out."""
+    command = ["cargo", "test", "--locked", "--test", "round_trip"]
+    return rust_counts(steps.run("round trips", command, env={**os.environ, **variables}, check=False))
 
 
 def run_pytest(steps: Steps, python: Path, variables: dict[str, str]) -> Counts:

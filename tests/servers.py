@@ -27,9 +27,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Optional
 
 PREFIX = "dray-servers-"
 START_SECONDS = 60
@@ -43,8 +43,13 @@ class ServerFailed(Exception):
 
 
 @contextlib.contextmanager
-def running() -> Iterator[dict[str, str]]:
-    """Start both servers and give the environment variables that lead to them; stop them at the end."""
+def running(
+    postgresql_settings: Optional[Mapping[str, str]] = None, mariadb_options: Sequence[str] = ()
+) -> Iterator[dict[str, str]]:
+    """Start both servers and give the environment variables that lead to them; stop them at the end.
+
+    Settings and options given here are added to the tests' own; the last of a name counts.
+    """
     remove_leftovers()
     folder = Path(tempfile.mkdtemp(prefix=PREFIX))
     folder.chmod(0o755)  # the servers run as users of their own, and have to pass through
@@ -52,8 +57,8 @@ def running() -> Iterator[dict[str, str]]:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         lock = stack.enter_context((folder / "lock").open("w"))
         fcntl.flock(lock, fcntl.LOCK_EX)
-        variables = stack.enter_context(postgresql(folder / "postgresql"))
-        variables.update(stack.enter_context(mariadb(folder / "mariadb")))
+        variables = stack.enter_context(postgresql(folder / "postgresql", postgresql_settings or {}))
+        variables.update(stack.enter_context(mariadb(folder / "mariadb", mariadb_options)))
         yield variables
 
 
@@ -69,7 +74,7 @@ def remove_leftovers() -> None:
 
 
 @contextlib.contextmanager
-def postgresql(folder: Path) -> Iterator[dict[str, str]]:
+def postgresql(folder: Path, more_settings: Mapping[str, str]) -> Iterator[dict[str, str]]:
     """A PostgreSQL server with its data in `folder`."""
     user = server_user(folder, "postgres")
     binaries = postgresql_binaries()
@@ -93,6 +98,7 @@ def postgresql(folder: Path) -> Iterator[dict[str, str]]:
         "full_page_writes": "off",
         "max_connections": "50",
         "timezone": "UTC",
+        **more_settings,
     }
     command = [str(binaries / "postgres"), "-D", str(data), "-p", str(port)]
     for name, value in settings.items():
@@ -116,7 +122,7 @@ def postgresql(folder: Path) -> Iterator[dict[str, str]]:
 
 
 @contextlib.contextmanager
-def mariadb(folder: Path) -> Iterator[dict[str, str]]:
+def mariadb(folder: Path, more_options: Sequence[str]) -> Iterator[dict[str, str]]:
     """A MariaDB server with its data in `folder`."""
     user = server_user(folder, "mysql")
     password, data, log = secrets.token_hex(16), folder / "data", folder / "log"
@@ -146,6 +152,7 @@ def mariadb(folder: Path) -> Iterator[dict[str, str]]:
         *(f"--socket={folder}/socket", f"--pid-file={folder}/pid", f"--init-file={initial}", "--skip-name-resolve"),
         *("--character-set-server=utf8mb4", "--innodb-flush-method=nosync", "--innodb-flush-log-at-trx-commit=0"),
         *("--innodb-use-native-aio=OFF", "--innodb-buffer-pool-size=128M", "--max-allowed-packet=64M"),
+        *more_options,
     ]
     client = ["mariadb", "--no-defaults", "--protocol=tcp", "--host=127.0.0.1", f"--port={port}", "--user=dray"]
     environment = {**os.environ, "MYSQL_PWD": password}
@@ -185,7 +192,7 @@ def server(
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=stream,
-            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"},
+            env=bare_environment(log),
             start_new_session=True,
             preexec_fn=become(user, stop),
         )
@@ -231,12 +238,19 @@ def call(command: list[str], user: pwd.struct_passwd | None, log: Path) -> None:
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=stream,
-            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"},
+            env=bare_environment(log),
             preexec_fn=become(user) if user is not None else None,
             check=False,
         )
     if done.returncode != 0:
         raise ServerFailed(f"`{command[0]}` ended with exit code {done.returncode}; its log ends:\n{end(log)}")
+
+
+def bare_environment(log: Path) -> dict[str, str]:
+    """The environment of a server. A MariaDB server that starts removes what it takes for its leftovers from the folder
+    for temporary files, other servers' tables among them: so each has its own.
+    """
+    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", "TMPDIR": str(log.parent)}
 
 
 def query(command: list[str], environment: dict[str, str]) -> bool:

@@ -38,8 +38,8 @@ def test_the_executable_holds_neither_the_driver_manager_nor_python(executable: 
     assert not {name for name in names if name.startswith(("SQLDriverConnect", "SQLAllocHandle", "Py_"))}
 
 
-def test_the_native_module_exports_what_the_worker_python_and_bulk_copy_look_up(native_module: Path) -> None:
+def test_the_native_module_exports_what_python_and_bulk_copy_look_up(native_module: Path) -> None:
     exported = symbols(native_module, "-D", "--defined-only")
-    assert {"dray_worker_main", "PyInit__native", "SQLGetInfo", "SQLSetConnectAttr", "SQLGetDiagRec"} <= exported
+    assert {"PyInit__native", "SQLGetInfo", "SQLSetConnectAttr", "SQLGetDiagRec"} <= exported
     # Whatever else the driver manager has stays inside: a driver must not find it in place of its own.
     assert "SQLDriverConnect" not in exported

@@ -119,8 +119,10 @@ print(json.dumps({"rows": report.rows, "growth_kib": peak_kib() - before}))
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("source_product", "target_product"),
-    # Without MariaDB as a source: its driver 3.1, which distributions have, keeps the whole result in memory.
-    [("postgresql", "sqlite"), ("postgresql", "mariadb"), ("sqlite", "postgresql"), ("sqlite", "mariadb")],
+    [
+        *(("postgresql", "sqlite"), ("postgresql", "mariadb"), ("sqlite", "postgresql"), ("sqlite", "mariadb")),
+        *(("mariadb", "sqlite"), ("mariadb", "postgresql"), ("mariadb", "mariadb")),
+    ],
 )
 def test_memory_does_not_grow_with_the_table(
     databases: Databases, script: Script, source_product: str, target_product: str

@@ -207,13 +207,16 @@ def test_numpy_of_a_virtual_environment_works_with_either_loading(node, base, tm
 
 
 @pytest.mark.parametrize("base", USABLE)
-def test_the_module_that_python_imports_is_the_one_that_the_worker_opened(node, base):
+def test_the_native_module_is_loaded_where_it_is_needed_and_once(node, base):
     node.script(
+        "def loaded():\n"
+        "    maps = open('/proc/self/maps').read().splitlines()\n"
+        "    return sorted({line.split(None, 5)[5] for line in maps if 'native' in line})\n"
+        "before = loaded()\n"
         "import dray._native\n"
-        "maps = open('/proc/self/maps').read().splitlines()\n"
-        "print(sorted({line.split(None, 5)[5] for line in maps if 'native' in line}) == [dray._native.__file__])\n"
+        "print(before == [], loaded() == [dray._native.__file__])\n"
     )
-    assert node.under(base, DRAY_LOADING="library").stdout.strip() == "True"
+    assert node.under(base, DRAY_LOADING="library").stdout.strip() == "True True"
 
 
 @pytest.mark.parametrize("other", [*UNUSABLE, "/bin/cat"])

@@ -676,8 +676,8 @@ def test_a_closed_stdin_is_an_empty_one(executable, clean_environment, project, 
 def test_little_more_than_plain_python_is_loaded_before_the_script(both):
     plain, dray = lines_of(both, "import sys; print(*sys.modules, sep='\\n')")
     assert set(dray) - set(plain) <= {
-        *("dray", "dray._native", "dray._run", "dray._worker", "dray._logging", "dray._signals"),
-        *("__future__", "warnings", "faulthandler", "atexit"),
+        *("dray", "dray._run", "dray._worker", "dray._signals"),
+        *("warnings", "faulthandler", "atexit"),
         # From 3.13 on, `python -c` loads these by itself, to show the text of the command in tracebacks.
         *("linecache", "importlib", "importlib._bootstrap", "importlib._bootstrap_external"),
     }
@@ -703,4 +703,4 @@ print(dray.outputs, dict(dray.params), dray.activity.name, list(dray.linked_serv
         text=True,
         check=True,
     )
-    assert ran.stdout.splitlines() == ["['__future__', 'dray']", "Outputs({'a': 1}) {} None [] None"]
+    assert ran.stdout.splitlines() == ["['dray']", "Outputs({'a': 1}) {} None [] None"]

@@ -5,8 +5,6 @@ outside ADF); `dray.outputs` is what goes back; `dray.copy_table`, `dray.copy_ta
 databases. Each is loaded on first use, so that `import dray` costs next to nothing.
 """
 
-from __future__ import annotations
-
 # Not imported from `typing`, which takes longer to load than all that a trivial run loads of dray.
 # Type checkers know the name.
 TYPE_CHECKING = False
@@ -64,7 +62,7 @@ __all__ = [*_NAMES, *_CALLED, "__version__"]
 __version__ = "0.1.0"
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     # First of all: Python itself asks here for each submodule that is imported, and importlib is slow to load.
     if name not in _NAMES and name not in _CALLED:
         raise AttributeError(f"module 'dray' has no attribute {name!r}")

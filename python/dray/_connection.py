@@ -12,13 +12,16 @@ from . import _native
 from ._errors import ConnectError
 
 
-def connection_string(name_or_string: str) -> str:
-    """The ODBC connection string of a linked service; a text with ``=`` in it is one already."""
-    if "=" in name_or_string:
-        return str(name_or_string)
+def is_name(name_or_text: str) -> bool:
+    """Whether it is the name of a connection, and not a connection string or a URL."""
+    return "=" not in name_or_text and "://" not in name_or_text
+
+
+def connection_string(name_or_text: str) -> str:
+    """The ODBC connection string for a name, a URL or a connection string; see :func:`connect`."""
     from . import _handover
 
-    return _handover.connection_string(name_or_string)
+    return _handover.connection_string(name_or_text)
 
 
 def connect(name_or_string: str, *, autocommit: bool = True) -> Connection:
@@ -27,13 +30,17 @@ def connect(name_or_string: str, *, autocommit: bool = True) -> Connection:
     The session's time zone is UTC on products that have one.
 
     Args:
-        name_or_string: Name of a linked service, or an ODBC connection string (a text with ``=`` in it).
+        name_or_string: A name, a URL such as ``postgresql://user:password@host/database`` (``mysql``, ``mariadb``,
+            ``sqlite``, ``mssql``), or an ODBC connection string (a text with ``=`` in it). A name is looked for in this
+            order: the environment variable ``DRAY_CONNECTION_NAME``, linked services, datasets (their linked service),
+            ``[tool.dray.connections]`` of pyproject.toml, data sources of odbc.ini.
         autocommit: Whether each statement is its own transaction; True by default. Otherwise :meth:`Connection.commit`
             makes what was done permanent.
 
     Raises:
         DriverNotFoundError: The driver is not on this node; the message lists those that are.
-        ConnectError: The database refused.
+        ConnectError: The database refused, or the text is none that a driver can follow.
+        ActivityError: Nothing has that name, or the linked service cannot be turned into a connection.
 
     Example:
         >>> with dray.connect("Control") as control:
@@ -44,7 +51,7 @@ def connect(name_or_string: str, *, autocommit: bool = True) -> Connection:
         handle = _native.connect(string, autocommit, [path for path in sys.path if path])
     except ConnectError as error:
         # A connection string is not named: it may hold a password.
-        if "=" not in name_or_string:
+        if is_name(name_or_string):
             error.args = (f"`{name_or_string}`: {error}",)
         raise
     return Connection(handle, autocommit)

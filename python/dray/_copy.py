@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from . import _native
-from ._connection import connection_string
+from ._connection import connection_string, is_name
 from ._errors import ConnectError, CopyError
 
 
@@ -52,8 +53,16 @@ class TableReport:
         duration_ms: Milliseconds from plan to commit.
         mode: ``append``, ``truncate`` or ``replace``.
         created: Whether the copy made the target table.
-        read_lane: How the rows left the source, such as ``odbc``.
+        read_lane: How the rows left the source, such as ``odbc``; empty if the table failed before that was decided.
+        read_lane_reason: Why this way was taken, and why none before it.
         write_lane: How they entered the target.
+        write_lane_reason: Why this way was taken, and why none before it.
+        unparsed: Whether they went through in the databases' own form, as they were.
+        not_carried: What the source table has and a target table that the copy made lacks: indexes, defaults, foreign
+            keys and the like, each in a few words.
+        nulls_for_infinity: Infinite values that became NULL, see ``infinity`` of :func:`copy_tables`.
+        nulls_for_nan: NaNs that became NULL, see ``nan``.
+        nulls_for_zero_dates: Zero dates that became NULL, see ``zero_dates``.
         error: Fields of the error if the table failed, else None.
     """
 
@@ -66,7 +75,14 @@ class TableReport:
     mode: str
     created: bool
     read_lane: str
+    read_lane_reason: str
     write_lane: str
+    write_lane_reason: str
+    unparsed: bool
+    not_carried: list[str]
+    nulls_for_infinity: int
+    nulls_for_nan: int
+    nulls_for_zero_dates: int
     error: dict[str, Any] | None = None
 
 
@@ -75,7 +91,7 @@ class Report:
     """What a call of :func:`copy_tables` did.
 
     Attributes:
-        tables: One report a table, in the order of copying.
+        tables: One report a table, in the order of the request.
         rows: Rows of all tables.
         bytes: Bytes of their values.
         duration_ms: Milliseconds of the whole call.
@@ -88,13 +104,25 @@ class Report:
 
 
 def copy_tables(
-    copies: Copy | Sequence[Copy], *, target: str, mode: str = "append", lanes: str = "auto"
+    copies: Copy | Sequence[Copy],
+    *,
+    target: str,
+    mode: str = "append",
+    lanes: str = "auto",
+    parallel: int | None = None,
+    memory_limit: int | str | None = None,
+    infinity: str = "refuse",
+    nan: str = "refuse",
+    zero_dates: str = "refuse",
 ) -> Report:
     """Copies tables exactly, or not at all.
 
     Each table is one transaction in the target (MariaDB and MySQL: for a new table, a load beside it and a rename).
     Every value arrives as it left; one that the target cannot hold fails its table, which is then as it was before,
-    and the other tables go on. Ctrl-C and SIGTERM roll the running table back before their exception goes on.
+    and the other tables go on. Ctrl-C and SIGTERM roll the running tables back before their exception goes on.
+
+    Several tables are copied at once, begun in the order in which they are named. Those that refer to each other by
+    foreign keys in the target, or of which one reads what the other writes, are copied one after the other.
 
     Args:
         copies: What to copy.
@@ -102,6 +130,16 @@ def copy_tables(
         mode: ``append`` adds to existing tables, ``truncate`` empties them first, ``replace`` makes them anew.
             A missing table is created in every mode, with the source's types and primary key.
         lanes: ``auto`` takes the fastest way out of and into each database, ``odbc`` its ODBC driver alone.
+        parallel: Most tables at once. By default as many as there are processor cores, at least 2, at most 8; never
+            more than the target takes (SQLite: 1) or than leave each table 32 MiB of ``memory_limit``.
+        memory_limit: By how much the process may grow, client libraries included: bytes, or a text such as
+            ``"512MiB"``; 256 MiB by default, 32 MiB at least. The tables that are copied at once share it equally; one
+            with a value that does not fit into its part is copied again at the end, alone.
+        infinity: ``null`` copies infinite floats, decimals, dates and timestamps that the target does not hold as
+            NULL, if the column allows it, and counts them in the report; ``refuse`` fails their table. What the target
+            holds arrives as it is in either case.
+        nan: The same for floats and decimals that are NaN.
+        zero_dates: The same for MariaDB's and MySQL's ``0000-00-00``.
 
     Returns:
         Rows, bytes and milliseconds, in all and by table.
@@ -123,7 +161,14 @@ def copy_tables(
         native,
         (_label(target), connection_string(target)),
         mode,
-        {"lanes": lanes, "memory_limit_bytes": None},
+        {
+            "lanes": lanes,
+            "parallel": parallel,
+            "memory_limit_bytes": _bytes(memory_limit),
+            "infinity": infinity,
+            "nan": nan,
+            "zero_dates": zero_dates,
+        },
         lambda table: _run.record({"event": "copy", "table": json.loads(table)}),
         [path for path in sys.path if path],
     )
@@ -150,6 +195,10 @@ def copy_table(
     query: str | None = None,
     mode: str = "append",
     lanes: str = "auto",
+    memory_limit: int | str | None = None,
+    infinity: str = "refuse",
+    nan: str = "refuse",
+    zero_dates: str = "refuse",
 ) -> TableReport:
     """Copies one table, or the result of one query; see :func:`copy_tables`.
 
@@ -162,6 +211,10 @@ def copy_table(
         query: A SELECT in the source's SQL; needs ``into``.
         mode: ``append``, ``truncate`` or ``replace``.
         lanes: ``auto`` or ``odbc``.
+        memory_limit: By how much the process may grow, in bytes or as ``"512MiB"``.
+        infinity: ``refuse`` or ``null``.
+        nan: ``refuse`` or ``null``.
+        zero_dates: ``refuse`` or ``null``.
 
     Example:
         >>> dray.copy_table("HrDb", "Warehouse", "dbo.Employee", into="staging.Employee", where="Active = 1").rows
@@ -169,7 +222,17 @@ def copy_table(
     if table is not None and any(letter in table for letter in "*?"):
         raise ValueError(f"copy_table copies one table, `{table}` is a pattern; use copy_tables")
     copy = Copy(source, [] if table is None else [table], into=into, where=where, query=query)
-    return copy_tables([copy], target=target, mode=mode, lanes=lanes).tables[0]
+    report = copy_tables(
+        [copy],
+        target=target,
+        mode=mode,
+        lanes=lanes,
+        memory_limit=memory_limit,
+        infinity=infinity,
+        nan=nan,
+        zero_dates=zero_dates,
+    )
+    return report.tables[0]
 
 
 def _native_request(copy: Copy) -> dict[str, Any]:
@@ -189,19 +252,33 @@ def _native_request(copy: Copy) -> dict[str, Any]:
     }
 
 
+_UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
+
+
+def _bytes(size: int | str | None) -> int | None:
+    """A number of bytes, or a text such as ``512MiB``, as a number of bytes."""
+    if size is None:
+        return None
+    match = re.fullmatch(r"\s*([0-9]+)\s*([A-Za-z]*)\s*", str(size))
+    unit = _UNITS.get(match[2].lower()) if match else None
+    if match is None or unit is None or isinstance(size, bool):
+        raise ValueError(f"memory_limit is {size!r}; a number of bytes or a text such as '512MiB' is allowed")
+    return int(match[1]) * unit
+
+
 def _label(name_or_string: str) -> str:
     """How messages call a database: by its name; a connection string is masked by the engine."""
-    return "" if "=" in name_or_string else name_or_string
+    return name_or_string if is_name(name_or_string) else ""
 
 
 def _failure(failed: list[TableReport], report: Report) -> CopyError:
     """The first failed table's error, with the report of all."""
     first = failed[0].error or {}
-    place = "".join(f", {name} {first[name]}" for name in ("column", "row") if first[name] is not None)
+    place = first["side"] + "".join(f", {name} {first[name]}" for name in ("column", "row") if first[name] is not None)
+    place += f" ({first['key']})" if first["key"] is not None else ""
     others = f" (and {len(failed) - 1} more of {len(report.tables)} tables)" if len(failed) > 1 else ""
-    message = (
-        f"cannot copy `{first['table']}` to `{first['target']}`: {first['side']}{place}: {first['message']}{others}"
-    )
+    hint = f"; hint: {first['hint']}" if first["hint"] is not None else ""
+    message = f"cannot copy `{first['table']}` to `{first['target']}`: {place}: {first['message']}{others}{hint}"
     error = CopyError(
         message,
         code=first["code"],
@@ -210,7 +287,7 @@ def _failure(failed: list[TableReport], report: Report) -> CopyError:
         hint=first["hint"],
     )
     error.table, error.target = first["table"], first["target"]
-    error.column, error.row = first["column"], first["row"]
+    error.column, error.row, error.key = first["column"], first["row"], first["key"]
     error.phase, error.side = first["phase"], first["side"]
     error.report = report
     if first["phase"] == "connect":

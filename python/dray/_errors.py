@@ -94,6 +94,7 @@ class CopyError(DatabaseError):
         target: The table that it was to go into.
         column: The column at fault, or None.
         row: The row at fault, counted from 1 in the order of reading, or None.
+        key: That row's primary key, such as ``l_orderkey=7, l_linenumber=2``, or None; without columns of text.
         phase: ``connect``, ``plan``, ``prepare``, ``read``, ``convert``, ``write`` or ``commit``.
         side: ``source`` or ``target``.
         report: What was copied all the same, or None if nothing was begun.
@@ -103,6 +104,7 @@ class CopyError(DatabaseError):
     target: str | None = None
     column: str | None = None
     row: int | None = None
+    key: str | None = None
     phase: str | None = None
     side: str | None = None
     report: Report | None = None

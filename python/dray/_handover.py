@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, Callable, Optional, TypeVar
 
@@ -98,7 +99,7 @@ class LinkedService:
         Raises:
             ActivityError: the type cannot be turned into one, or a credential is not on the node.
         """
-        return Secret(connection_string(self.name))
+        return Secret(connection_string(self.name, only_linked_service=True))
 
     def __repr__(self) -> str:
         return f"LinkedService(name={self.name!r}, type={self.type!r})"
@@ -122,6 +123,17 @@ class Dataset:
         self.linked_service_name: Optional[str] = document.get("linked_service")
         self.properties: dict[str, Any] = document.get("type_properties", {})
         self.definition: dict[str, Any] = document.get("definition", {})
+
+    @property
+    def table(self) -> str:
+        """Its table, as `dray.Copy` takes it: `schema.table`, or `table` where the dataset names no schema.
+
+        Raises:
+            ActivityError: it names no table, or by an expression that is more than a parameter.
+        """
+        from . import _native
+
+        return _native.dataset_table(_run.task_folder(), self.name)
 
     def __repr__(self) -> str:
         return f"Dataset(name={self.name!r}, type={self.type!r})"
@@ -195,19 +207,19 @@ class Batch:
         return f"Batch(pool_id={self.pool_id!r}, job_id={self.job_id!r}, task_id={self.task_id!r})"
 
 
-def connection_string(name: str) -> str:
-    """The ODBC connection string of the linked service `name`, credentials included.
+def connection_string(name_or_text: str, *, only_linked_service: bool = False) -> str:
+    """The ODBC connection string for a name, a URL or a connection string, credentials included.
 
     Raises:
-        ActivityError: there is no such linked service, its type cannot be turned into a connection, or a credential is
-            not on the node.
+        ActivityError: there is nothing of that name, a linked service cannot be turned into a connection, or a
+            credential is not on the node.
+        ConnectError: a malformed text, or one that no driver can follow.
+        DriverNotFoundError: no driver for it is on this node.
     """
     from . import _native
 
-    try:
-        return _native.connection_string(_run.task_folder(), name)
-    except _native.HandoverError as error:
-        raise _activity_error(error) from None
+    folders = [path for path in sys.path if path]
+    return _native.connection_string(_run.task_folder(), name_or_text, folders, only_linked_service)
 
 
 @functools.cache

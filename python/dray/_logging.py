@@ -1,7 +1,7 @@
 """Python's `logging` and `warnings` in the worker, brought to the log of the run.
 
-Start-up counts: `logging` takes longer to import than all of dray, so it is set up when the script imports it, and a
-script that does not never pays for it.
+Loaded with the first warning, or when the script imports `logging` (`_worker.py` waits for both): most small scripts do
+without.
 
 The root logger gets a handler that writes to the log of the run, and the level of the run in place of Python's WARNING.
 A script that configures the root logger itself gets what it would get under plain `python`: `basicConfig` with a file,
@@ -15,14 +15,10 @@ from __future__ import annotations
 
 import sys
 
-# What `importlib.machinery` has under this name; importing that one loads the whole of importlib.
-from _frozen_importlib_external import PathFinder
-
 from . import _native
 
 TYPE_CHECKING = False  # as in `__init__`: `typing` is slow to load
 if TYPE_CHECKING:
-    from types import ModuleType
     from typing import Any, Optional
 
 # What every LogRecord has; all else on a record came from the caller's `extra`.
@@ -46,48 +42,8 @@ _STANDARD_ATTRIBUTES = frozenset(
 )
 
 
-def install(level: int) -> None:
-    """Routes `warnings` now, and `logging` now or as soon as it is imported; `level` is the root logger's, a number."""
-    # Now: a warning from C is written to stderr past a module that nobody has imported.
-    import warnings
-
-    warnings.showwarning = _show_warning
-    logging = sys.modules.get("logging")
-    if logging is not None:
-        _configure(logging, level)
-    else:
-        sys.meta_path.insert(0, _LoggingFinder(level))
-
-
-class _LoggingFinder:
-    """Waits on `sys.meta_path` for the import of `logging`, configures it, and is gone."""
-
-    def __init__(self, level: int) -> None:
-        self._level = level
-
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        if name != "logging":
-            return None
-        spec = PathFinder.find_spec(name, path, target)
-        loader: Any = spec.loader if spec is not None else None
-        if loader is None:
-            return spec
-        execute = loader.exec_module
-
-        def execute_and_configure(module: ModuleType) -> None:
-            execute(module)
-            # Here and not above: `importlib.util.find_spec("logging")` imports nothing.
-            if self in sys.meta_path:
-                sys.meta_path.remove(self)
-            # The project may have a `logging.py` of its own.
-            if hasattr(module, "RootLogger") and hasattr(module, "Handler"):
-                _configure(module, self._level)
-
-        loader.exec_module = execute_and_configure
-        return spec
-
-
-def _configure(logging: Any, level: int) -> None:
+def configure(logging: Any, level: int) -> None:
+    """Sets up the module `logging`, just imported; `level` is the root logger's, a number."""
     root = logging.getLogger()
     handler = _make_handler(logging)
     root.addHandler(handler)
@@ -183,7 +139,7 @@ def _emit(record: Any) -> None:
     _native.log(record.levelno, record.name, record.getMessage(), "", fields, exception)
 
 
-def _show_warning(
+def show_warning(
     message: Any, category: type, filename: str, lineno: int, file: Any = None, line: Optional[str] = None
 ) -> None:
     if file is not None:

@@ -5,19 +5,32 @@ JSON object on a line of its own, appended with a single write, so that the work
 crash loses at most the line that it interrupted.
 """
 
-from __future__ import annotations
-
 import os
+import sys
 
 TYPE_CHECKING = False  # as in `__init__`: `typing` is slow to load
 if TYPE_CHECKING:
     from typing import Any, Optional
 
-FOLDER: Optional[str] = os.environ.get("DRAY_RUN") or None
+FOLDER: "Optional[str]" = os.environ.get("DRAY_RUN") or None
 """The run folder, None outside a run. Children inherit it through the environment."""
 
-working_folder: Optional[str] = None
+working_folder: "Optional[str]" = None
 """Where the worker started, the root of the project; None in every other process."""
+
+phase: "Optional[str]" = None
+"""What the worker does now, empty until it has begun with the entrypoint; None in every process but the worker and its
+forks. The native module starts the log of the run, in this phase, where it is loaded in such a process."""
+
+
+def set_phase(name: str) -> None:
+    """Names the phase that every log record carries from now on."""
+    global phase
+    phase = name
+    # Loading it takes as long as all else of dray in a start, and most small scripts need nothing of it.
+    native = sys.modules.get("dray._native")
+    if native is not None:
+        native.set_phase(name)
 
 
 def task_folder() -> str:
@@ -25,7 +38,7 @@ def task_folder() -> str:
     return os.environ.get("DRAY_TASK_FOLDER") or os.environ.get("AZ_BATCH_TASK_WORKING_DIR") or os.getcwd()
 
 
-def record(event: dict[str, Any]) -> None:
+def record(event: "dict[str, Any]") -> None:
     """Appends `event` to the run's events; does nothing outside a run.
 
     Values must be such as `json` can write.

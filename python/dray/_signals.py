@@ -4,8 +4,6 @@ A handler that the script sets itself replaces these, as it should. A forked chi
 not the process that was told to stop in an orderly way.
 """
 
-from __future__ import annotations
-
 # What is behind the module `signal`, whose enums take longer to load than the rest of a start.
 import _signal as signal  # type: ignore[import-not-found]
 import os
@@ -28,17 +26,17 @@ def install() -> None:
     os.register_at_fork(after_in_child=_restore_defaults)
 
 
-def _terminate(signum: int, frame: Optional[FrameType]) -> None:
+def _terminate(signum: int, frame: "Optional[FrameType]") -> None:
     _ignore_repeats()
     raise SystemExit(TERMINATED_EXIT_CODE)
 
 
-def _interrupt(signum: int, frame: Optional[FrameType]) -> None:
+def _interrupt(signum: int, frame: "Optional[FrameType]") -> None:
     _ignore_repeats()
     raise KeyboardInterrupt
 
 
-def _repeated(signum: int, frame: Optional[FrameType]) -> None:
+def _repeated(signum: int, frame: "Optional[FrameType]") -> None:
     """Does nothing: the script is already on its way out."""
 
 

@@ -6,21 +6,21 @@ that has none. What `python main.py` or `python -m module` would have set up is 
 classes that are pickled late; hence this.)
 """
 
-from __future__ import annotations
-
 import os
 import sys
 
 # What `importlib.machinery` has under this name; importing that one loads the whole of importlib.
-from _frozen_importlib_external import SourceFileLoader
+from _frozen_importlib_external import PathFinder, SourceFileLoader
 
-from . import _native, _run
+from . import _run
 
 TYPE_CHECKING = False  # as in `__init__`: `typing` is slow to load
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import ModuleType
+    from types import CodeType, ModuleType
     from typing import Any, NoReturn
+
+    _Compiler = Callable[[bytes, str], CodeType]
 
 _MAIN_PROCESS = os.getpid()
 
@@ -33,16 +33,43 @@ def run() -> None:
     if folder is None:
         raise SystemExit("dray._worker is started by `dray run` alone")
     _run.working_folder = os.getcwd()
-    kind, target, function, log_level = _native.begin_worker(folder)
+    _run.phase = ""
+    # What `src/commands/worker.rs` puts behind the `-c` line; the script never sees it.
+    kind, target, function, log_level = sys.argv[1:5]
     arguments = _read_arguments(folder)
-    _prepare_process(folder, log_level)
-    worker = _Worker(main, target, arguments)
+    compile_file = _take_compiler()
+    _prepare_process(folder, int(log_level))
+    worker = _Worker(main, target, arguments, compile_file)
     if kind == "file":
         worker.execute(worker.run_file)
     elif kind == "module":
         worker.execute(worker.run_module)
     else:
-        worker.execute(lambda: worker.run_function(function or ""))
+        worker.execute(lambda: worker.run_function(function))
+
+
+def _take_compiler() -> "_Compiler":
+    """What compiles a file as `python PATH` does."""
+    name = "_dray_compile"
+    if name not in sys.builtin_module_names:
+        return _compile
+    # Only in an interpreter that dray has loaded (`src/interpreter/script_compiler.rs`). The script sees nothing of it.
+    from _dray_compile import compile_file  # type: ignore[import-not-found]
+
+    del sys.modules[name]
+    sys.builtin_module_names = tuple(other for other in sys.builtin_module_names if other != name)
+
+    def compile_as_python(source: bytes, path: str) -> "CodeType":
+        # What is refused is left to the one that says why.
+        code: CodeType = _compile(source, path) if b"\0" in source else compile_file(source, os.fsencode(path))
+        return code
+
+    return compile_as_python
+
+
+def _compile(source: bytes, path: str) -> "CodeType":
+    code: CodeType = compile(source, path, "exec", dont_inherit=True)
+    return code
 
 
 def _read_arguments(folder: str) -> list[str]:
@@ -55,7 +82,7 @@ def _read_arguments(folder: str) -> list[str]:
 def _prepare_process(folder: str, log_level: int) -> None:
     import faulthandler
 
-    from . import _logging, _signals
+    from . import _signals
 
     # ADF shows stdout from a file, which Python would fill block by block.
     reconfigure = getattr(sys.stdout, "reconfigure", None)
@@ -64,11 +91,61 @@ def _prepare_process(folder: str, log_level: int) -> None:
     # Into a file, from which the supervisor takes it into the log and outputs.json.
     faulthandler.enable(open(os.path.join(folder, "fault.txt"), "wb", buffering=0))  # noqa: SIM115
     _signals.install()
-    _logging.install(log_level)
+    _wait_for_records(log_level)
     # Registered first, so that it runs last: outputs that an exit handler of the script sets still count.
     import atexit
 
     atexit.register(_settle_outputs)
+
+
+def _wait_for_records(level: int) -> None:
+    """Routes `warnings` now, and `logging` now or as soon as it is imported, which takes longer than all of dray."""
+    # Now: a warning from C is written to stderr past a module that nobody has imported.
+    import warnings
+
+    warnings.showwarning = _show_warning
+    if "logging" in sys.modules:
+        from . import _logging
+
+        _logging.configure(sys.modules["logging"], level)
+    else:
+        sys.meta_path.insert(0, _LoggingFinder(level))
+
+
+def _show_warning(*arguments: "Any", **options: "Any") -> None:
+    from . import _logging
+
+    _logging.show_warning(*arguments, **options)
+
+
+class _LoggingFinder:
+    """Waits on `sys.meta_path` for the import of `logging`, configures it, and is gone."""
+
+    def __init__(self, level: int) -> None:
+        self._level = level
+
+    def find_spec(self, name: str, path: "Any" = None, target: "Any" = None) -> "Any":
+        if name != "logging":
+            return None
+        spec = PathFinder.find_spec(name, path, target)
+        loader: Any = spec.loader if spec is not None else None
+        if loader is None:
+            return spec
+        execute = loader.exec_module
+
+        def execute_and_configure(module: "ModuleType") -> None:
+            execute(module)
+            # Here and not above: `importlib.util.find_spec("logging")` imports nothing.
+            if self in sys.meta_path:
+                sys.meta_path.remove(self)
+            # The project may have a `logging.py` of its own.
+            if hasattr(module, "RootLogger") and hasattr(module, "Handler"):
+                from . import _logging
+
+                _logging.configure(module, self._level)
+
+        loader.exec_module = execute_and_configure
+        return spec
 
 
 def _settle_outputs() -> None:
@@ -86,13 +163,14 @@ def _settle_outputs() -> None:
 
 
 class _Worker:
-    def __init__(self, main: ModuleType, target: str, arguments: list[str]) -> None:
+    def __init__(self, main: "ModuleType", target: str, arguments: list[str], compile_file: "_Compiler") -> None:
         self._main = main
+        self._compile_file = compile_file
         self._target = target
         self._arguments = arguments
         self._phase = "importing"
 
-    def execute(self, entrypoint: Callable[[], None]) -> None:
+    def execute(self, entrypoint: "Callable[[], None]") -> None:
         """Runs `entrypoint` and turns what it lets pass into events and an exit code."""
         try:
             entrypoint()
@@ -129,7 +207,7 @@ class _Worker:
         with open(path, "rb") as file:
             source = file.read()
         try:
-            code = compile(source, path, "exec", dont_inherit=True)
+            code = self._compile_file(source, path)
         except SyntaxError as error:
             # Of some faults (a NUL byte) Python does not say where they are.
             error.filename = error.filename or path
@@ -170,7 +248,7 @@ class _Worker:
             result = asyncio.run(_wait_for(result))
         self._take_result(result)
 
-    def _import_function(self, function_name: str) -> Any:
+    def _import_function(self, function_name: str) -> "Any":
         import importlib
 
         try:
@@ -191,7 +269,7 @@ class _Worker:
             self._entrypoint_not_found(f"{where} is a {type(found).__name__}, not a function")
         return found
 
-    def _take_result(self, result: Any) -> None:
+    def _take_result(self, result: "Any") -> None:
         from collections.abc import Mapping
 
         if isinstance(result, Mapping):
@@ -199,6 +277,8 @@ class _Worker:
 
             outputs.update(result)
         elif result is not None:
+            from . import _native
+
             _native.log(
                 30, "dray", f"the entrypoint returned a {type(result).__name__}, which is no mapping: ignored",
                 "entrypoint.result_ignored", None, None,
@@ -215,7 +295,7 @@ class _Worker:
     def _enter(self, phase: str) -> None:
         self._phase = phase
         if os.getpid() == _MAIN_PROCESS:
-            _native.set_phase(phase)
+            _run.set_phase(phase)
             _run.append(f'{{"event":"phase","phase":"{phase}"}}\n'.encode())
 
     def _record_exit(self, error: SystemExit) -> None:
@@ -231,8 +311,8 @@ class _Worker:
         message = _failure.message(error) if isinstance(error.code, str) else None
         _run.record({"event": "exit", "code": code, "message": message, "location": _failure.location(error)})
 
-    def _fail(self, error: BaseException) -> NoReturn:
-        from . import _failure
+    def _fail(self, error: BaseException) -> "NoReturn":
+        from . import _failure, _native
 
         failed = _failure.describe(error, self._phase)
         _run.record(failed)
@@ -243,7 +323,7 @@ class _Worker:
             _failure.call_excepthook(error)
         raise SystemExit(failed["exit_code"])
 
-    def _fail_in_child(self, error: BaseException) -> NoReturn:
+    def _fail_in_child(self, error: BaseException) -> "NoReturn":
         """As plain `python` would, for a process that the script forked and that came back up here."""
         from . import _failure
 
@@ -254,7 +334,7 @@ class _Worker:
         _failure.call_excepthook(error)
         raise SystemExit(1)
 
-    def _entrypoint_not_found(self, why: str) -> NoReturn:
+    def _entrypoint_not_found(self, why: str) -> "NoReturn":
         _run.record({
             "event": "error", "kind": "entrypoint_not_found", "code": "entrypoint.not_found", "type": None,
             "message": f"entrypoint `{self._target}` not found: {why}", "traceback": None, "location": None,
@@ -267,5 +347,5 @@ class _EntrypointNotFound(SystemExit):
     """Ends the worker after the error was recorded."""
 
 
-async def _wait_for(awaitable: Any) -> Any:
+async def _wait_for(awaitable: "Any") -> "Any":
     return await awaitable

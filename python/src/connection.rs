@@ -73,7 +73,8 @@ fn with<T: Send>(
 
 /// Reads a connection string; its secrets are masked from now on, also in a script's line that a traceback shows.
 pub fn parse_connection_string(py: Python<'_>, text: &str) -> PyResult<ConnectionString> {
-    let string = ConnectionString::parse(text).map_err(|error| failures::database(py, None, &error.into()))?;
+    let string = ConnectionString::parse(text)
+        .map_err(|error| failures::database(py, None, &dray::odbc::Error::from(error).into()))?;
     telemetry::redactor().add_all(string.secrets());
     Ok(string)
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use dray::{
-    copy::{self, Endpoint, Lanes, Mode, Request, Selection, TableReport, TableRequest},
+    copy::{self, Choice, Choices, Endpoint, Lanes, Mode, Request, Selection, TableReport, TableRequest},
     odbc::{DriverSearch, Interrupt},
 };
 use pyo3::{
@@ -18,12 +18,13 @@ use crate::{blocking, connection::parse_connection_string, failures};
 ///
 /// `copies` holds dictionaries with `source` (label and connection string), `into`, and either `query` or `tables`,
 /// `exclude` and `where`; `target` is a label and a connection string; `mode` is `append`, `truncate` or `replace`;
-/// `options` holds `lanes` (`auto` or `odbc`) and `memory_limit_bytes` (`None`: the engine's own); `on_table` is called after each table with its report as JSON; `folders` may hold packages with a driver. Returns the
-/// whole report as JSON, failed tables in it.
+/// `options` holds `lanes` (`auto` or `odbc`), `parallel` and `memory_limit_bytes` (`None`: the engine's own), and
+/// `infinity`, `nan` and `zero_dates` (`refuse` or `null`); `on_table` is called after each table with its report as JSON;
+/// `folders` may hold packages with a driver. Returns the whole report as JSON, failed tables in it.
 ///
 /// # Errors
-/// An exception of `dray._errors` if nothing could be begun; what a signal's handler or `on_table` raised, after the
-/// running table was rolled back.
+/// An exception of `dray._errors` if nothing could be begun; `ValueError` for an option's value that makes no sense; what
+/// a signal's handler or `on_table` raised, after the running tables were rolled back.
 #[pyfunction]
 #[pyo3(name = "copy")]
 pub fn copy_tables(
@@ -57,7 +58,38 @@ pub fn copy_tables(
             return Err(PyValueError::new_err(message));
         }
     };
-    let memory_limit_bytes: Option<usize> = option("memory_limit_bytes")?.extract()?;
+    let memory_limit_bytes: Option<u64> = option("memory_limit_bytes")?.extract()?;
+    let memory_limit_bytes = match memory_limit_bytes {
+        None => copy::MEMORY_LIMIT_BYTES,
+        Some(bytes) => usize::try_from(bytes)
+            .ok()
+            .filter(|bytes| *bytes >= copy::MEMORY_LIMIT_BYTES_MIN)
+            .ok_or_else(|| {
+                let least_mib = copy::MEMORY_LIMIT_BYTES_MIN >> 20;
+                PyValueError::new_err(format!(
+                    "memory_limit is {bytes} bytes, at least {least_mib} MiB are needed"
+                ))
+            })?,
+    };
+    let parallel: Option<usize> = option("parallel")?.extract()?;
+    if parallel == Some(0) {
+        return Err(PyValueError::new_err(
+            "parallel is 0, at least one table is copied at once",
+        ));
+    }
+    let choice = |name: &str| match option(name)?.extract::<String>()?.as_str() {
+        "refuse" => Ok(Choice::Refuse),
+        "null" => Ok(Choice::Null),
+        other => {
+            let message = format!("{name} is `{other}`; `refuse` and `null` are allowed");
+            Err(PyValueError::new_err(message))
+        }
+    };
+    let choices = Choices {
+        infinity: choice("infinity")?,
+        nan: choice("nan")?,
+        zero_dates: choice("zero_dates")?,
+    };
     let copies = copies
         .iter()
         .map(|copy| table_request(&copy))
@@ -67,7 +99,9 @@ pub fn copy_tables(
         target: endpoint(py, target)?,
         mode,
         lanes,
-        memory_limit_bytes: memory_limit_bytes.unwrap_or(copy::MEMORY_LIMIT_BYTES),
+        memory_limit_bytes,
+        parallel,
+        choices,
     };
     let search = DriverSearch::from_environment(folders);
     let interrupt = Interrupt::new();

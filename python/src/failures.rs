@@ -1,9 +1,10 @@
 //! Errors of the engine as exceptions of the Python package.
 
 use dray::{
+    connections::ConnectionError,
     copy::TableError,
     database::{self, Class},
-    failure::Failing,
+    failure::{ExitCode, Failing},
     odbc,
 };
 use pyo3::{
@@ -36,7 +37,10 @@ fn exception(py: Python<'_>, class: &str, message: &str, fields: Fields) -> PyEr
 
 /// A driver's or server's error on a connection of the script's own; `class` is `None` while connecting.
 pub fn database(py: Python<'_>, class: Option<Class>, error: &database::Error) -> PyErr {
-    let odbc = error.odbc();
+    of_odbc(py, class, error.odbc(), &error.to_string())
+}
+
+fn of_odbc(py: Python<'_>, class: Option<Class>, odbc: Option<&odbc::Error>, message: &str) -> PyErr {
     let diagnostic = odbc.and_then(odbc::Error::diagnostic);
     let exception_class = match odbc {
         Some(odbc::Error::DriverNotFound { .. } | odbc::Error::DriverFileMissing { .. }) => "DriverNotFoundError",
@@ -54,7 +58,32 @@ pub fn database(py: Python<'_>, class: Option<Class>, error: &database::Error) -
         native: diagnostic.map(|diagnostic| diagnostic.native),
         hint: odbc.and_then(Failing::hint),
     };
-    exception(py, exception_class, &error.to_string(), fields)
+    exception(py, exception_class, message, fields)
+}
+
+/// A name that does not become a connection string.
+pub fn connection(py: Python<'_>, error: &ConnectionError) -> PyErr {
+    if let ConnectionError::Odbc(error) = error {
+        return of_odbc(py, None, Some(error), &error.to_string());
+    }
+    let message = match error.hint() {
+        Some(hint) => format!("{error}; {hint}"),
+        None => error.to_string(),
+    };
+    if error.exit_code() != ExitCode::Activity {
+        let fields = Fields {
+            code: error.code().to_owned(),
+            hint: error.hint(),
+            ..Fields::default()
+        };
+        return exception(py, "ConnectError", &message, fields);
+    }
+    let make = || -> PyResult<PyErr> {
+        let raised = py.import("dray._errors")?.getattr("ActivityError")?.call1((message,))?;
+        raised.setattr("code", error.code())?;
+        Ok(PyErr::from_value(raised))
+    };
+    make().unwrap_or_else(|error| error)
 }
 
 /// A copy that could not begin.

@@ -1,27 +1,34 @@
 //! The native module `dray._native`: functions only, every public class is Python.
 //!
-//! It turns Python values into requests of the engine and back, releases the GIL around every call that may block, and
-//! carries the entry point that the worker calls after it has loaded libpython.
+//! It turns Python values into requests of the engine and back, and releases the GIL around every call that may block.
+//! Python loads it when the first call needs it: a script that wants nothing of the engine or the log starts without it.
 
 mod blocking;
 mod connection;
 mod copy;
 mod failures;
+mod names;
 mod run;
 mod values;
-mod worker_main;
 
-use pyo3::pymodule;
+use pyo3::prelude::*;
 
 /// `dray._native`.
 #[pymodule]
 mod _native {
+    use super::*;
+
     #[pymodule_export]
     use crate::connection::{close, commit, connect, execute, query, rollback, set_autocommit};
     #[pymodule_export]
     use crate::copy::copy_tables;
     #[pymodule_export]
-    use crate::run::{
-        HandoverError, add_secret, begin_worker, connection_string, handover_json, log, redact, set_phase,
-    };
+    use crate::names::{connection_string, dataset_table};
+    #[pymodule_export]
+    use crate::run::{HandoverError, add_secret, handover_json, log, redact, set_phase};
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        crate::run::begin_in_worker(module.py())
+    }
 }

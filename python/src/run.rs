@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use dray::activity::{BatchIdentity, Handover};
 use dray::failure::Failing;
-use dray::project::Entrypoint;
 use dray::telemetry::{self, LogLevel};
 use dray::worker::read_spec;
 use pyo3::create_exception;
@@ -19,17 +18,24 @@ create_exception!(
     "What ADF handed over cannot be read, or lacks what was asked for; arguments: stable code, message."
 );
 
-/// Starts logging in the worker and says what to run: `(kind, target, function, level)`, where kind is `file`, `module`
-/// or `function`, function is None but for the last, and level is that of Python's root logger (a number).
+/// Starts the log of the run where this module is loaded in the worker, or in a process that the worker forked: there
+/// `dray._run` knows a phase.
 ///
 /// Raises OSError if the run folder cannot be read.
-#[pyfunction]
-pub fn begin_worker(run_folder: PathBuf) -> PyResult<(&'static str, String, Option<String>, i64)> {
-    let spec = read_spec(&run_folder).map_err(|error| PyOSError::new_err(error.to_string()))?;
+pub fn begin_in_worker(py: Python<'_>) -> PyResult<()> {
+    let Ok(run) = py.import("sys")?.getattr("modules")?.get_item("dray._run") else {
+        return Ok(());
+    };
+    let phase: Option<String> = run.getattr("phase")?.extract()?;
+    let (Some(phase), Some(folder)) = (phase, run.getattr("FOLDER")?.extract::<Option<PathBuf>>()?) else {
+        return Ok(());
+    };
+    let spec = read_spec(&folder).map_err(|error| PyOSError::new_err(error.to_string()))?;
     // The supervisor has read the same files and would have ended the run on an error.
-    let secrets = Handover::load(&spec.task_folder)
+    let mut secrets = Handover::load(&spec.task_folder)
         .map(|handover| handover.secrets())
         .unwrap_or_default();
+    secrets.extend(crate::names::secrets(&spec.working_folder));
     let settings = telemetry::Settings {
         format: spec.log_format.parse().unwrap_or_default(),
         level: spec.log_level.parse().unwrap_or_default(),
@@ -38,13 +44,8 @@ pub fn begin_worker(run_folder: PathBuf) -> PyResult<(&'static str, String, Opti
     };
     // A second start in one process is refused by telemetry, and harmless.
     let _ = telemetry::init(settings);
-    // `off` has no number of its own in Python; nothing is above CRITICAL.
-    let level = telemetry::python_level().map_or(100, LogLevel::to_python);
-    Ok(match spec.entrypoint {
-        Entrypoint::File { path } => ("file", path, None, level),
-        Entrypoint::Module { name } => ("module", name, None, level),
-        Entrypoint::Function { module, function } => ("function", module, Some(function), level),
-    })
+    telemetry::set_phase(phase);
+    Ok(())
 }
 
 /// Names the phase that every log record carries from now on.
@@ -98,16 +99,6 @@ pub fn add_secret(secret: &str) {
 pub fn handover_json(task_folder: PathBuf) -> PyResult<String> {
     let handover = load(task_folder)?;
     Ok(handover.to_json_for_python().to_string())
-}
-
-/// The ODBC connection string of a linked service, credentials included.
-///
-/// Raises HandoverError if there is none of that name, or it cannot be turned into a connection.
-#[pyfunction]
-pub fn connection_string(task_folder: PathBuf, linked_service: &str) -> PyResult<String> {
-    load(task_folder)?
-        .connection_string(linked_service)
-        .map_err(handover_error)
 }
 
 fn load(task_folder: PathBuf) -> PyResult<Handover> {

@@ -112,7 +112,8 @@ fn span(value: &Bound<'_, PyAny>) -> PyResult<Time> {
 /// A value of a result as a Python object.
 ///
 /// # Errors
-/// `ValueError` for a fraction of a second beyond microseconds, which Python's types do not hold.
+/// `ValueError` for a fraction of a second beyond microseconds, and for dates before the year 1, infinite or zero, which
+/// Python's types do not hold.
 pub fn to_python<'py>(py: Python<'py>, value: Owned) -> PyResult<Bound<'py, PyAny>> {
     let datetime = || py.import("datetime");
     Ok(match value {
@@ -125,7 +126,10 @@ pub fn to_python<'py>(py: Python<'py>, value: Owned) -> PyResult<Bound<'py, PyAn
         Owned::Text(text) => text.into_pyobject(py)?.into_any(),
         Owned::Bytes(bytes) => PyBytes::new(py, &bytes).into_any(),
         Owned::Uuid(text) => py.import("uuid")?.getattr("UUID")?.call1((text,))?,
-        Owned::Date(date) => datetime()?.getattr("date")?.call1((date.year, date.month, date.day))?,
+        Owned::Date(date) => {
+            let Date { year, month, day } = in_python(date)?;
+            datetime()?.getattr("date")?.call1((year, month, day))?
+        }
         Owned::Time(time) if time.is_of_day() => {
             let parts = (time.hour, time.minute, time.second, microsecond(time)?);
             datetime()?.getattr("time")?.call1(parts)?
@@ -153,7 +157,7 @@ pub fn to_python<'py>(py: Python<'py>, value: Owned) -> PyResult<Bound<'py, PyAn
 }
 
 fn at<'py>(py: Python<'py>, timestamp: Timestamp, zone: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    let (date, time) = (timestamp.date, timestamp.time);
+    let (date, time) = (in_python(timestamp.date)?, timestamp.time);
     let parts = (
         date.year,
         date.month,
@@ -165,6 +169,16 @@ fn at<'py>(py: Python<'py>, timestamp: Timestamp, zone: Bound<'py, PyAny>) -> Py
         zone,
     );
     py.import("datetime")?.getattr("datetime")?.call1(parts)
+}
+
+/// The date, if Python's types hold it.
+fn in_python(date: Date) -> PyResult<Date> {
+    match date.is_day() && date.year >= 1 {
+        true => Ok(date),
+        false => Err(PyValueError::new_err(
+            "a date is before the year 1, infinite or zero, which Python's types do not hold",
+        )),
+    }
 }
 
 fn microsecond(time: Time) -> PyResult<u32> {

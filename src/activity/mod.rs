@@ -1,15 +1,14 @@
 //! What ADF handed over: activity.json, linkedServices.json and datasets.json in the task folder.
 //!
 //! Owns reading them leniently (any of them may be absent; key order and case do not matter; unknown keys are kept), the
-//! document that the Python package turns into `dray.activity` and its kin, the connection strings of linked services,
-//! and the list of secrets. It must not know how secrets are masked, what a driver is, or who asks.
+//! document that the Python package turns into `dray.activity` and its kin, and the list of secrets. It must not know how
+//! secrets are masked, what a linked service becomes (`connections/`), or who asks.
 //!
 //! The shapes were read from files captured on nodes and from azure-mgmt-datafactory 10.0.0; whether the last two files
 //! exist when nothing is referenced is documented nowhere, so absence, `null` and `[]` mean the same.
 
 mod arguments;
 mod batch;
-mod connection_string;
 mod error;
 mod reference;
 mod secrets;
@@ -23,11 +22,11 @@ use serde_json::{Map, Value, json};
 pub use arguments::as_arguments;
 pub use batch::BatchIdentity;
 pub use error::ActivityError;
-pub use reference::KeyVaultSecret;
-pub use secrets::MASK;
+pub use reference::{KeyVaultSecret, Special, member, scalar_text};
+pub use secrets::{MASK, secrets_of_text};
 
 use crate::json_file::{JsonFile, Step};
-use reference::{exact_key, marked, marked_members, member, scalar_text};
+use reference::{exact_key, marked, marked_members};
 
 /// Names of the three files, as ADF puts them into the task's working directory.
 pub const FILE_NAMES: [&str; 3] = ["activity.json", "linkedServices.json", "datasets.json"];
@@ -184,40 +183,13 @@ impl Handover {
 
     /// The linked service of that name: spelled exactly so, else differing in case alone (ADF's names are unique
     /// without regard to case).
-    pub fn linked_service(&self, name: &str) -> Result<&Resource, ActivityError> {
-        let named = |matches: &dyn Fn(&str) -> bool| {
-            self.linked_services
-                .iter()
-                .find(|service| service.name.as_deref().is_some_and(matches))
-        };
-        named(&|other| other == name)
-            .or_else(|| named(&|other| other.eq_ignore_ascii_case(name)))
-            .ok_or_else(|| {
-                let mut known: Vec<String> = self
-                    .linked_services
-                    .iter()
-                    .filter_map(|service| service.name.clone())
-                    .collect();
-                let wanted = name.to_lowercase();
-                known.sort_by_key(|other| strsim::damerau_levenshtein(&wanted, &other.to_lowercase()));
-                ActivityError::UnknownLinkedService {
-                    name: name.to_owned(),
-                    known,
-                }
-            })
+    pub fn linked_service(&self, name: &str) -> Option<&Resource> {
+        named(&self.linked_services, name)
     }
 
-    /// The ODBC connection string of a linked service of type `Odbc`, with its secrets in clear.
-    ///
-    /// `userName`, `password` and `credential` of the service are appended (`UID`, `PWD`, and the last as it is), in
-    /// place of a user or password in the string itself; values are put in braces where ODBC wants it. With
-    /// `authenticationType` `Anonymous` the string is left as it is.
-    ///
-    /// # Errors
-    /// An unknown name (the nearest ones first), another type, a password that is a Key Vault reference or was kept back
-    /// by a self-hosted integration runtime, a missing or malformed `connectionString`.
-    pub fn connection_string(&self, linked_service: &str) -> Result<String, ActivityError> {
-        connection_string::of_linked_service(self.linked_service(linked_service)?)
+    /// The dataset of that name, found in the same way.
+    pub fn dataset(&self, name: &str) -> Option<&Resource> {
+        named(&self.datasets, name)
     }
 
     /// Every secret in the three files, each once and none empty: values of SecureStrings at any depth, passwords and
@@ -248,6 +220,14 @@ impl Handover {
             .map(|activity| secrets::masked_members(&activity.extended_properties))
             .unwrap_or_default()
     }
+}
+
+fn named<'a>(resources: &'a [Resource], name: &str) -> Option<&'a Resource> {
+    let find = |matches: &dyn Fn(&str) -> bool| {
+        let mut resources = resources.iter();
+        resources.find(|resource| resource.name.as_deref().is_some_and(matches))
+    };
+    find(&|other| other == name).or_else(|| find(&|other| other.eq_ignore_ascii_case(name)))
 }
 
 impl Activity {

@@ -6,8 +6,8 @@
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
-use super::connection_string::attributes;
 use super::reference::{KeyVaultSecret, Special};
+use crate::connection_string::{Quoting, attributes};
 
 /// What a secret looks like wherever dray writes it.
 pub const MASK: &str = "***";
@@ -72,9 +72,17 @@ pub(super) fn collect(key: Option<&str>, value: &Value, found: &mut Vec<String>)
     }
 }
 
+/// The secret parts of a text: passwords and keys of a connection string, the signature and the password of a URL.
+pub fn secrets_of_text(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    collect_from_text(text, &mut found);
+    found.retain(|secret| !secret.is_empty());
+    found
+}
+
 /// Adds the secret parts of a text: passwords and keys of a connection string, the signature and the password of a URL.
 fn collect_from_text(text: &str, found: &mut Vec<String>) {
-    for attribute in attributes(text, true) {
+    for attribute in attributes(text, Quoting::Either) {
         if is_secret_key(attribute.keyword) {
             found.push(attribute.written.to_owned());
             found.push(attribute.value.into_owned());

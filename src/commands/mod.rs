@@ -8,7 +8,6 @@ mod run;
 mod worker;
 
 use std::ffi::OsString;
-use std::path::Path;
 use std::process::ExitCode as ProcessExitCode;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -17,7 +16,7 @@ use crate::failure::ExitCode;
 use crate::interpreter::Payload;
 use options::RunArguments;
 
-/// The hidden command that this executable starts itself with, as keeper and worker.
+/// The hidden command that this executable starts itself with, as the worker.
 pub const WORKER: &str = "__worker";
 
 /// Runs a zipped Python project as the single command of an Azure Data Factory custom activity.
@@ -42,8 +41,8 @@ enum Command {
 /// Runs the command line of this process and gives its exit code.
 pub fn main() -> ProcessExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    if let Some((run_folder, socket)) = as_worker(&arguments) {
-        return worker::work(Path::new(run_folder), socket);
+    if let Some(descriptor) = as_worker(&arguments) {
+        return worker::work(descriptor);
     }
     let (own, rest) = split_at_project(arguments);
     let asks_for_version = own
@@ -68,11 +67,11 @@ pub fn main() -> ProcessExitCode {
     }
 }
 
-/// `__worker RUN_FOLDER SOCKET`: started by this executable alone, and past the parser, whose work would be done thrice
-/// in every run.
-fn as_worker(arguments: &[OsString]) -> Option<(&OsString, i32)> {
+/// `__worker DESCRIPTOR`: started by this executable alone, and past the parser, whose work would be done twice in every
+/// run.
+fn as_worker(arguments: &[OsString]) -> Option<i32> {
     match arguments {
-        [_, command, run_folder, socket] if command == WORKER => Some((run_folder, socket.to_str()?.parse().ok()?)),
+        [_, command, descriptor] if command == WORKER => descriptor.to_str()?.parse().ok(),
         _ => None,
     }
 }

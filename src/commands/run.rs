@@ -8,20 +8,27 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use super::dry_run;
 use super::options::{LogOptions, Options, RunArguments};
 use crate::activity::{BatchIdentity, Handover, as_arguments};
+use crate::connections::Connections;
 use crate::failure::{ExitCode, Failing, Failure};
 use crate::fingerprint::Fingerprint;
-use crate::interpreter::{self, Bytecode, Found, Payload};
+use crate::interpreter::{self, Found, LaidOut, Payload};
 use crate::outputs::{self, ErrorReport, Events, Settlement, Status, Summary};
 use crate::project::{EntryArgument, Entrypoint, Limits, Project, link_task_files};
 use crate::telemetry;
 use crate::worker::{
-    Launch, Observed, OomKills, RunFolder, RunSpec, StopSignal, Stops, WorkerEnd, explain, memory_limit, watch,
+    self, Keeper, Launch, Observed, OomKills, RunFolder, RunSpec, StopSignal, Stops, WorkerEnd, WorkerError, explain,
+    memory_limit, watch,
 };
+
+/// A project up to this size is unpacked before threads for it, and one that waits for signals, would have started; what
+/// a signal asks for then waits that long.
+const UNPACKED_AT_ONCE_BYTES: u64 = 1024 * 1024;
 
 /// A failure of the supervisor's own work that no other module has a name for.
 #[derive(Debug, thiserror::Error)]
@@ -171,16 +178,21 @@ fn attempt(
     progress: &mut Progress,
 ) -> Result<WorkerEnd, Failure> {
     let stops = Stops::collect().map_err(RunFailure::Signals)?;
+    let mut keeper = Keeper::start().map_err(WorkerError::Start)?;
     outputs::remove_stale(task_folder)?;
     let plan = plan(arguments, rest, task_folder)?;
     progress.no_summary = plan.no_summary;
     progress.entrypoint = Some(plan.entrypoint.to_string());
+    let cache = interpreter::cache_folder(|name| std::env::var_os(name));
+    if let Some(library) = interpreter::foresee(&plan.interpreter, cache.as_deref()) {
+        keeper.foresee(&library);
+    }
 
     let run_folder = RunFolder::create(task_folder).map_err(|source| RunFailure::RunFolder {
         path: task_folder.to_owned(),
         source,
     })?;
-    let end = act(&plan, &run_folder, &stops, started, progress);
+    let end = act(&plan, keeper, &run_folder, &stops, started, progress);
     run_folder.clear();
     end
 }
@@ -209,7 +221,10 @@ fn plan(arguments: &RunArguments, rest: &[OsString], task_folder: &Path) -> Resu
     let project = Project::open(&arguments.project);
     let manifest = project.as_ref().ok().map(Project::manifest).and_then(Result::ok);
     let log = Options::new(&environment, manifest.as_ref()).log(arguments);
-    let secrets = handover.as_ref().map(Handover::secrets).unwrap_or_default();
+    let mut secrets = handover.as_ref().map(Handover::secrets).unwrap_or_default();
+    let in_project = manifest.as_ref().map(|manifest| manifest.connections.as_slice());
+    let in_environment: Vec<_> = std::env::vars_os().collect();
+    secrets.extend(Connections::secrets(&in_environment, in_project.unwrap_or_default()));
     start_log(log.as_ref().ok(), secrets)?;
 
     let (log, handover, project) = (log?, handover?, project?);
@@ -278,6 +293,7 @@ fn entry_of(rest: &[OsString]) -> Result<(Option<EntryArgument>, &[OsString]), R
 /// Carries the plan out: the tree, the interpreter, the payload, the worker, and what it came to.
 fn act(
     plan: &Plan,
+    keeper: Keeper,
     run_folder: &RunFolder,
     stops: &Stops,
     started: Instant,
@@ -302,16 +318,13 @@ fn act(
     let cache = interpreter::cache_folder(|name| std::env::var_os(name));
     let Found { interpreter, .. } = interpreter::find(&request, cache.as_deref())?;
     progress.python = Some(interpreter.version.to_string());
-    let payload = run_folder.payload();
-    let native_module = Payload::locate()?.lay_out(&payload)?;
-    let bytecode = Bytecode::restore(&payload.join("dray"), interpreter.version.minor, cache.as_deref());
+    let laid_out = LaidOut::new(&Payload::locate()?, run_folder.payload(), cache.as_deref())?;
     progress.took("interpreter", phase);
 
     let spec = RunSpec {
         task_folder: plan.task_folder.clone(),
         working_folder: working_folder.clone(),
-        payload: payload.clone(),
-        native_module,
+        payload: run_folder.payload(),
         interpreter,
         entrypoint: plan.entrypoint.clone(),
         log_level: plan.log.level.clone(),
@@ -330,25 +343,25 @@ fn act(
     let oom_kills_before = OomKills::now();
     let launch = Launch {
         run_folder: run_folder.path(),
-        working_folder: &working_folder,
-        environment: &environment_of_worker(plan, run_folder, &payload),
         deadline: plan.timeout.map(|limit| started + limit),
         grace: plan.grace,
     };
-    let ended = watch(&launch, stops)?;
-    bytecode.keep();
+    let ended = watch(keeper, &launch, stops)?;
+    laid_out.give_back();
     progress.took("script", phase);
     progress.peak_memory_bytes = (ended.peak_memory_bytes > 0).then_some(ended.peak_memory_bytes);
     telemetry::set_phase("settling");
     progress.events = Events::read(&run_folder.events())?;
+    // Reading what the kernel counts takes longer than the rest of a good end.
+    let by_signal = !matches!(ended.status, worker::Status::Exited(_));
     Ok(explain(
         &ended,
         &Observed {
             entrypoint: &plan.entrypoint.to_string(),
             events: &progress.events,
             fault: run_folder.fault(),
-            oom_killed: OomKills::now().since(oom_kills_before),
-            memory_limit: memory_limit(),
+            oom_killed: by_signal && OomKills::now().since(oom_kills_before),
+            memory_limit: by_signal.then(memory_limit).flatten(),
             time_limit: plan.timeout,
             grace: plan.grace,
         },
@@ -369,10 +382,14 @@ fn lay_out_project(plan: &Plan, run_folder: &RunFolder, stops: &Stops) -> Result
     };
     telemetry::set_phase("unpacking");
     let tree = run_folder.project();
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let unpacked = stops
-        .cancelling(|cancel| archive.unpack(&tree, &plan.limits, threads, cancel))
-        .map_err(|error| RunFailure::Signals(nix::Error::from_raw(error.raw_os_error().unwrap_or(0))))?;
+    let unpacked = if archive.unpacked_bytes() < UNPACKED_AT_ONCE_BYTES {
+        archive.unpack(&tree, &plan.limits, 1, &AtomicBool::new(false))
+    } else {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        stops
+            .cancelling(|cancel| archive.unpack(&tree, &plan.limits, threads, cancel))
+            .map_err(|error| RunFailure::Signals(nix::Error::from_raw(error.raw_os_error().unwrap_or(0))))?
+    };
     refuse_if_stopped(stops, "the project was unpacked")?;
     unpacked?;
     let linked = link_task_files(&tree, &plan.task_folder)?;
@@ -389,20 +406,6 @@ fn refuse_if_stopped(stops: &Stops, during: &str) -> Result<(), RunFailure> {
         Some(stop) => Err(RunFailure::Stopped(stop, during.to_owned())),
         None => Ok(()),
     }
-}
-
-/// The payload comes first on PYTHONPATH, so that no installed package of the same name is taken for it.
-fn environment_of_worker(plan: &Plan, run_folder: &RunFolder, payload: &Path) -> [(&'static str, OsString); 3] {
-    let mut python_path = payload.as_os_str().to_owned();
-    if let Some(before) = std::env::var_os("PYTHONPATH").filter(|before| !before.is_empty()) {
-        python_path.push(":");
-        python_path.push(before);
-    }
-    [
-        ("PYTHONPATH", python_path),
-        ("DRAY_RUN", run_folder.path().into()),
-        ("DRAY_TASK_FOLDER", plan.task_folder.clone().into()),
-    ]
 }
 
 /// Writes outputs.json, says what failed, and gives the exit code.

@@ -1,40 +1,62 @@
-//! `dray __worker`: the executable started by itself, as keeper and worker.
+//! `dray __worker`: the executable started again by itself, as the worker.
 
-use std::ffi::CString;
-use std::io::{IsTerminal, Write};
+use std::ffi::{CStr, CString};
+use std::io::Write;
 use std::os::fd::RawFd;
 use std::path::Path;
 use std::process::ExitCode as ProcessExitCode;
 
 use crate::activity::BatchIdentity;
 use crate::failure::{ExitCode, Failure};
-use crate::interpreter::run_python;
-use crate::telemetry;
-use crate::worker::{RunSpec, keep, read_spec, record_error};
+use crate::interpreter::{Loading, preload, run_python};
+use crate::project::Entrypoint;
+use crate::telemetry::{self, LogLevel};
+use crate::worker::{Orders, RunSpec, enter, read_spec, record_error, start_again};
 
 /// The rest of the start is Python: `python/dray/_worker.py`. UTF-8 mode and faulthandler are given as options, so that
-/// `multiprocessing` starts its children with them too. The first is replaced by the interpreter's path.
-const COMMAND_LINE: [&str; 7] = [
-    "python",
-    "-X",
-    "utf8",
-    "-X",
-    "faulthandler",
-    "-c",
-    "from dray._worker import run; run()",
+/// `multiprocessing` starts its children with them too. The first is replaced by the interpreter's path; behind the last
+/// stands what [`arguments`] gives.
+const COMMAND_LINE: [&CStr; 7] = [
+    c"python",
+    c"-X",
+    c"utf8",
+    c"-X",
+    c"faulthandler",
+    c"-c",
+    c"from dray._worker import run; run()",
 ];
 
-/// Becomes the keeper, and the worker below it.
-pub fn work(run_folder: &Path, socket: RawFd) -> ProcessExitCode {
-    let spec = match read_spec(run_folder) {
-        Ok(spec) => spec,
+/// Waits for the supervisor's order and runs the entrypoint.
+pub fn work(descriptor: RawFd) -> ProcessExitCode {
+    let mut orders = Orders::new(descriptor);
+    let Some(foreseen) = orders.wait() else {
+        return ProcessExitCode::FAILURE;
+    };
+    if !foreseen.as_os_str().is_empty() {
+        preload(&foreseen);
+    }
+    // None: the run was refused, and there is nobody to tell.
+    let Some(run_folder) = orders.wait() else {
+        return ProcessExitCode::FAILURE;
+    };
+    drop(orders);
+    match begin(&run_folder, &foreseen) {
+        Ok(exit_code) => ProcessExitCode::from(exit_code),
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "error: {error}");
-            return ProcessExitCode::from(ExitCode::Internal.number());
+            ProcessExitCode::from(ExitCode::Internal.number())
         }
-    };
-    // On a terminal the script may want to read from it (a debugger), which only its foreground group may.
-    let own_group = !std::io::stdin().is_terminal();
+    }
+}
+
+fn begin(run_folder: &Path, foreseen: &Path) -> std::io::Result<u8> {
+    let spec = read_spec(run_folder)?;
+    if let Loading::Library { library, .. } = &spec.interpreter.loading
+        && !foreseen.as_os_str().is_empty()
+        && library != foreseen
+    {
+        return Err(start_again(run_folder));
+    }
     let settings = telemetry::Settings {
         format: spec.log_format.parse().unwrap_or_default(),
         level: spec.log_level.parse().unwrap_or_default(),
@@ -43,15 +65,18 @@ pub fn work(run_folder: &Path, socket: RawFd) -> ProcessExitCode {
         secrets: Vec::new(),
     };
     let _ = telemetry::init(settings);
-    keep(socket, own_group, || run_entrypoint(&spec, run_folder))
+    enter(&spec, run_folder)?;
+    // As exit(3) takes it: the low byte counts.
+    Ok((run_entrypoint(&spec, run_folder) & 0xff) as u8)
 }
 
 fn run_entrypoint(spec: &RunSpec, run_folder: &Path) -> i32 {
     let command_line: Vec<CString> = COMMAND_LINE
-        .iter()
-        .filter_map(|part| CString::new(*part).ok())
+        .into_iter()
+        .map(CStr::to_owned)
+        .chain(arguments(&spec.entrypoint))
         .collect();
-    match run_python(&spec.interpreter, &spec.native_module, &command_line) {
+    match run_python(&spec.interpreter, &command_line) {
         Ok(exit_code) => exit_code,
         Err(error) => {
             let failure = Failure::from(error);
@@ -59,4 +84,19 @@ fn run_entrypoint(spec: &RunSpec, run_folder: &Path) -> i32 {
             i32::from(failure.exit_code.number())
         }
     }
+}
+
+/// What `dray._worker` is to run, and the level of Python's root logger: `KIND TARGET FUNCTION LEVEL`. They stand here,
+/// and not in a file, so that a start needs neither a parser in Python nor the native module.
+fn arguments(entrypoint: &Entrypoint) -> [CString; 4] {
+    let (kind, target, function) = match entrypoint {
+        Entrypoint::File { path } => (c"file", path.as_str(), ""),
+        Entrypoint::Module { name } => (c"module", name.as_str(), ""),
+        Entrypoint::Function { module, function } => (c"function", module.as_str(), function.as_str()),
+    };
+    // `off` has no number of its own in Python; nothing is above CRITICAL.
+    let level = telemetry::python_level().map_or(100, LogLevel::to_python);
+    // An argument of a command line has no NUL in it.
+    let text = |text: &str| CString::new(text).unwrap_or_default();
+    [kind.to_owned(), text(target), text(function), text(&level.to_string())]
 }

@@ -3,11 +3,15 @@
 //! A way exists where nothing is lost for any value, or where it can be seen value by value; everything else is refused
 //! in the plan. Databases would do many of these silently: round a decimal, cut spaces, shift a time.
 
+use super::{
+    passing::{Passing, integers},
+    request::{Choice, Choices},
+};
 use crate::database::{
     Column, Layout, Limits, LogicalType, Padding, Value,
     batch::ColumnData,
     decimal::Digits,
-    temporal::{Time, Timestamp},
+    temporal::{Date, Time, Timestamp},
 };
 
 /// How the values of one column are checked and carried over.
@@ -17,6 +21,8 @@ pub struct Conversion {
     target: LogicalType,
     nullable: bool,
     limits: Limits,
+    choices: Choices,
+    passing: Passing,
 }
 
 /// A value that the target cannot hold.
@@ -26,6 +32,51 @@ pub struct Refusal {
     pub row: usize,
     /// Why; never the value.
     pub reason: String,
+    /// The option that would let it pass as NULL, if there is one.
+    pub hint: Option<String>,
+}
+
+/// Values that became NULL because it was asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Nulled {
+    /// Infinite numbers, dates and timestamps.
+    pub infinity: u64,
+    /// NaN.
+    pub nan: u64,
+    /// Zero dates.
+    pub zero_dates: u64,
+}
+
+/// Why a value does not go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Unfit {
+    Infinity,
+    Nan,
+    ZeroDate,
+    Other(String),
+}
+
+impl From<&str> for Unfit {
+    fn from(reason: &str) -> Self {
+        Unfit::Other(reason.to_owned())
+    }
+}
+
+impl From<String> for Unfit {
+    fn from(reason: String) -> Self {
+        Unfit::Other(reason)
+    }
+}
+
+impl Unfit {
+    fn reason(self) -> String {
+        match self {
+            Unfit::Infinity => "the value is infinite, which the target does not hold".to_owned(),
+            Unfit::Nan => "the value is NaN, which the target does not hold".to_owned(),
+            Unfit::ZeroDate => "the value is the zero date, which the target does not hold".to_owned(),
+            Unfit::Other(reason) => reason,
+        }
+    }
 }
 
 impl Conversion {
@@ -75,52 +126,113 @@ impl Conversion {
             ));
         }
         let nullable = target.nullable && target.key_position.is_none();
+        // Of the source nothing is known but the column, so each of its values may be anything.
+        let any = Limits {
+            nul_in_text: true,
+            nan: true,
+            infinity: true,
+            infinite_dates: true,
+            zero_dates: true,
+            decimal_nan: true,
+            decimal_infinity: true,
+            keeps_declared_sizes: false,
+            ..limits.clone()
+        };
         Ok(Conversion {
             source: source.logical,
             target: target.logical,
             nullable,
+            passing: Passing::plan(source, target, nullable, &any, limits),
             limits: limits.clone(),
+            choices: Choices::default(),
         })
     }
 
-    /// Appends the whole column to `out`, which has the target's layout.
+    /// The same way for values from a product with these limits, into one with `to`: what it rules out is not looked for.
+    pub fn between(mut self, source: &Column, target: &Column, from: &Limits, to: &Limits) -> Conversion {
+        self.passing = Passing::plan(source, target, self.nullable, from, to);
+        self
+    }
+
+    /// The same way with what was chosen for values that the target does not hold.
+    pub fn choosing(mut self, choices: Choices) -> Conversion {
+        self.choices = choices;
+        self
+    }
+
+    /// Carries the whole column over to `out`, which is empty and has the target's layout. A column whose values all
+    /// stay as they are is handed over with its memory, and `from` then has that of `out`.
     ///
     /// # Errors
     /// The first value that does not go.
-    pub fn convert(&self, from: &ColumnData, out: &mut ColumnData) -> Result<(), Refusal> {
+    pub fn convert(&self, from: &mut ColumnData, out: &mut ColumnData) -> Result<Nulled, Refusal> {
+        let mut nulled = Nulled::default();
+        if self.passing.passes(from) {
+            std::mem::swap(from, out);
+            return Ok(nulled);
+        }
         let mut scratch = String::new();
         for row in 0..from.nulls.len() {
             scratch.clear();
-            let value = self
-                .value(from.value(row), &mut scratch)
-                .map_err(|reason| Refusal { row, reason })?;
-            out.push(value);
+            match self.value(from.value(row), &mut scratch) {
+                Ok(value) => out.push(value),
+                Err(unfit) => {
+                    self.count(&unfit, &mut nulled).map_err(|hint| Refusal {
+                        row,
+                        reason: unfit.reason(),
+                        hint,
+                    })?;
+                    out.push(Value::Null);
+                }
+            }
         }
-        Ok(())
+        Ok(nulled)
+    }
+
+    /// Counts a value that is to become NULL.
+    ///
+    /// # Errors
+    /// It is to be refused; with the option that would help, if one would.
+    fn count(&self, unfit: &Unfit, nulled: &mut Nulled) -> Result<(), Option<String>> {
+        let (choice, counter, name) = match unfit {
+            Unfit::Infinity => (self.choices.infinity, &mut nulled.infinity, "infinity"),
+            Unfit::Nan => (self.choices.nan, &mut nulled.nan, "nan"),
+            Unfit::ZeroDate => (self.choices.zero_dates, &mut nulled.zero_dates, "zero_dates"),
+            Unfit::Other(_) => return Err(None),
+        };
+        match choice {
+            Choice::Null if self.nullable => {
+                *counter += 1;
+                Ok(())
+            }
+            Choice::Refuse if self.nullable => Err(Some(format!("`{name}=\"null\"` copies such values as NULL"))),
+            Choice::Null | Choice::Refuse => Err(None),
+        }
     }
 
     /// One value as the target holds it; `scratch` has room for what has to be spelled anew.
-    fn value<'a>(&self, value: Value<'a>, scratch: &'a mut String) -> Result<Value<'a>, String> {
+    fn value<'a>(&self, value: Value<'a>, scratch: &'a mut String) -> Result<Value<'a>, Unfit> {
         match (value, self.target.layout()) {
             (Value::Null, _) if self.nullable => Ok(Value::Null),
-            (Value::Null, _) => Err("the value is NULL, and the target column does not allow it".to_owned()),
+            (Value::Null, _) => Err("the value is NULL, and the target column does not allow it".into()),
             (Value::I64(value), Layout::I64) => self.integer(value),
             (Value::I64(value), Layout::F64) => self.integer_as_float(value),
             (Value::I64(value), Layout::Decimal) => {
-                scratch.push_str(&value.to_string());
+                spell(Value::I64(value), scratch)?;
                 self.decimal(scratch)
             }
             (Value::F64(value), Layout::F64) => self.float(value),
             (Value::Decimal(text), Layout::Decimal) => self.decimal(text),
             (Value::Decimal(text), Layout::I64) => {
+                not_finite(text).map_or(Ok(()), Err)?;
                 let whole = Digits::parse(text).and_then(|digits| digits.to_i64());
                 self.integer(whole.ok_or("the value is no whole number of 64 bits, and the target column is one")?)
             }
             (Value::Text(text), Layout::Text) => self.text(text, scratch),
             (Value::Bytes(bytes), Layout::Bytes) => self.bytes(bytes),
-            (Value::Date(date), Layout::Date) => self.year(date.year).map(|()| value),
+            (Value::Date(date), Layout::Date) => self.date(date).map(|()| value),
             (Value::Date(date), Layout::Timestamp) => {
-                self.year(date.year)?;
+                self.date(date)?;
                 Ok(Value::Timestamp(Timestamp {
                     date,
                     time: Time::default(),
@@ -129,48 +241,39 @@ impl Conversion {
             (Value::Time(time), Layout::Time) => self.time(time),
             (Value::Timestamp(timestamp), Layout::Timestamp) => self.timestamp(timestamp),
             (Value::Timestamp(timestamp), Layout::Date) if timestamp.time == Time::default() => {
-                self.year(timestamp.date.year)?;
+                self.date(timestamp.date)?;
                 Ok(Value::Date(timestamp.date))
             }
             (Value::Timestamp(_), Layout::Date) => {
-                Err("the value has a time of day, and the target column is a date".to_owned())
+                Err("the value has a time of day, and the target column is a date".into())
             }
             (Value::Instant(instant), Layout::Instant) => {
-                let utc = instant.utc().ok_or("the value is outside the years 1 to 9999 in UTC")?;
-                self.timestamp(utc)?;
+                self.timestamp(instant.utc().ok_or(AFTER_9999)?)?;
                 Ok(value)
             }
-            (Value::Instant(instant), Layout::Timestamp) => {
-                self.timestamp(instant.utc().ok_or("the value is outside the years 1 to 9999 in UTC")?)
-            }
+            (Value::Instant(instant), Layout::Timestamp) => self.timestamp(instant.utc().ok_or(AFTER_9999)?),
             (value, Layout::Text) => {
                 spell(value, scratch)?;
                 self.length(scratch, scratch)
             }
-            (value, layout) => Err(format!("dray has no way from {value:?} to {layout:?}")
-                .chars()
-                .take(40)
-                .collect()),
+            (_, layout) => Err(format!("dray has no way for the value into {layout:?}").into()),
         }
     }
 
-    fn integer(&self, value: i64) -> Result<Value<'static>, String> {
-        let (low, high) = match self.target {
-            LogicalType::Boolean => (0, 1),
-            LogicalType::Integer { bits: 64, .. } => (i64::MIN, i64::MAX),
-            LogicalType::Integer { bits, signed: true } => (-(1 << (bits - 1)), (1 << (bits - 1)) - 1),
-            LogicalType::Integer { bits, signed: false } => (0, (1 << bits) - 1),
-            _ => (i64::MIN, i64::MAX),
-        };
-        match (low..=high).contains(&value) {
+    fn integer(&self, value: i64) -> Result<Value<'static>, Unfit> {
+        let held = integers(self.target);
+        match held.contains(&value) {
             true => Ok(Value::I64(value)),
             false => Err(format!(
-                "the value is outside {low} to {high}, which the target column holds"
-            )),
+                "the value is outside {} to {}, which the target column holds",
+                held.start(),
+                held.end()
+            )
+            .into()),
         }
     }
 
-    fn integer_as_float(&self, value: i64) -> Result<Value<'static>, String> {
+    fn integer_as_float(&self, value: i64) -> Result<Value<'static>, Unfit> {
         let bits = if matches!(self.target, LogicalType::Float { bits: 32 }) {
             24
         } else {
@@ -178,31 +281,39 @@ impl Conversion {
         };
         match value.unsigned_abs() <= 1 << bits {
             true => Ok(Value::F64(value as f64)),
-            false => Err(format!(
-                "the value has more than the {bits} bits of the target's floating-point numbers"
-            )),
+            false => {
+                Err(format!("the value has more than the {bits} bits of the target's floating-point numbers").into())
+            }
         }
     }
 
-    fn float(&self, value: f64) -> Result<Value<'static>, String> {
+    fn float(&self, value: f64) -> Result<Value<'static>, Unfit> {
         if value.is_nan() && !self.limits.nan {
-            return Err("the value is NaN, which the target does not hold".to_owned());
+            return Err(Unfit::Nan);
         }
         if value.is_infinite() && !self.limits.infinity {
-            return Err("the value is infinite, which the target does not hold".to_owned());
+            return Err(Unfit::Infinity);
         }
         let narrow = matches!(self.target, LogicalType::Float { bits: 32 });
         if narrow && !value.is_nan() && f64::from(value as f32) != value {
-            return Err("the value needs 64 bits, and the target's floating-point numbers have 32".to_owned());
+            return Err("the value needs 64 bits, and the target's floating-point numbers have 32".into());
         }
         Ok(Value::F64(value))
     }
 
-    fn decimal<'a>(&self, text: &'a str) -> Result<Value<'a>, String> {
+    fn decimal<'a>(&self, text: &'a str) -> Result<Value<'a>, Unfit> {
+        if let Some(unfit) = not_finite(text) {
+            let held = match (&unfit, self.target) {
+                (Unfit::Nan, LogicalType::Decimal { .. }) => self.limits.decimal_nan,
+                (_, LogicalType::Decimal { precision: None, .. }) => self.limits.decimal_infinity,
+                _ => false,
+            };
+            return if held { Ok(Value::Decimal(text)) } else { Err(unfit) };
+        }
         let digits = Digits::parse(text).ok_or("the value is no decimal number")?;
         match self.target {
             LogicalType::Integer { .. } if !digits.is_u64() => {
-                Err("the value is outside 0 to 18446744073709551615, which the target column holds".to_owned())
+                Err("the value is outside 0 to 18446744073709551615, which the target column holds".into())
             }
             LogicalType::Decimal {
                 precision,
@@ -215,13 +326,15 @@ impl Conversion {
                         digits.whole.len(),
                         digits.fraction.len(),
                         words(self.target)
-                    ));
+                    )
+                    .into());
                 }
                 match kept_digits {
                     Some(kept) if digits.significant() > kept.into() => Err(format!(
                         "the value has {} digits, of which the target column keeps {kept}",
                         digits.significant()
-                    )),
+                    )
+                    .into()),
                     _ => Ok(Value::Decimal(text)),
                 }
             }
@@ -229,9 +342,9 @@ impl Conversion {
         }
     }
 
-    fn text<'a>(&self, text: &'a str, scratch: &'a mut String) -> Result<Value<'a>, String> {
+    fn text<'a>(&self, text: &'a str, scratch: &'a mut String) -> Result<Value<'a>, Unfit> {
         if !self.limits.nul_in_text && text.contains('\0') {
-            return Err("the text holds U+0000, which the target does not".to_owned());
+            return Err("the text holds U+0000, which the target does not".into());
         }
         match self.target {
             LogicalType::Uuid => {
@@ -245,7 +358,7 @@ impl Conversion {
                             false => byte.is_ascii_hexdigit(),
                         });
                 if !valid {
-                    return Err("the text is no UUID, and the target column is one".to_owned());
+                    return Err("the text is no UUID, and the target column is one".into());
                 }
                 scratch.push_str(&text.to_ascii_lowercase());
                 Ok(Value::Text(scratch))
@@ -255,7 +368,7 @@ impl Conversion {
     }
 
     /// The text, if the target's length and padding leave it as it is.
-    fn length<'a>(&self, text: &'a str, whole: &'a str) -> Result<Value<'a>, String> {
+    fn length<'a>(&self, text: &'a str, whole: &'a str) -> Result<Value<'a>, Unfit> {
         let LogicalType::Text { length, padding } = self.target else {
             return Ok(Value::Text(whole));
         };
@@ -274,22 +387,21 @@ impl Conversion {
         };
         let letters = text.chars().count();
         if let Some(length) = length.filter(|length| letters > *length as usize) {
-            return Err(format!(
-                "the text has {letters} characters, the target column holds {length}"
-            ));
+            return Err(format!("the text has {letters} characters, the target column holds {length}").into());
         }
         match padding {
             Padding::Stripped if !fixed && text.ends_with(' ') => {
-                Err("the text ends in a space, which the target column of fixed length would strip".to_owned())
+                Err("the text ends in a space, which the target column of fixed length would strip".into())
             }
             Padding::Filled if !fixed && length.is_some_and(|length| letters < length as usize) => Err(format!(
                 "the text has {letters} characters, and the target column of fixed length would fill it with spaces"
-            )),
+            )
+            .into()),
             _ => Ok(Value::Text(text)),
         }
     }
 
-    fn bytes<'a>(&self, bytes: &'a [u8]) -> Result<Value<'a>, String> {
+    fn bytes<'a>(&self, bytes: &'a [u8]) -> Result<Value<'a>, Unfit> {
         let LogicalType::Bytes {
             length: Some(length),
             filled,
@@ -300,21 +412,29 @@ impl Conversion {
         let source_filled =
             matches!(self.source, LogicalType::Bytes { filled: true, length: Some(own) } if own == length);
         if bytes.len() > length as usize {
-            return Err(format!(
-                "the value has {} bytes, the target column holds {length}",
-                bytes.len()
-            ));
+            return Err(format!("the value has {} bytes, the target column holds {length}", bytes.len()).into());
         }
         if filled && !source_filled && bytes.len() < length as usize {
             return Err(format!(
                 "the value has {} bytes, and the target column of fixed length would fill it with zeros",
                 bytes.len()
-            ));
+            )
+            .into());
         }
         Ok(Value::Bytes(bytes))
     }
 
-    fn year(&self, year: i16) -> Result<(), String> {
+    fn date(&self, date: Date) -> Result<(), Unfit> {
+        match date {
+            _ if date.is_infinite() && self.limits.infinite_dates => Ok(()),
+            _ if date.is_infinite() => Err(Unfit::Infinity),
+            Date::ZERO if self.limits.zero_dates => Ok(()),
+            Date::ZERO => Err(Unfit::ZeroDate),
+            _ => self.year(date.year),
+        }
+    }
+
+    fn year(&self, year: i16) -> Result<(), Unfit> {
         let years = &self.limits.years;
         match years.contains(&year) {
             true => Ok(()),
@@ -322,43 +442,45 @@ impl Conversion {
                 "the value is outside the years {} to {} of the target",
                 years.start(),
                 years.end()
-            )),
+            )
+            .into()),
         }
     }
 
-    fn fraction(&self, time: Time, digits: u8) -> Result<(), String> {
+    fn fraction(&self, time: Time, digits: u8) -> Result<(), Unfit> {
         match time.fraction_digits() <= digits {
             true => Ok(()),
             false => Err(format!(
                 "the value has {} digits of a second's fraction, the target column holds {digits}",
                 time.fraction_digits()
-            )),
+            )
+            .into()),
         }
     }
 
-    fn time(&self, time: Time) -> Result<Value<'static>, String> {
+    fn time(&self, time: Time) -> Result<Value<'static>, Unfit> {
         if let LogicalType::Time { digits, span } = self.target {
             self.fraction(time, digits)?;
             if !span && !time.is_of_day() {
-                return Err("the value is a span beyond a day, and the target column is a time of day".to_owned());
+                return Err("the value is a span beyond a day, and the target column is a time of day".into());
             }
         }
         Ok(Value::Time(time))
     }
 
     /// A timestamp without a zone, or an instant in UTC.
-    fn timestamp(&self, timestamp: Timestamp) -> Result<Value<'static>, String> {
-        self.year(timestamp.date.year)?;
+    fn timestamp(&self, timestamp: Timestamp) -> Result<Value<'static>, Unfit> {
+        self.date(timestamp.date)?;
         match self.target {
+            _ if !timestamp.date.is_day() => {}
             LogicalType::Timestamp { digits } => self.fraction(timestamp.time, digits)?,
             LogicalType::Instant { digits, epoch_32 } => {
                 self.fraction(timestamp.time, digits)?;
-                let text = timestamp.to_string();
-                if epoch_32 && !("1970-01-01 00:00:01".."2038-01-19 03:14:08").contains(&text.as_str()) {
+                if epoch_32 && !is_in_epoch_32(timestamp) {
                     return Err(
                         "the value is outside 1970-01-01 00:00:01 to 2038-01-19 03:14:07 UTC, which the target \
                                 column holds"
-                            .to_owned(),
+                            .into(),
                     );
                 }
             }
@@ -368,8 +490,26 @@ impl Conversion {
     }
 }
 
+const AFTER_9999: &str = "the value is after the year 9999 in UTC";
+
+/// Whether a decimal is none of digits.
+fn not_finite(text: &str) -> Option<Unfit> {
+    match text {
+        "NaN" => Some(Unfit::Nan),
+        "Infinity" | "-Infinity" => Some(Unfit::Infinity),
+        _ => None,
+    }
+}
+
+/// Whether it is a second of 1970-01-01 00:00:01 to 2038-01-19 03:14:07.
+fn is_in_epoch_32(timestamp: Timestamp) -> bool {
+    let Timestamp { date, time } = timestamp;
+    let parts = (date.year, date.month, date.day, time.hour, time.minute, time.second);
+    ((1970, 1, 1, 0, 0, 1)..=(2038, 1, 19, 3, 14, 7)).contains(&parts)
+}
+
 /// A value in the words that every database reads.
-fn spell(value: Value<'_>, out: &mut String) -> Result<(), String> {
+fn spell(value: Value<'_>, out: &mut String) -> Result<(), Unfit> {
     use std::fmt::Write;
     let written = match value {
         Value::I64(value) => write!(out, "{value}"),
@@ -379,9 +519,9 @@ fn spell(value: Value<'_>, out: &mut String) -> Result<(), String> {
         Value::Time(value) => write!(out, "{value}"),
         Value::Timestamp(value) => write!(out, "{value}"),
         Value::Instant(value) => write!(out, "{value}"),
-        Value::Bytes(_) | Value::Null => return Err("bytes are not written as text".to_owned()),
+        Value::Bytes(_) | Value::Null => return Err("bytes are not written as text".into()),
     };
-    written.map_err(|error| error.to_string())
+    written.map_err(|error| error.to_string().into())
 }
 
 /// A type in words for a message.

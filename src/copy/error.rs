@@ -40,7 +40,7 @@ pub enum Side {
     Target,
 }
 
-/// One table's copy failed. Never holds a cell value or a secret.
+/// One table's copy failed. Never holds a secret, nor a cell value but those in `key`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TableError {
     /// The source table, or `query`.
@@ -55,6 +55,9 @@ pub struct TableError {
     pub column: Option<String>,
     /// The row in the order of reading, from 1, if one is at fault.
     pub row: Option<u64>,
+    /// The row's key, such as `l_orderkey=7, l_linenumber=2`, if one is at fault and the table has a primary key. Only
+    /// its whole numbers, decimals, dates, timestamps and UUIDs: what is text may be somebody's name.
+    pub key: Option<String>,
     /// SQLSTATE, if a driver spoke.
     pub sqlstate: Option<String>,
     /// The product's own error number, if a driver spoke.
@@ -80,11 +83,17 @@ impl fmt::Display for TableError {
         if let Some(row) = self.row {
             write!(f, ", row {row}")?;
         }
+        if let Some(key) = &self.key {
+            write!(f, " ({key})")?;
+        }
         write!(f, ": {}", self.message)
     }
 }
 
 impl std::error::Error for TableError {}
+
+/// The code of a value or row that the budget has no room for.
+pub(super) const OVER_MEMORY_LIMIT: &str = "copy.over_memory_limit";
 
 /// Where in a copy something failed.
 #[derive(Clone, Copy, Debug)]
@@ -103,6 +112,7 @@ impl TableError {
             side: place.side,
             column: None,
             row: None,
+            key: None,
             sqlstate: None,
             native: None,
             code: code.to_owned(),
@@ -127,6 +137,11 @@ impl TableError {
                 }
             }
             database::Error::Client { diagnostic, .. } => failed.diagnosed(&diagnostic, dialect),
+            database::Error::Row { row, column, error } => {
+                failed = TableError::database(place, *error, dialect);
+                failed.row = Some(row);
+                failed.column = column;
+            }
             database::Error::Unreadable { column, row, reason } => {
                 failed.code = "copy.value_unreadable".to_owned();
                 failed.message = reason;
@@ -138,7 +153,7 @@ impl TableError {
                 failed.hint = Some(format!("raise `{name}` at the server"));
             }
             database::Error::OverMemoryLimit { column, row, .. } => {
-                failed.code = "copy.over_memory_limit".to_owned();
+                failed.code = OVER_MEMORY_LIMIT.to_owned();
                 failed.hint = Some("raise `memory_limit`".to_owned());
                 failed.column = column;
                 failed.row = row;

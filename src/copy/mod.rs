@@ -4,21 +4,31 @@
 //! (`database/`). Exact or refused: a value arrives as it left, or the table's copy fails and names table, column, row
 //! and reason. All or nothing: a table that fails is as it was before.
 
+mod catalog;
 mod conversion;
 mod error;
+mod heap;
 mod job;
+mod passing;
 mod pattern;
 mod pipeline;
 mod plan;
+mod pool;
 mod report;
 mod request;
+mod run;
+mod schedule;
+#[cfg(test)]
+mod types_page;
 
 pub use self::{
-    conversion::{Conversion, Refusal},
+    conversion::{Conversion, Nulled, Refusal},
     error::{Phase, Side, TableError},
-    job::run,
     plan::{ColumnPlan, LaneChoice, TablePlan},
     report::{Report, TableReport},
-    request::{Endpoint, Lanes, MEMORY_LIMIT_BYTES, Request, Selection, TableRequest},
+    request::{
+        Choice, Choices, Endpoint, Lanes, MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES_MIN, Request, Selection, TableRequest,
+    },
+    run::run,
 };
 pub use crate::database::Mode;

@@ -4,16 +4,16 @@
 use std::{
     sync::mpsc::{Receiver, SyncSender, sync_channel},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::{
-    conversion::Conversion,
+    conversion::Nulled,
     error::{Phase, Place, Side, TableError},
     plan::{TablePlan, sides},
 };
 use crate::{
-    database::{Batch, Connection, Dialect, Error, Reader, Resources, WriteError, Writer},
+    database::{Batch, Connection, Dialect, Error, LogicalType, Reader, Resources, Value, WriteError, Writer},
     odbc::Interrupt,
 };
 
@@ -23,21 +23,41 @@ const BATCH_BYTES_MAX: usize = 4 << 20;
 /// Batches that go around.
 const BATCHES: usize = 3;
 
+/// How often a long table says how far it is.
+const PROGRESS: Duration = Duration::from_secs(5);
+
 /// How much memory one table's copy may hold, and what of it goes where.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Budget {
+    /// The whole call's.
+    limit_bytes: usize,
     batch_bytes: usize,
     lane_bytes: usize,
 }
 
 impl Budget {
-    /// A budget of so many bytes: an eighth for the batches and their converted copy, the rest for the two lanes.
-    pub fn of(bytes: usize) -> Budget {
+    /// The part of one of so many `tables` that are copied at once: a quarter at most for its batches and their
+    /// converted copy, which may take twice what their rows do; of the rest a third each for the two lanes, and for a
+    /// batch with one long cell, of which there is one at a time.
+    pub fn of(limit_bytes: usize, tables: usize) -> Budget {
+        let bytes = limit_bytes / tables.max(1);
         let batch_bytes = (bytes / 8 / (BATCHES + 1)).min(BATCH_BYTES_MAX);
         Budget {
+            limit_bytes,
             batch_bytes,
-            lane_bytes: (bytes - batch_bytes * (BATCHES + 1)) / 2,
+            lane_bytes: (bytes - 2 * batch_bytes * (BATCHES + 1)) / 3,
         }
+    }
+
+    /// What would help against a lack of memory: how far the limit would have to be raised for what did not fit into
+    /// a lane's part.
+    fn advice(self, error: &Error) -> Option<String> {
+        let Error::OverMemoryLimit { bytes, limit_bytes, .. } = error else {
+            return None;
+        };
+        let times = *bytes as f64 / (*limit_bytes).max(1) as f64;
+        let enough_mib = (self.limit_bytes as f64 * times / f64::from(1 << 20)).ceil();
+        Some(format!("raise `memory_limit` to at least {enough_mib} MiB"))
     }
 }
 
@@ -46,13 +66,22 @@ impl Budget {
 pub(super) struct Moved {
     pub rows: u64,
     pub bytes: u64,
+    pub nulled: Nulled,
+}
+
+/// A finished load.
+pub(super) struct Done {
+    pub moved: Moved,
+    /// The source's connection, if it can be used again.
+    pub source: Option<Connection>,
+    /// The target's connection, if it can be used again.
+    pub target: Option<Connection>,
 }
 
 /// Carries out a plan: everything, or nothing and an error.
 ///
 /// `reading` stops the source's session alone, it is raised when the target's side has failed; `interrupt` stops both.
-/// `reconnect` makes another
-/// connection to the target, for when this one is lost and something has to be taken back.
+/// `reconnect` makes another connection to the target, for when this one is lost and something has to be taken back.
 pub(super) fn run(
     plan: &TablePlan,
     source: Connection,
@@ -60,7 +89,7 @@ pub(super) fn run(
     (reading, interrupt): (&Interrupt, &Interrupt),
     budget: Budget,
     reconnect: &dyn Fn() -> Result<Connection, Box<TableError>>,
-) -> Result<Moved, Box<TableError>> {
+) -> Result<Done, Box<TableError>> {
     let resources = |interrupt: &Interrupt| Resources {
         memory_bytes: budget.lane_bytes,
         interrupt: interrupt.clone(),
@@ -68,10 +97,8 @@ pub(super) fn run(
     let dialects = (source.dialect, target.dialect);
     let (from_columns, to_columns) = sides(&plan.columns);
     let at = |phase: Phase, side: Side| Place { phase, side };
-    let source_failed =
-        |phase: Phase| move |error: Error| TableError::database(at(phase, Side::Source), error, Some(dialects.0));
-    let target_failed =
-        |phase: Phase| move |error: Error| TableError::database(at(phase, Side::Target), error, Some(dialects.1));
+    let source_failed = |phase: Phase| move |error: Error| failed(at(phase, Side::Source), error, dialects.0, budget);
+    let target_failed = |phase: Phase| move |error: Error| failed(at(phase, Side::Target), error, dialects.1, budget);
     let lane = target
         .dialect
         .write_lanes()
@@ -114,11 +141,25 @@ pub(super) fn run(
         }
         Ok(moved)
     })();
-    match &loaded {
-        Ok(_) => clean_up(plan, writer.as_mut()),
-        Err(_) => undo(plan, writer.as_mut(), reconnect),
+    match loaded {
+        Ok((moved, source)) => {
+            clean_up(plan, writer.as_mut());
+            let target = writer.into_connection();
+            Ok(Done { moved, source, target })
+        }
+        Err(error) => {
+            undo(plan, writer.as_mut(), reconnect);
+            Err(error)
+        }
     }
-    loaded
+}
+
+/// A database's error, with what would help.
+fn failed(place: Place, error: Error, dialect: &dyn Dialect, budget: Budget) -> Box<TableError> {
+    let advice = budget.advice(&error);
+    let mut failed = TableError::database(place, error, Some(dialect));
+    failed.hint = advice.or(failed.hint);
+    failed
 }
 
 /// Removes what a finished load has left over. The rows are in, so an error here is logged.
@@ -155,7 +196,7 @@ fn undo(plan: &TablePlan, writer: &mut dyn Writer, reconnect: &dyn Fn() -> Resul
     }
 }
 
-/// Reads on one thread, writes on this one.
+/// Reads on one thread, writes on this one. Gives the source's connection back as well, if it can be used again.
 fn move_rows(
     plan: &TablePlan,
     reader: Box<dyn Reader>,
@@ -163,7 +204,7 @@ fn move_rows(
     dialects: (&dyn Dialect, &dyn Dialect),
     reading: &Interrupt,
     budget: Budget,
-) -> Result<Moved, Box<TableError>> {
+) -> Result<(Moved, Option<Connection>), Box<TableError>> {
     let (empty_sender, empty) = sync_channel::<Batch>(BATCHES);
     let (full_sender, full) = sync_channel::<Result<Batch, Error>>(BATCHES);
     for _ in 0..BATCHES {
@@ -185,37 +226,48 @@ fn move_rows(
             };
             TableError::refused(place, "copy.no_thread", format!("no thread to read with: {error}"))
         })?;
-        let result = write_all(plan, &full, empty_sender, writer, dialects);
+        let result = write_all(plan, &full, empty_sender, writer, dialects, budget);
         // Without the channel the reader ends at its next batch; a driver that is still at work is told to stop.
         drop(full);
-        while !thread.is_finished() {
-            if result.is_err() {
-                reading.raise();
-            }
-            thread::sleep(Duration::from_millis(if result.is_err() { 20 } else { 1 }));
+        while result.is_err() && !thread.is_finished() {
+            reading.raise();
+            thread::sleep(Duration::from_millis(20));
         }
-        // The reader and its connection are gone from here on: SQLite, as source and target in one file, could not
+        // The reader and its statement are gone from here on: SQLite, as source and target in one file, could not
         // commit before.
-        result
+        let source = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        result.map(|moved| (moved, source))
     })
 }
 
-/// Fills batches until the source has no more rows, the writer is gone, or something fails.
+/// Fills batches until the source has no more rows, the writer is gone, or something fails. Gives back the source's
+/// connection if it can be used again.
 fn read_all(
     mut reader: Box<dyn Reader>,
     batch_bytes: usize,
     empty: &Receiver<Batch>,
     full: &SyncSender<Result<Batch, Error>>,
-) {
-    while let Ok(mut batch) = empty.recv() {
+) -> Option<Connection> {
+    let mut at_hand: Vec<Batch> = Vec::new();
+    loop {
+        let mut batch = match at_hand.pop() {
+            Some(batch) => batch,
+            None => empty.recv().ok()?,
+        };
         let message = match reader.read(&mut batch, batch_bytes) {
             Ok(true) => Ok(batch),
-            Ok(false) => return,
+            Ok(false) => return reader.into_connection(),
             Err(error) => Err(error),
         };
         let last = message.is_err();
-        if full.send(message).is_err() || last {
-            return;
+        let is_long = message.as_ref().is_ok_and(|batch| batch.bytes() > 2 * batch_bytes);
+        full.send(message).ok()?;
+        if last {
+            return None;
+        }
+        // The next cell may be as long as the one that has blown this batch up: it waits until this one is written.
+        while is_long && at_hand.len() < BATCHES {
+            at_hand.push(empty.recv().ok()?);
         }
     }
 }
@@ -227,24 +279,23 @@ fn write_all(
     empty: SyncSender<Batch>,
     writer: &mut dyn Writer,
     (source, target): (&dyn Dialect, &dyn Dialect),
+    budget: Budget,
 ) -> Result<Moved, Box<TableError>> {
     let mut moved = Moved::default();
     let mut converted = Batch::new(plan.columns.iter().map(|column| column.target.logical.layout()));
+    let (started, mut told) = (Instant::now(), Instant::now());
     while let Ok(message) = full.recv() {
-        let batch = message.map_err(|error| {
-            TableError::database(
-                Place {
-                    phase: Phase::Read,
-                    side: Side::Source,
-                },
-                error,
-                Some(source),
-            )
+        let mut batch = message.map_err(|error| {
+            let place = Place {
+                phase: Phase::Read,
+                side: Side::Source,
+            };
+            failed(place, error, source, budget)
         })?;
         let rows = match plan.wire {
             Some(_) => &batch,
             None => {
-                convert(plan, &batch, &mut converted)?;
+                convert(plan, &mut batch, &mut converted, &mut moved.nulled)?;
                 &converted
             }
         };
@@ -252,43 +303,114 @@ fn write_all(
         moved.bytes += rows.bytes() as u64;
         writer
             .write(rows)
-            .map_err(|failed| write_failed(failed, rows, target))?;
-        tracing::debug!(event = "copy.progress", table = %plan.target, rows = moved.rows, bytes = moved.bytes, "copying");
+            .map_err(|failed| write_failed(plan, failed, rows, target, budget))?;
+        if told.elapsed() >= PROGRESS {
+            told = Instant::now();
+            let rows_per_s = (moved.rows as f64 / started.elapsed().as_secs_f64()) as u64;
+            let (rows, bytes) = (moved.rows, moved.bytes);
+            tracing::info!(event = "copy.progress", target = %plan.target, rows, bytes, rows_per_s, "copying");
+        }
+        converted.recycle(budget.batch_bytes);
+        batch.recycle(budget.batch_bytes);
         // The reader may be done already.
         let _ = empty.send(batch);
     }
     Ok(moved)
 }
 
-fn convert(plan: &TablePlan, batch: &Batch, converted: &mut Batch) -> Result<(), Box<TableError>> {
+/// Carries the rows over to `converted`; columns that stay as they are take their memory along.
+fn convert(
+    plan: &TablePlan,
+    batch: &mut Batch,
+    converted: &mut Batch,
+    nulled: &mut Nulled,
+) -> Result<(), Box<TableError>> {
     converted.clear();
     converted.first_row = batch.first_row;
     for (position, column) in plan.columns.iter().enumerate() {
-        let conversion: &Conversion = &column.conversion;
-        conversion
-            .convert(&batch.columns[position], &mut converted.columns[position])
-            .map_err(|refusal| {
-                let place = Place {
-                    phase: Phase::Convert,
-                    side: Side::Target,
-                };
-                let mut error = TableError::refused(place, "copy.value_refused", refusal.reason);
-                error.column = Some(column.target.name.clone());
-                error.row = Some(batch.first_row + refusal.row as u64);
-                error
-            })?;
+        let from = &mut batch.columns[position];
+        let result = column.conversion.convert(from, &mut converted.columns[position]);
+        let counts = result.map_err(|refusal| {
+            let place = Place {
+                phase: Phase::Convert,
+                side: Side::Target,
+            };
+            let mut error = TableError::refused(place, "copy.value_refused", refusal.reason);
+            error.column = Some(column.target.name.clone());
+            error.row = Some(batch.first_row + refusal.row as u64);
+            // Columns before this one have left the batch.
+            error.key = key(plan, |key| match key < position {
+                true => converted.columns[key].value(refusal.row),
+                false => batch.columns[key].value(refusal.row),
+            });
+            error.hint = refusal.hint;
+            error
+        })?;
+        nulled.infinity += counts.infinity;
+        nulled.nan += counts.nan;
+        nulled.zero_dates += counts.zero_dates;
     }
     Ok(())
 }
 
-fn write_failed(failed: WriteError, batch: &Batch, target: &dyn Dialect) -> Box<TableError> {
+/// The row's key, as far as it may be shown: see [`TableError::key`].
+fn key<'a>(plan: &TablePlan, value: impl Fn(usize) -> Value<'a>) -> Option<String> {
+    let by = |position: &dyn Fn(usize) -> Option<u16>| {
+        let mut places: Vec<(u16, usize)> = (0..plan.columns.len())
+            .filter_map(|column| Some((position(column)?, column)))
+            .collect();
+        places.sort_unstable();
+        places
+    };
+    let of_source = by(&|column| plan.columns[column].source.key_position);
+    // A query has none; then the target's.
+    let places = match of_source.is_empty() {
+        true => by(&|column| plan.columns[column].target.key_position),
+        false => of_source,
+    };
+    let parts: Vec<String> = places
+        .into_iter()
+        .filter_map(|(_, column)| {
+            let spelled = match (plan.columns[column].source.logical, value(column)) {
+                (_, Value::I64(value)) => value.to_string(),
+                (_, Value::Decimal(digits)) => digits.to_owned(),
+                (_, Value::Date(date)) => date.to_string(),
+                (_, Value::Timestamp(timestamp)) => timestamp.to_string(),
+                (_, Value::Instant(instant)) => instant.to_string(),
+                (LogicalType::Uuid, Value::Text(uuid)) => uuid.to_owned(),
+                _ => return None,
+            };
+            Some(format!("{}={spelled}", plan.columns[column].source.name))
+        })
+        .collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+fn write_failed(
+    plan: &TablePlan,
+    failed_write: WriteError,
+    batch: &Batch,
+    target: &dyn Dialect,
+    budget: Budget,
+) -> Box<TableError> {
     let place = Place {
         phase: Phase::Write,
         side: Side::Target,
     };
-    let mut error = TableError::database(place, failed.error, Some(target));
-    match failed.row {
-        Some(row) => error.row = Some(batch.first_row + row as u64),
+    let mut error = failed(place, failed_write.error, target, budget);
+    if error.code == "copy.value_unreadable" {
+        // It is the lane in that could not spell the value for its product.
+        error.code = "copy.value_refused".to_owned();
+    }
+    match failed_write.row {
+        Some(row) => {
+            error.row = Some(batch.first_row + row as u64);
+            if plan.wire.is_none() && row < batch.rows() {
+                error.key = key(plan, |column| batch.columns[column].value(row));
+            }
+        }
+        // The error names a row of an earlier batch, or is none of a row.
+        None if error.row.is_some() || error.code == "database.connection_lost" => {}
         None if error.code != "copy.cancelled" => {
             let last = batch.first_row + batch.rows() as u64 - 1;
             error.message.push_str(&format!(
@@ -299,4 +421,35 @@ fn write_failed(failed: WriteError, batch: &Batch, target: &dyn Dialect) -> Box<
         None => {}
     }
     error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_is_shared_and_its_parts_keep_within_it() {
+        for (limit, tables) in [(256 << 20, 1), (256 << 20, 2), (256 << 20, 8), (32 << 20, 1)] {
+            let budget = Budget::of(limit, tables);
+            let whole = 3 * budget.lane_bytes + 2 * (BATCHES + 1) * budget.batch_bytes;
+            assert!(whole <= limit / tables, "{budget:?}");
+            assert!(budget.lane_bytes >= 8 << 20, "{budget:?}");
+        }
+    }
+
+    #[test]
+    fn a_cell_that_does_not_fit_names_the_limit_that_would_do() {
+        let budget = Budget::of(256 << 20, 1);
+        let error = Error::OverMemoryLimit {
+            column: None,
+            row: None,
+            bytes: 2 * budget.lane_bytes,
+            limit_bytes: budget.lane_bytes,
+        };
+        assert_eq!(
+            budget.advice(&error).as_deref(),
+            Some("raise `memory_limit` to at least 512 MiB")
+        );
+        assert_eq!(budget.advice(&Error::cancelled()), None);
+    }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use super::{
     conversion::Conversion,
     error::{Phase, Place, Side, TableError},
-    request::Lanes,
+    request::{Choices, Lanes},
 };
 use crate::database::{Column, Connection, Dialect, LoadSteps, LogicalType, Mode, Relation, Source, Table, WireFormat};
 
@@ -30,6 +30,8 @@ pub struct TablePlan {
     pub write_lane: LaneChoice,
     /// The form in which the rows pass from one to the other unparsed, if they do.
     pub wire: Option<WireFormat>,
+    /// What the source table has and the target, which is to be made, will lack.
+    pub not_carried: Vec<String>,
 }
 
 /// One column's way.
@@ -65,11 +67,11 @@ pub(super) fn columns_and_steps(
     columns: &[Column],
     target: &dyn Dialect,
     (relation, existing): (&Relation, Option<&Table>),
-    mode: Mode,
+    (mode, choices): (Mode, Choices),
     staging: &Relation,
 ) -> Result<(Vec<ColumnPlan>, LoadSteps), Box<TableError>> {
     let same_product = source.name() == target.name();
-    let limits = target.limits();
+    let (from_limits, limits) = (source.limits(), target.limits());
     let mut plans = Vec::new();
     let mut refusals: Vec<String> = Vec::new();
     let kept = existing.filter(|_| mode != Mode::Replace);
@@ -100,7 +102,9 @@ pub(super) fn columns_and_steps(
             None => new_column(&column, target, same_product),
         };
         let planned = target_column.and_then(|target_column| {
-            let conversion = Conversion::plan(&column, &target_column, &limits)?;
+            let conversion = Conversion::plan(&column, &target_column, &limits)?
+                .between(&column, &target_column, &from_limits, &limits)
+                .choosing(choices);
             Ok((target_column, conversion))
         });
         match planned {
@@ -140,7 +144,7 @@ fn same_name<'a>(columns: &'a [Column], name: &str) -> Option<&'a Column> {
 }
 
 /// The column of a table that is to be made.
-fn new_column(column: &Column, target: &dyn Dialect, same_product: bool) -> Result<Column, String> {
+pub(super) fn new_column(column: &Column, target: &dyn Dialect, same_product: bool) -> Result<Column, String> {
     // In the same product a type is taken over in its own words; a query's types have none to rely on. A column of mixed
     // values is declared without a type (SQLite), and so is its copy.
     let mixed = column.logical == LogicalType::Opaque;
@@ -187,34 +191,41 @@ pub(super) fn choose<'a, L: ?Sized>(
     Err(declined.join("; "))
 }
 
+/// What was asked about a table together with others; `None` where it was not, or where that is long ago.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Known {
+    /// The table that is read.
+    pub source: Option<Table>,
+    /// The target, if it is there.
+    pub target: Option<Option<Table>>,
+    /// See [`Dialect::not_carried`].
+    pub not_carried: Option<Vec<String>>,
+}
+
 /// The plan for one table, from what both databases say.
 pub(super) fn plan(
-    source: &Connection,
-    what: &Source,
-    target: &Connection,
-    relation: &Relation,
-    (mode, lanes): (Mode, Lanes),
+    (source, what): (&Connection, &Source),
+    (target, relation): (&Connection, &Relation),
+    known: Known,
+    (mode, lanes, choices): (Mode, Lanes, Choices),
     staging: &Relation,
 ) -> Result<TablePlan, Box<TableError>> {
     let from = Place {
         phase: Phase::Plan,
         side: Side::Source,
     };
-    let columns = match what {
-        Source::Table { relation, .. } => {
-            source
-                .dialect
-                .table(&source.session, relation)
-                .map_err(|error| TableError::database(from, error, Some(source.dialect)))?
-                .ok_or_else(|| {
-                    TableError::refused(from, "copy.no_such_table", format!("there is no table `{relation}`"))
-                })?
-                .columns
+    let source_failed = |error| TableError::database(from, error, Some(source.dialect));
+    let columns = match (what, known.source) {
+        (Source::Table { .. }, Some(table)) => table.columns,
+        (Source::Table { relation, .. }, None) => {
+            let table = source.dialect.table(&source.session, relation).map_err(source_failed)?;
+            let missing = || TableError::refused(from, "copy.no_such_table", format!("there is no table `{relation}`"));
+            table.ok_or_else(missing)?.columns
         }
-        Source::Query(sql) => source
+        (Source::Query(sql), _) => source
             .dialect
             .query_columns(&source.session, sql)
-            .map_err(|error| TableError::database(from, error, Some(source.dialect)))?,
+            .map_err(source_failed)?,
     };
     if let Source::Table { relation: read, .. } = what {
         refuse_itself(source, read, target, relation)?;
@@ -225,21 +236,44 @@ pub(super) fn plan(
             target.session.execute(sql).map_err(|error| failed(error.into()))?;
         }
     }
-    let existing = target.dialect.table(&target.session, relation).map_err(failed)?;
+    let existing = match known.target {
+        Some(existing) => existing,
+        None => target.dialect.table(&target.session, relation).map_err(failed)?,
+    };
     let (columns, steps) = columns_and_steps(
         source.dialect,
         &columns,
         target.dialect,
         (relation, existing.as_ref()),
-        mode,
+        (mode, choices),
         staging,
     )?;
+    let created = existing.is_none() || mode == Mode::Replace;
+    let not_carried = match (what, known.not_carried) {
+        (_, Some(things)) if created => things,
+        (Source::Table { relation, .. }, _) if created => {
+            let things = source
+                .dialect
+                .not_carried(&source.session, std::slice::from_ref(relation))
+                .map_err(source_failed)?;
+            things.into_iter().flatten().collect()
+        }
+        _ => Vec::new(),
+    };
     let (from_columns, to_columns) = sides(&columns);
+    // An offer may cost a connection: lanes that are not allowed make none.
+    let is_allowed = |name: &str| lanes != Lanes::Odbc || name == "odbc";
     let read_lane = choose(source.dialect.read_lanes(), lanes, |lane| {
-        (lane.name(), lane.offer(source, what, &from_columns))
+        match is_allowed(lane.name()) {
+            true => (lane.name(), lane.offer(source, what, &from_columns)),
+            false => (lane.name(), Err(String::new())),
+        }
     });
     let write_lane = choose(target.dialect.write_lanes(), lanes, |lane| {
-        (lane.name(), lane.offer(target, relation, &to_columns))
+        match is_allowed(lane.name()) {
+            true => (lane.name(), lane.offer(target, relation, &to_columns)),
+            false => (lane.name(), Err(String::new())),
+        }
     });
     let no_lane = |place: Place| move |reason: String| TableError::refused(place, "copy.no_lane", reason);
     let (read_lane, read_choice) = read_lane.map_err(no_lane(from))?;
@@ -257,6 +291,7 @@ pub(super) fn plan(
         write_lane: write_choice,
         wire,
         columns,
+        not_carried,
     })
 }
 
@@ -319,6 +354,9 @@ impl fmt::Display for TablePlan {
         writeln!(f, "  written by {}: {}", self.write_lane.name, self.write_lane.reason)?;
         if let Some(WireFormat(form)) = self.wire {
             writeln!(f, "  unparsed, as {form}")?;
+        }
+        for thing in &self.not_carried {
+            writeln!(f, "  not carried: {thing}")?;
         }
         for sql in self
             .steps

@@ -33,7 +33,7 @@ fn decide(
         columns,
         dialect(to),
         (&target, existing),
-        mode,
+        (mode, Choices::default()),
         &relation("t__dray_1"),
     )
 }

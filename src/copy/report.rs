@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::TableError;
 
 /// One table's copy.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct TableReport {
     /// The source's name as it was given; its connection string is masked.
     pub source: String,
@@ -23,15 +23,29 @@ pub struct TableReport {
     pub mode: &'static str,
     /// Whether the target table was made by this copy.
     pub created: bool,
-    /// The lane out.
+    /// The lane out; empty if it failed before one was chosen.
     pub read_lane: &'static str,
+    /// Why this lane, and why none before it.
+    pub read_lane_reason: String,
     /// The lane in.
     pub write_lane: &'static str,
+    /// Why this lane, and why none before it.
+    pub write_lane_reason: String,
+    /// Whether the rows went from one lane to the other in the product's own form, unparsed.
+    pub unparsed: bool,
+    /// What the source table has and a table that was made by this copy lacks, such as ``index `t_a` ``.
+    pub not_carried: Vec<String>,
+    /// Infinite values that became NULL because it was asked for.
+    pub nulls_for_infinity: u64,
+    /// NaNs that became NULL because it was asked for.
+    pub nulls_for_nan: u64,
+    /// Zero dates that became NULL because it was asked for.
+    pub nulls_for_zero_dates: u64,
     /// Why it failed, if it did.
     pub error: Option<Box<TableError>>,
 }
 
-/// All tables of a call, in the order in which they were copied.
+/// All tables of a call that were begun, in the order of the request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// One entry a table, those that failed too.

@@ -52,6 +52,32 @@ pub struct Request {
     pub lanes: Lanes,
     /// Bytes that the engine and the client libraries that it drives may hold, all tables of the call together.
     pub memory_limit_bytes: usize,
+    /// Most tables at the same time; `None`: as many as there are cores, and two at least, eight at most.
+    pub parallel: Option<usize>,
+    /// What becomes of values that the target does not hold, where there is a choice.
+    pub choices: Choices,
+}
+
+/// What becomes of values that the target does not hold, where there is a choice. Values that it holds are copied in any
+/// case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Choices {
+    /// Infinite floats, decimals, dates and timestamps.
+    pub infinity: Choice,
+    /// Floats and decimals that are NaN.
+    pub nan: Choice,
+    /// `0000-00-00` of MariaDB and MySQL, as a date or with a time of zero.
+    pub zero_dates: Choice,
+}
+
+/// What becomes of such a value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Choice {
+    /// It fails its table.
+    #[default]
+    Refuse,
+    /// It becomes NULL, if the target's column allows it, and is counted in the report.
+    Null,
 }
 
 /// Which lanes may be taken.
@@ -66,3 +92,6 @@ pub enum Lanes {
 
 /// The budget of a call that names none.
 pub const MEMORY_LIMIT_BYTES: usize = 256 << 20;
+
+/// The least budget that a table is copied with; fewer tables are copied at once before one of them has less.
+pub const MEMORY_LIMIT_BYTES_MIN: usize = 32 << 20;

@@ -54,6 +54,11 @@ impl Packed {
         self.ends.push(self.bytes.len());
     }
 
+    /// Where each value ends in the bytes of all of them, and these bytes.
+    pub fn parts(&self) -> (&[usize], &[u8]) {
+        (&self.ends, &self.bytes)
+    }
+
     /// The value at `row`, from 0; empty where the row is NULL.
     pub fn get(&self, row: usize) -> &[u8] {
         let start = if row == 0 { 0 } else { self.ends[row - 1] };
@@ -293,6 +298,23 @@ impl Batch {
         self.wire.bytes.clear();
         self.wire.rows = 0;
     }
+
+    /// Forgets the rows, and gives back the memory of columns that have grown beyond twice `working_bytes`: one long
+    /// cell must not cost its length for ever.
+    pub fn recycle(&mut self, working_bytes: usize) {
+        self.clear();
+        let release = |bytes: &mut Vec<u8>| {
+            if bytes.capacity() > 2 * working_bytes {
+                *bytes = Vec::new();
+            }
+        };
+        for column in &mut self.columns {
+            if let Values::Decimal(packed) | Values::Text(packed) | Values::Bytes(packed) = &mut column.values {
+                release(&mut packed.bytes);
+            }
+        }
+        release(&mut self.wire.bytes);
+    }
 }
 
 #[cfg(test)]
@@ -311,5 +333,20 @@ mod tests {
         );
         column.clear();
         assert_eq!(column.bytes(), 0);
+    }
+
+    #[test]
+    fn memory_is_kept_unless_a_long_cell_has_blown_it_up() {
+        let capacity = |batch: &Batch| match &batch.columns[0].values {
+            Values::Text(packed) => packed.bytes.capacity(),
+            _ => 0,
+        };
+        let mut batch = Batch::new([Layout::Text]);
+        batch.columns[0].push(Value::Text(&"x".repeat(1_500)));
+        batch.recycle(1_000);
+        assert!(capacity(&batch) >= 1_500 && batch.rows() == 0);
+        batch.columns[0].push(Value::Text(&"x".repeat(3_000)));
+        batch.recycle(1_000);
+        assert_eq!((capacity(&batch), batch.rows()), (0, 0));
     }
 }

@@ -88,6 +88,16 @@ pub enum Error {
         /// What it said; `HY000` where the library knows no SQLSTATE.
         diagnostic: Diagnostic,
     },
+    /// The server, or the lane in, said no to one row of a load; perhaps of an earlier batch than the one at hand.
+    #[error("{error}")]
+    Row {
+        /// The row's number in the order of writing, from 1.
+        row: u64,
+        /// The column's name, if one is at fault.
+        column: Option<String>,
+        /// Why.
+        error: Box<Error>,
+    },
     /// A value that cannot be read exactly.
     #[error("column `{column}`, row {row}: {reason}")]
     Unreadable {
@@ -139,6 +149,7 @@ impl Error {
         match self {
             Error::Odbc(error) => error.diagnostic(),
             Error::Client { diagnostic, .. } => Some(diagnostic),
+            Error::Row { error, .. } => error.diagnostic(),
             _ => None,
         }
     }

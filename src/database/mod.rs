@@ -28,7 +28,7 @@ use std::{
 use odbc_sys::InfoType;
 
 pub use self::{
-    batch::{Batch, Layout, Value, WireRows},
+    batch::{Batch, ColumnData, Layout, Value, WireRows},
     column::{Column, LogicalType, Padding, Relation, Table},
     error::{Class, Error, WriteError},
 };
@@ -208,6 +208,14 @@ pub trait Dialect: Send + Sync {
         Quirks::default()
     }
 
+    /// Looks whether the driver did what its attributes ask for, where one is known not to.
+    ///
+    /// # Errors
+    /// What it did not do.
+    fn check_session(&self, _session: &Session, _settings: &ConnectionString) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// Statements that set up a writing session further when the source is read from the same storage.
     fn setup_beside_source(&self, _own: &ConnectionString, _source: &ConnectionString) -> &'static [&'static str] {
         &[]
@@ -249,6 +257,12 @@ pub trait Dialect: Send + Sync {
 
     /// What a table or view looks like; `None` if there is none of this name.
     fn table(&self, session: &Session, relation: &Relation) -> Result<Option<Table>, Error>;
+
+    /// What [`Self::table`] says of each of these, by few queries for all; `None` for products that are asked as fast one
+    /// by one.
+    fn tables(&self, _session: &Session, _relations: &[Relation]) -> Result<Option<Vec<Option<Table>>>, Error> {
+        Ok(None)
+    }
 
     /// What the result of a query looks like, without running it to its end.
     fn query_columns(&self, session: &Session, sql: &str) -> Result<Vec<Column>, Error> {
@@ -305,6 +319,12 @@ pub trait Dialect: Send + Sync {
         None
     }
 
+    /// A column of each type that users meet, as the catalog would tell it, for the page of types.
+    #[cfg(test)]
+    fn listed_types(&self) -> Vec<Column> {
+        Vec::new()
+    }
+
     /// What no column of the product holds.
     fn limits(&self) -> Limits;
 
@@ -313,16 +333,16 @@ pub trait Dialect: Send + Sync {
         None
     }
 
-    /// The foreign keys between tables, as referring and referred table, both with their schemas; empty for products
-    /// that are loaded by one session at a time.
-    fn foreign_keys(&self, _session: &Session) -> Result<Vec<(Relation, Relation)>, Error> {
+    /// The foreign keys of tables in these schemas, as referring and referred table, both with their schemas; empty for
+    /// products that are loaded by one session at a time.
+    fn foreign_keys(&self, _session: &Session, _schemas: &[String]) -> Result<Vec<(Relation, Relation)>, Error> {
         Ok(Vec::new())
     }
 
-    /// What a table has beyond what a table that is made for its copy gets (columns with types, NOT NULL and primary
-    /// key), each in a few words such as ``index `t_a` ``. Costs one query.
-    fn not_carried(&self, _session: &Session, _relation: &Relation) -> Result<Vec<String>, Error> {
-        Ok(Vec::new())
+    /// What each of these tables has beyond what a table that is made for its copy gets (columns with types, NOT NULL and
+    /// primary key), each thing in a few words such as ``index `t_a` ``.
+    fn not_carried(&self, _session: &Session, relations: &[Relation]) -> Result<Vec<Vec<String>>, Error> {
+        Ok(vec![Vec::new(); relations.len()])
     }
 
     /// The most bytes that the server takes in one execution, and what it calls this limit; `None` without one.
@@ -560,6 +580,7 @@ impl Connection {
         let dialect = DIALECTS.iter().find(|dialect| dialect.is_product(&dbms_name)).copied();
         let dialect = dialect.unwrap_or(&generic::Generic);
         session.set_quirks(dialect.quirks());
+        dialect.check_session(&session, &settings)?;
         for sql in dialect.session_setup(purpose) {
             session.execute(sql)?;
         }
@@ -607,6 +628,11 @@ impl Connection {
                 diagnostic.message = self.dialect.without_values(&diagnostic.message);
                 Error::Client { function, diagnostic }
             }
+            Error::Row { row, column, error } => Error::Row {
+                row,
+                column,
+                error: Box::new(self.without_values(*error)),
+            },
             other => other,
         }
     }

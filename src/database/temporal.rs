@@ -1,8 +1,9 @@
-//! Dates and times, read from and written as ISO 8601 text; what the calendar does not have is refused.
+//! Dates and times, read from and written as ISO 8601 text; what the calendar does not have is refused. Years before
+//! Christ and the infinities are spelled as PostgreSQL spells them (`0044-03-15 BC`, `-infinity`).
 
 use std::fmt;
 
-/// A day of the proleptic Gregorian calendar, years 1 to 9999; also [`Date::INFINITY`],
+/// A day of the proleptic Gregorian calendar, up to the year 9999; also [`Date::INFINITY`],
 /// [`Date::NEGATIVE_INFINITY`] and [`Date::ZERO`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(C)]
@@ -78,8 +79,18 @@ impl Date {
         self == Date::INFINITY || self == Date::NEGATIVE_INFINITY
     }
 
-    /// The day, if the calendar has it.
+    /// Whether it is a day, and neither infinite nor [`Date::ZERO`].
+    pub fn is_day(self) -> bool {
+        self.month != 0
+    }
+
+    /// The day, if the calendar has it and its year is one of 1 to 9999.
     pub fn new(year: i16, month: u16, day: u16) -> Option<Date> {
+        Date::in_any_year(year, month, day).filter(|_| year >= 1)
+    }
+
+    /// The day, if the calendar has it; up to the year 9999, before the year 1 as astronomers count.
+    pub fn in_any_year(year: i16, month: u16, day: u16) -> Option<Date> {
         let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
         let days = match month {
             2 => 28 + u16::from(leap),
@@ -87,15 +98,26 @@ impl Date {
             1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
             _ => return None,
         };
-        ((1..=9999).contains(&year) && (1..=days).contains(&day)).then_some(Date { year, month, day })
+        (year <= 9999 && (1..=days).contains(&day)).then_some(Date { year, month, day })
     }
 
-    /// Reads `2026-11-22`.
+    /// Reads `2026-11-22`, `0044-03-15 BC`, `0000-00-00`, `infinity` or `-infinity`.
     pub fn parse(text: &str) -> Option<Date> {
+        match text {
+            "0000-00-00" => return Some(Date::ZERO),
+            "infinity" => return Some(Date::INFINITY),
+            "-infinity" => return Some(Date::NEGATIVE_INFINITY),
+            _ => {}
+        }
+        let (text, before_christ) = without_bc(text);
         let mut parts = text.splitn(3, '-');
         let mut number = |width: usize| digits(parts.next()?, width..=width);
         let (year, month, day) = (number(4)?, number(2)?, number(2)?);
-        Date::new(year as i16, month as u16, day as u16)
+        match year as i16 {
+            0 => None,
+            year if before_christ => Date::in_any_year(1 - year, month as u16, day as u16),
+            year => Date::new(year, month as u16, day as u16),
+        }
     }
 
     /// Days since 1970-01-01 (Howard Hinnant's `days_from_civil`).
@@ -108,7 +130,7 @@ impl Date {
         era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
     }
 
-    /// The day that many days after 1970-01-01; `None` outside the years 1 to 9999.
+    /// The day that many days after 1970-01-01; `None` after the year 9999, and where a year has no number.
     fn from_days(days: i64) -> Option<Date> {
         let days = days + 719_468;
         let era = days.div_euclid(146_097);
@@ -123,7 +145,7 @@ impl Date {
             month_from_march - 9
         };
         let year = year_of_era + era * 400 + i64::from(month <= 2);
-        Date::new(i16::try_from(year).ok()?, month as u16, day as u16)
+        Date::in_any_year(i16::try_from(year).ok()?, month as u16, day as u16)
     }
 }
 
@@ -178,21 +200,22 @@ impl Time {
 }
 
 impl Timestamp {
-    /// Reads a date and a time of day with a space or `T` between them; a date alone is its midnight.
+    /// Reads a date and a time of day with a space or `T` between them, perhaps with ` BC` after them; a date alone is
+    /// its midnight.
     pub fn parse(text: &str) -> Option<Timestamp> {
-        match text.split_once([' ', 'T']) {
-            None => Some(Timestamp {
+        let (whole, before_christ) = without_bc(text);
+        let Some((date, time)) = whole.split_once([' ', 'T']) else {
+            return Some(Timestamp {
                 date: Date::parse(text)?,
                 time: Time::default(),
-            }),
-            Some((date, time)) => {
-                let time = Time::parse(time).filter(|time| time.is_of_day())?;
-                Some(Timestamp {
-                    date: Date::parse(date)?,
-                    time,
-                })
-            }
-        }
+            });
+        };
+        let time = Time::parse(time).filter(|time| time.is_of_day())?;
+        let date = match before_christ {
+            true => Date::parse(&format!("{date}{BC}"))?,
+            false => Date::parse(date)?,
+        };
+        (date.is_day() || time == Time::default()).then_some(Timestamp { date, time })
     }
 }
 
@@ -201,9 +224,14 @@ impl OffsetTimestamp {
     ///
     /// An offset that is no whole minute is turned into UTC.
     pub fn parse(text: &str) -> Option<OffsetTimestamp> {
+        let (text, before_christ) = without_bc(text);
+        let parse_local = |text: &str| match before_christ {
+            true => Timestamp::parse(&format!("{}{BC}", text.trim_end())),
+            false => Timestamp::parse(text.trim_end()),
+        };
         if let Some(local) = text.strip_suffix(['Z', 'z']) {
             return Some(OffsetTimestamp {
-                local: Timestamp::parse(local.trim_end())?,
+                local: parse_local(local)?,
                 offset_minutes: 0,
             });
         }
@@ -213,7 +241,7 @@ impl OffsetTimestamp {
             .skip(10)
             .find(|(_, letter)| matches!(letter, '+' | '-'))?
             .0;
-        let local = Timestamp::parse(text[..sign].trim_end())?;
+        let local = parse_local(text.get(..sign)?)?;
         let offset = &text[sign + 1..];
         let compact = offset.replace(':', "");
         let number = digits(&compact, 2..=6)?;
@@ -240,8 +268,11 @@ impl OffsetTimestamp {
         })
     }
 
-    /// The same instant as date and time in UTC; `None` if that leaves the years 1 to 9999.
+    /// The same instant as date and time in UTC; `None` if that is after the year 9999.
     pub fn utc(self) -> Option<Timestamp> {
+        if self.offset_minutes == 0 || !self.local.date.is_day() {
+            return Some(self.local);
+        }
         shifted(self.local, -60 * i64::from(self.offset_minutes))
     }
 }
@@ -262,14 +293,33 @@ fn shifted(timestamp: Timestamp, seconds: i64) -> Option<Timestamp> {
     Some(Timestamp { date, time })
 }
 
+/// What follows a date, or a date and time, before Christ.
+const BC: &str = " BC";
+
+/// The text without ` BC`, and whether that was there.
+fn without_bc(text: &str) -> (&str, bool) {
+    text.strip_suffix(BC).map_or((text, false), |text| (text, true))
+}
+
 /// A number of nothing but ASCII digits, as many as `width` allows.
 fn digits(text: &str, width: std::ops::RangeInclusive<usize>) -> Option<u32> {
     (width.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok())?
 }
 
+/// A date and what stands between it and ` BC`, which comes last.
+fn write_date(f: &mut fmt::Formatter<'_>, date: Date, rest: fmt::Arguments<'_>) -> fmt::Result {
+    let Date { year, month, day } = date;
+    match date {
+        Date::INFINITY => f.write_str("infinity"),
+        Date::NEGATIVE_INFINITY => f.write_str("-infinity"),
+        _ if year > 0 || date == Date::ZERO => write!(f, "{year:04}-{month:02}-{day:02}{rest}"),
+        _ => write!(f, "{:04}-{month:02}-{day:02}{rest}{BC}", 1 - i32::from(year)),
+    }
+}
+
 impl fmt::Display for Date {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:04}-{:02}-{:02}", self.year, self.month, self.day)
+        write_date(f, *self, format_args!(""))
     }
 }
 
@@ -287,7 +337,7 @@ impl fmt::Display for Time {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.date, self.time)
+        write_date(f, self.date, format_args!(" {}", self.time))
     }
 }
 
@@ -295,7 +345,9 @@ impl fmt::Display for OffsetTimestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = if self.offset_minutes < 0 { '-' } else { '+' };
         let minutes = self.offset_minutes.unsigned_abs();
-        write!(f, "{}{sign}{:02}:{:02}", self.local, minutes / 60, minutes % 60)
+        let Timestamp { date, time } = self.local;
+        let (hours, minutes) = (minutes / 60, minutes % 60);
+        write_date(f, date, format_args!(" {time}{sign}{hours:02}:{minutes:02}"))
     }
 }
 
@@ -307,12 +359,13 @@ mod tests {
     fn dates_that_the_calendar_lacks_are_refused() {
         assert_eq!(Date::parse("2024-02-29").unwrap().to_string(), "2024-02-29");
         for text in [
-            "0000-00-00",
+            "0000-00-01",
+            "0000-01-01",
             "2023-02-29",
             "10000-01-01",
-            "infinity",
             "2024-1-1",
-            "0044-03-15 BC",
+            "0044-03-15 AD",
+            "0000-03-15 BC",
             "2024-13-01",
         ] {
             assert_eq!(Date::parse(text), None, "{text}");
@@ -337,8 +390,41 @@ mod tests {
         assert_eq!(utc("1999-12-31T23:30:00-0130"), "2000-01-01 01:00:00");
         assert_eq!(utc("1890-01-01 00:53:28+00:53:28"), "1890-01-01 00:00:00");
         assert_eq!(utc("0001-01-01 00:00:00Z"), "0001-01-01 00:00:00");
-        assert_eq!(OffsetTimestamp::parse("0001-01-01 00:00:00+01").unwrap().utc(), None);
+        assert_eq!(utc("0001-01-01 00:00:00+01"), "0001-12-31 23:00:00 BC");
+        assert_eq!(OffsetTimestamp::parse("9999-12-31 23:30:00-01").unwrap().utc(), None);
         assert_eq!(OffsetTimestamp::parse("2024-01-01 00:00:00"), None);
+    }
+
+    #[test]
+    fn what_is_no_day_of_our_era_is_spelled_as_it_is_read() {
+        for text in [
+            "0044-03-15 BC",
+            "0005-02-29 BC",
+            "4713-01-01 BC",
+            "infinity",
+            "-infinity",
+            "0000-00-00",
+        ] {
+            let date = Date::parse(text).unwrap();
+            assert_eq!(date.to_string(), text);
+            assert_eq!(Timestamp::parse(text).unwrap().date, date);
+        }
+        assert_eq!(Date::parse("0001-01-01 BC"), Date::in_any_year(0, 1, 1));
+        for text in ["0044-03-15 12:30:00.5 BC", "0005-02-29 00:00:00 BC", "infinity"] {
+            assert_eq!(Timestamp::parse(text).unwrap().to_string(), text);
+        }
+        let zero = Timestamp::parse("0000-00-00 00:00:00").unwrap();
+        assert_eq!(
+            (zero.date, zero.to_string().as_str()),
+            (Date::ZERO, "0000-00-00 00:00:00")
+        );
+        assert_eq!(Timestamp::parse("0000-00-00 00:00:01"), None);
+        let instant = "0044-03-15 12:30:00+01:00 BC";
+        assert_eq!(OffsetTimestamp::parse(instant).unwrap().to_string(), instant);
+        assert_eq!(
+            OffsetTimestamp::parse(instant).unwrap().utc(),
+            Timestamp::parse("0044-03-15 11:30:00 BC")
+        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
 //! Keeps what a Python said of itself for the next task on the node, so that start-up costs no second interpreter run.
+//! (The folder also holds what `spare.rs` keeps.)
 //!
 //! An entry names every file that the answer depends on (the executable, `pyvenv.cfg`, the libpython, and the places
 //! where a libpython would have been found first) with device, inode, size and times of each, absent ones included. If
@@ -27,12 +28,17 @@ use crate::fingerprint::Fingerprint;
 const LONGEST_ENTRY_BYTES: u64 = 256 * 1024;
 
 /// Where answers are kept: `dray-<uid>` in `AZ_BATCH_NODE_SHARED_DIR`, which all tasks of a Batch node can write; else
-/// `dray` in `XDG_CACHE_HOME`, else in `~/.cache`. None: nowhere, and each run asks anew.
+/// `dray` in `XDG_CACHE_HOME`, else in `~/.cache`; `DRAY_CACHE` names another folder. None: nowhere (`DRAY_CACHE=off`, or
+/// none of these is set), and each run asks anew.
 ///
 /// `variable` looks up the environment. One folder a user, because tasks may run as users of their own, who do not
 /// trust each other's entries.
 pub fn cache_folder(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let absolute = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    if let Some(named) = variable("DRAY_CACHE").filter(|named| !named.is_empty()) {
+        // What is no absolute path would be another folder for each task.
+        return Some(PathBuf::from(named)).filter(|path| path.is_absolute());
+    }
     if let Some(shared) = absolute("AZ_BATCH_NODE_SHARED_DIR") {
         return Some(shared.join(format!("dray-{}", rustix::process::geteuid().as_raw())));
     }
@@ -198,19 +204,19 @@ impl Cache {
         written
     }
 
-    /// Removes all entries whose name is chosen; entries of other users are left alone by the system.
-    pub(super) fn remove_where(&self, is_chosen: impl Fn(&str) -> bool) {
+    /// The names of all that is in the folder.
+    pub(super) fn names(&self) -> Vec<String> {
         let Ok(entries) = rustix::fs::Dir::read_from(&self.folder) else {
-            return;
+            return Vec::new();
         };
-        for entry in entries.flatten() {
-            if let Some(name) = entry.file_name().to_str().ok().filter(|name| is_chosen(name)) {
-                self.remove(name);
-            }
-        }
+        entries
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str().ok().map(str::to_owned))
+            .filter(|name| name != "." && name != "..")
+            .collect()
     }
 
-    fn remove(&self, name: &str) {
+    pub(super) fn remove(&self, name: &str) {
         let _ = unlinkat(&self.folder, name, AtFlags::empty());
     }
 }
@@ -416,5 +422,9 @@ mod tests {
         assert_eq!(folder(&all[1..]), Some(PathBuf::from("/c/dray")));
         assert_eq!(folder(&all[2..]), Some(PathBuf::from("/home/me/.cache/dray")));
         assert_eq!(folder(&[("XDG_CACHE_HOME", ""), ("HOME", "")]), None);
+        let named = |value| folder(&[("DRAY_CACHE", value), ("HOME", "/home/me")]);
+        assert_eq!(named("/fast/dray"), Some(PathBuf::from("/fast/dray")));
+        assert_eq!(named(""), Some(PathBuf::from("/home/me/.cache/dray")));
+        assert_eq!(named("off"), None);
     }
 }

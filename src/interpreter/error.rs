@@ -40,11 +40,9 @@ pub enum InterpreterError {
         /// All that was looked at.
         passed_over: Vec<PassedOver>,
     },
-    /// A library or module cannot be loaded into the worker.
-    #[error("cannot load {what} `{}`: {cause}", path.display())]
+    /// A libpython cannot be loaded into the worker.
+    #[error("cannot load libpython `{}`: {cause}", path.display())]
     Load {
-        /// `libpython` or `the native module`.
-        what: &'static str,
         /// The file.
         path: PathBuf,
         /// The dynamic loader's words.
@@ -120,7 +118,7 @@ impl Failing for InterpreterError {
             InterpreterError::Named { .. } | InterpreterError::NoneFound { .. } => Some(format!(
                 "name a CPython 3.{OLDEST_MINOR} or newer with `--python` or `DRAY_PYTHON`"
             )),
-            InterpreterError::Load { what: "libpython", .. } | InterpreterError::OtherBuild { .. } => {
+            InterpreterError::Load { .. } | InterpreterError::OtherBuild { .. } => {
                 Some("leave out `DRAY_LOADING=library`: the interpreter then runs the project itself".to_owned())
             }
             _ => None,

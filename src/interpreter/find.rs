@@ -9,11 +9,11 @@ use pep440_rs::VersionSpecifiers;
 use serde::Serialize;
 
 use super::cache::Cache;
-use super::candidates::{Candidate, environment_of, in_project, on_path};
-use super::facts::Facts;
+use super::candidates::{Candidate, Environment, environment_of, in_project, on_path};
+use super::facts::{Build, Facts};
 use super::probe::probe;
 use super::suitability::judge;
-use super::{Interpreter, InterpreterError, LoadingChoice, Refusal, Source, path_text};
+use super::{Interpreter, InterpreterError, Loading, LoadingChoice, Refusal, Source, path_text};
 
 /// What decides about the Python of a run. Empty values count as absent, as in a shell's `PYTHON= command`.
 #[derive(Clone, Debug, Default)]
@@ -93,20 +93,7 @@ impl fmt::Display for PassedOver {
 /// over. A broken environment in the project is passed over with a warning: zips made from a developer's folder carry
 /// environments of other machines.
 pub fn find(request: &Request, cache: Option<&Path>) -> Result<Found, InterpreterError> {
-    let requires_python = match &request.requires_python {
-        Some(text) => Some(
-            VersionSpecifiers::from_str(text).map_err(|error| InterpreterError::RequiresPython {
-                text: text.clone(),
-                cause: error.to_string().lines().next().unwrap_or_default().to_owned(),
-            })?,
-        ),
-        None => None,
-    };
-    let search = Search {
-        request,
-        requires_python,
-        cache: cache.and_then(Cache::open),
-    };
+    let search = Search::new(request, cache)?;
     let mut passed_over = Vec::new();
     for candidate in candidates(request) {
         let Candidate { path, source, state } = candidate;
@@ -160,6 +147,24 @@ fn candidates(request: &Request) -> impl Iterator<Item = Candidate> {
         .chain(on_path)
 }
 
+/// The libpython that [`find`] will most likely come to, by what `cache` remembers alone: nothing is run, and nothing
+/// logged. None: that cannot be foreseen, or there will be none.
+pub fn foresee(request: &Request, cache: Option<&Path>) -> Option<PathBuf> {
+    let search = Search::new(request, cache).ok()?;
+    for candidate in candidates(request) {
+        if candidate.state.is_err() {
+            continue;
+        }
+        let facts = search.cache.as_ref()?.recall(&candidate.path)?;
+        match search.judge(&facts, environment_of(&candidate.path).as_ref()) {
+            Ok((_, Loading::Library { library, .. })) => return Some(library),
+            Ok(_) => return None,
+            Err(_) => {}
+        }
+    }
+    None
+}
+
 fn given(path: &Option<PathBuf>) -> Option<&Path> {
     path.as_deref().filter(|path| !path.as_os_str().is_empty())
 }
@@ -187,7 +192,32 @@ struct Search<'a> {
     cache: Option<Cache>,
 }
 
-impl Search<'_> {
+impl<'a> Search<'a> {
+    fn new(request: &'a Request, cache: Option<&Path>) -> Result<Search<'a>, InterpreterError> {
+        let requires_python = match &request.requires_python {
+            Some(text) => {
+                Some(
+                    VersionSpecifiers::from_str(text).map_err(|error| InterpreterError::RequiresPython {
+                        text: text.clone(),
+                        cause: error.to_string().lines().next().unwrap_or_default().to_owned(),
+                    })?,
+                )
+            }
+            None => None,
+        };
+        Ok(Search {
+            request,
+            requires_python,
+            cache: cache.and_then(Cache::open),
+        })
+    }
+
+    fn judge(&self, facts: &Facts, environment: Option<&Environment>) -> Result<(Build, Loading), Refusal> {
+        let made_for = environment.and_then(|environment| environment.made_for.as_deref());
+        let (build, loading) = judge(facts, made_for, self.requires_python.as_ref(), self.request.loading)?;
+        Ok((build.clone(), loading))
+    }
+
     fn consider(&self, candidate: &Path, source: &Source) -> Result<Interpreter, Refusal> {
         let environment = environment_of(candidate);
         let facts = self.facts(candidate).map_err(|refusal| match &environment {
@@ -199,10 +229,7 @@ impl Search<'_> {
             }
             _ => refusal,
         })?;
-        let made_for = environment
-            .as_ref()
-            .and_then(|environment| environment.made_for.as_deref());
-        let (build, loading) = judge(&facts, made_for, self.requires_python.as_ref(), self.request.loading)?;
+        let (build, loading) = self.judge(&facts, environment.as_ref())?;
         tracing::info!(
             event = "interpreter.found",
             executable = %facts.executable.display(),

@@ -1,11 +1,13 @@
 //! Gets Python into the worker's process: the only place that opens a libpython.
 //!
 //! The executable links no libpython. It is opened with all its symbols global, because extension modules do not link
-//! it either and find Python's symbols in the process (CPython bpo-21536). The native module stays local: it carries a
-//! driver manager whose symbols must not answer for another one's.
+//! it either and find Python's symbols in the process (CPython bpo-21536). The native module is not opened here: Python
+//! imports it where it is first needed, and keeps it local, as it must be: it carries a driver manager whose symbols must
+//! not answer for another one's. (The worker used to open it first, and to enter Python through it; that cost every
+//! start 1.1 ms of 16, and most small scripts never need it.)
 //!
 //! Foreign interfaces used: `dlopen` of libc, `Py_GetVersion` (may be called before initialization, "Python
-//! Initialization" in the C API reference), and `dray_worker_main` of `python/src/worker_main.rs`.
+//! Initialization" in the C API reference), and `Py_BytesMain` ("The Very High Level Layer", same place).
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
@@ -14,13 +16,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr;
 
-use super::{Interpreter, InterpreterError, Loading};
+use super::{Interpreter, InterpreterError, Loading, script_compiler};
 
-/// The entry of the native module: `Py_BytesMain` of the libpython that is loaded.
-const ENTRY: &CStr = c"dray_worker_main";
+/// The main function of the `python` command, in every libpython from 3.8 on.
+const MAIN: &CStr = c"Py_BytesMain";
 
 type GetVersion = unsafe extern "C" fn() -> *const c_char;
-type WorkerMain = unsafe extern "C" fn(argc: c_int, argv: *mut *mut c_char) -> c_int;
+type BytesMain = unsafe extern "C" fn(argc: c_int, argv: *mut *mut c_char) -> c_int;
 
 /// Runs the interpreter's main function in this process, with `argv` as its command line; `argv[0]` is replaced by the
 /// interpreter's own path, so that its virtual environment, `sys.executable` and `site` behave as under it.
@@ -35,15 +37,15 @@ type WorkerMain = unsafe extern "C" fn(argc: c_int, argv: *mut *mut c_char) -> c
 ///
 /// Must be called from the main thread, and before any other thread is started: Python takes the calling thread for its
 /// main thread.
-pub fn run_python(interpreter: &Interpreter, native_module: &Path, argv: &[CString]) -> Result<i32, InterpreterError> {
+pub fn run_python(interpreter: &Interpreter, argv: &[CString]) -> Result<i32, InterpreterError> {
     let executable = c_path(&interpreter.executable);
     let argv: Vec<CString> = std::iter::once(executable)
         .chain(argv.iter().skip(1).cloned())
         .collect();
     match &interpreter.loading {
         Loading::Hosted { .. } => Err(host(interpreter, &argv)),
-        Loading::Library { library, required } => match load(interpreter, library, native_module) {
-            Ok(entry) => Ok(enter(entry, argv)),
+        Loading::Library { library, required } => match load(interpreter, library) {
+            Ok(main) => Ok(enter(main, argv)),
             Err(error) if *required => Err(error),
             Err(error) => {
                 tracing::warn!(event = "interpreter.hosted", reason = %error);
@@ -53,16 +55,20 @@ pub fn run_python(interpreter: &Interpreter, native_module: &Path, argv: &[CStri
     }
 }
 
-/// Opens libpython and the native module, and returns the latter's entry.
-fn load(interpreter: &Interpreter, library: &Path, native_module: &Path) -> Result<WorkerMain, InterpreterError> {
-    let failed = |what: &'static str, path: &Path, cause: String| InterpreterError::Load {
-        what,
-        path: path.to_owned(),
+/// Opens a libpython that [`run_python`] will most likely be told to use, which is then half done. A failure is told
+/// there.
+pub fn preload(library: &Path) {
+    let _ = open(library, libc::RTLD_NOW | libc::RTLD_GLOBAL);
+}
+
+/// Opens libpython, and returns its main function.
+fn load(interpreter: &Interpreter, library: &Path) -> Result<BytesMain, InterpreterError> {
+    let failed = |cause: String| InterpreterError::Load {
+        path: library.to_owned(),
         cause,
     };
-    let python =
-        open(library, libc::RTLD_NOW | libc::RTLD_GLOBAL).map_err(|cause| failed("libpython", library, cause))?;
-    let get_version = symbol(python, c"Py_GetVersion").map_err(|cause| failed("libpython", library, cause))?;
+    let python = open(library, libc::RTLD_NOW | libc::RTLD_GLOBAL).map_err(failed)?;
+    let get_version = symbol(python, c"Py_GetVersion").map_err(failed)?;
     // SAFETY: the symbol is `const char *Py_GetVersion(void)` in every version of the C API.
     let get_version = unsafe { std::mem::transmute::<*mut c_void, GetVersion>(get_version) };
     // SAFETY: it may be called before initialization, and returns a static string.
@@ -75,14 +81,14 @@ fn load(interpreter: &Interpreter, library: &Path, native_module: &Path) -> Resu
             needed: one_line(&interpreter.version_text),
         });
     }
-    let module = open(native_module, libc::RTLD_NOW | libc::RTLD_LOCAL)
-        .map_err(|cause| failed("the native module", native_module, cause))?;
-    let entry = symbol(module, ENTRY).map_err(|cause| failed("the native module", native_module, cause))?;
-    // SAFETY: the native module of the payload defines the symbol with this signature (`python/src/worker_main.rs`).
-    Ok(unsafe { std::mem::transmute::<*mut c_void, WorkerMain>(entry) })
+    // Without it the script is compiled all the same, more slowly.
+    let _ = script_compiler::add_to(|name| symbol(python, name).ok());
+    let main = symbol(python, MAIN).map_err(failed)?;
+    // SAFETY: the symbol is `int Py_BytesMain(int argc, char **argv)` in every version of the C API from 3.8 on.
+    Ok(unsafe { std::mem::transmute::<*mut c_void, BytesMain>(main) })
 }
 
-fn enter(entry: WorkerMain, argv: Vec<CString>) -> i32 {
+fn enter(main: BytesMain, argv: Vec<CString>) -> i32 {
     let argc = c_int::try_from(argv.len()).unwrap_or(c_int::MAX); // the kernel limits it far below
     // The strings stay for the life of the process, as those of a real command line do.
     let mut pointers: Vec<*mut c_char> = argv.into_iter().map(CString::into_raw).collect();
@@ -90,7 +96,7 @@ fn enter(entry: WorkerMain, argv: Vec<CString>) -> i32 {
     let pointers = pointers.leak();
     // SAFETY: `argc` strings that end with NUL, and a null pointer after them, all valid until the process ends; libpython
     // is loaded and was not initialized before.
-    unsafe { entry(argc, pointers.as_mut_ptr()) }
+    unsafe { main(argc, pointers.as_mut_ptr()) }
 }
 
 /// Becomes the interpreter. Returns only if that fails.
@@ -108,8 +114,7 @@ fn host(interpreter: &Interpreter, argv: &[CString]) -> InterpreterError {
 
 fn open(path: &Path, flags: c_int) -> Result<*mut c_void, String> {
     let path = c_path(path);
-    // SAFETY: `path` is a string that ends with NUL. The constructors that run are those of a libpython or of our own
-    // native module.
+    // SAFETY: `path` is a string that ends with NUL. The constructors that run are those of a libpython.
     let handle = unsafe { libc::dlopen(path.as_ptr(), flags) };
     if handle.is_null() {
         Err(last_error())

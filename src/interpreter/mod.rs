@@ -2,8 +2,8 @@
 //!
 //! The supervisor calls [`find`] with what the command line, the environment and the project say, and gets an
 //! [`Interpreter`]: plain values that go into the run folder and can be printed by a dry run. The worker calls
-//! [`run_python`] with it. In between, [`Payload::lay_out`] puts the Python package `dray` and its native module where
-//! the worker and its children import it from.
+//! [`run_python`] with it. In between, [`LaidOut`] puts the Python package `dray` and its native module
+//! where the worker and its children import it from.
 //!
 //! Whether a Python does is decided here and nowhere else. This module must not know what is run: neither the
 //! entrypoint, nor the arguments, nor the bootstrap of the Python package.
@@ -12,7 +12,6 @@
 //! them and returns facts, a pure function judges the facts, the cache keeps them. Rejected: to derive the facts from
 //! file names and ELF headers without a run, which is wrong for every launcher script and for `sitecustomize`.
 
-mod bytecode;
 mod cache;
 mod candidates;
 mod error;
@@ -22,6 +21,8 @@ mod load;
 pub mod path_text;
 mod payload;
 mod probe;
+mod script_compiler;
+mod spare;
 mod suitability;
 
 use std::fmt;
@@ -30,14 +31,14 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-pub use bytecode::Bytecode;
 pub use cache::cache_folder;
 pub use candidates::Source;
 pub use error::{InterpreterError, PayloadError};
 pub use facts::Version;
-pub use find::{Found, PassedOver, Request, find};
-pub use load::run_python;
+pub use find::{Found, PassedOver, Request, find, foresee};
+pub use load::{preload, run_python};
 pub use payload::{Payload, PayloadKind};
+pub use spare::LaidOut;
 pub use suitability::Refusal;
 
 /// A Python that this run can use, as the supervisor found it and the worker starts it.

@@ -7,10 +7,12 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use zip::ZipArchive;
 
 use super::PayloadError;
+use crate::fingerprint::Fingerprint;
 
 /// The name under which Python finds the native module of `dray`, on every CPython from 3.9 on (PEP 384).
 const NATIVE_MODULE: &str = "_native.abi3.so";
@@ -20,6 +22,9 @@ const BUILT_MODULE: &str = "libdray_native.so";
 
 /// Appended archives are written without a comment; as long as a comment may be, its end record is looked for.
 const LONGEST_COMMENT_BYTES: u64 = 65_535;
+
+/// The times of a file system may be this coarse: two writes within it can look like one.
+const SETTLED_AFTER: Duration = Duration::from_secs(2);
 
 /// Length of the end record without a comment (APPNOTE.TXT 4.3.16).
 const END_RECORD_BYTES: usize = 22;
@@ -78,10 +83,7 @@ impl Payload {
 
     fn locate_for(named: Option<&Path>, executable: &Path, executable_path: &Path) -> Result<Payload, PayloadError> {
         if let Some(folder) = named {
-            return Ok(Payload {
-                kind: PayloadKind::Named,
-                place: in_folder(folder)?,
-            });
+            return Payload::in_named_folder(folder);
         }
         let mut file = fs_err::File::open(executable)?;
         if ends_as_archive(&mut file)? {
@@ -97,9 +99,48 @@ impl Payload {
         })
     }
 
+    pub(super) fn in_named_folder(folder: &Path) -> Result<Payload, PayloadError> {
+        Ok(Payload {
+            kind: PayloadKind::Named,
+            place: in_folder(folder)?,
+        })
+    }
+
     /// Where it comes from.
     pub fn kind(&self) -> PayloadKind {
         self.kind
+    }
+
+    /// What it consists of, as a text that is another for every other payload; so that a laid-out one can be told to be
+    /// of it. None: it has just been written to, and may be written to again without a look at its files telling.
+    pub(super) fn identity(&self) -> Option<String> {
+        let mut identity = format!("dray {}\n", env!("CARGO_PKG_VERSION"));
+        match &self.place {
+            // By content: on a Batch node every task has the executable in a file of its own.
+            Place::Archive(file) => {
+                let mut archive = ZipArchive::new(io::BufReader::new(file.file())).ok()?;
+                for index in 0..archive.len() {
+                    let member = archive.by_index_raw(index).ok()?;
+                    let name = member.enclosed_name()?;
+                    identity += &format!("{} {} {:08x}\n", name.display(), member.size(), member.crc32());
+                }
+            }
+            Place::Folder { package, native_module } => {
+                for file in sources(package)
+                    .ok()?
+                    .iter()
+                    .map(|file| package.join(file))
+                    .chain([native_module.clone()])
+                {
+                    let metadata = fs_err::metadata(&file).ok()?;
+                    if metadata.modified().ok()?.elapsed().ok()? < SETTLED_AFTER {
+                        return None;
+                    }
+                    identity += &format!("{} {:?}\n", file.display(), Fingerprint::from(&metadata));
+                }
+            }
+        }
+        Some(identity)
     }
 
     /// Writes the package to `<destination>/dray/` and returns the path of its native module there: the file that the
@@ -226,7 +267,7 @@ fn extract(file: &fs_err::File, destination: &Path) -> Result<(), PayloadError> 
     Ok(())
 }
 
-/// Gives a source the time of where it came from: Python judges by it whether a compiled file fits (`bytecode.rs`).
+/// Gives a source the time of where it came from: Python judges by it whether a compiled file fits .
 fn keep_time(from: &std::fs::Metadata, target: &Path) -> io::Result<()> {
     fs_err::File::options()
         .write(true)

@@ -205,13 +205,20 @@ impl DriverSearch {
         })
     }
 
-    /// The absolute path of a file as odbcinst.ini registers it.
-    fn locate(&self, file: &str) -> Option<PathBuf> {
+    /// The absolute path of a file as odbcinst.ini registers it; `None` if it is not on this node.
+    pub fn locate(&self, file: &str) -> Option<PathBuf> {
         if file.contains('/') {
             return Path::new(file).is_file().then(|| PathBuf::from(file));
         }
         let folders = self.driver_folders.iter().chain(&self.library_folders);
         folders.map(|folder| folder.join(file)).find(|path| path.is_file())
+    }
+
+    /// The data sources of odbc.ini that name a driver.
+    pub fn sources(&self) -> Vec<String> {
+        let sections = self.source_inis.iter().flat_map(|ini| sections(ini));
+        let named = sections.filter(|section| section.get("driver").is_some());
+        named.map(|section| section.name).collect()
     }
 
     /// Writes the keys of a data source into the string where it does not have them itself.

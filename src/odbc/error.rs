@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::Diagnostic;
+use crate::connection_string::Malformed;
 use crate::failure::{ExitCode, Failing};
 
 /// An ODBC driver or call failed.
@@ -113,6 +114,12 @@ fn first(diagnostics: &[Diagnostic]) -> String {
     match diagnostics.first() {
         Some(diagnostic) => diagnostic.to_string(),
         None => "the driver gave no reason".to_owned(),
+    }
+}
+
+impl From<Malformed> for Error {
+    fn from(Malformed(problem): Malformed) -> Error {
+        Error::ConnectionString(problem)
     }
 }
 

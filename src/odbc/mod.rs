@@ -8,7 +8,6 @@
 //! byte by byte, so each driver must be spoken to in the form that it exports; the well-known crate `odbc-api` makes
 //! that choice at compile time for all drivers at once.
 
-mod connection_string;
 mod cursor;
 mod diagnostics;
 mod drivers;
@@ -22,7 +21,7 @@ mod parameters;
 mod session;
 mod statement;
 
-pub use connection_string::ConnectionString;
+pub use crate::connection_string::ConnectionString;
 pub use cursor::{Cell, CellKind, CellSpec, Cursor};
 pub use diagnostics::Diagnostic;
 pub use drivers::{Driver, DriverSearch};

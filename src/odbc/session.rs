@@ -43,6 +43,9 @@ pub struct Quirks {
     pub narrow_cells: bool,
     /// It claims `SQLGetData` for any row of a block and hands over another row's value.
     pub no_get_data_in_blocks: bool,
+    /// It answers "success with info" to an execution that the server refused with an error of SQLSTATE class 01, and
+    /// nothing was changed; the records then have the server's number.
+    pub errors_as_information: bool,
 }
 
 /// What `SQLGetData` may be asked for beside the columns after the last bound one, from `SQL_GETDATA_EXTENSIONS`.
@@ -270,6 +273,11 @@ impl Session {
         *self.link.interrupt.lock().unwrap_or_else(PoisonError::into_inner) = interrupt.clone();
     }
 
+    /// What stops the session's calls.
+    pub fn interrupt(&self) -> Interrupt {
+        self.link.interrupt()
+    }
+
     /// A text that the driver tells of itself or its server, such as `SQL_DBMS_NAME`.
     pub fn info_text(&self, info: InfoType) -> Result<String, Error> {
         let mut length = 0_i16;
@@ -363,7 +371,7 @@ impl Link {
         self.interrupt.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn quirks(&self) -> Quirks {
+    pub(super) fn quirks(&self) -> Quirks {
         self.quirks.get().copied().unwrap_or_default()
     }
 

@@ -464,6 +464,13 @@ impl Statement {
     pub(super) fn check_executed(&self, function: &'static str, result: SqlReturn) -> Result<(), Error> {
         match result {
             SqlReturn::NO_DATA => Ok(()),
+            SqlReturn::SUCCESS_WITH_INFO if self.link.quirks().errors_as_information => {
+                let diagnostics = self.diagnostics();
+                match diagnostics.iter().any(|diagnostic| diagnostic.native != 0) {
+                    true => Err(Error::Call { function, diagnostics }),
+                    false => Ok(()),
+                }
+            }
             result => self.check(function, result),
         }
     }

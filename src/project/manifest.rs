@@ -37,6 +37,8 @@ pub struct Manifest {
     pub max_members: Option<u64>,
     /// `[tool.dray] max-ratio`.
     pub max_ratio: Option<u64>,
+    /// `[tool.dray.connections]`: names and connection strings or URLs, in the order of their names.
+    pub connections: Vec<(String, String)>,
     /// `[project] requires-python`, a version specifier such as `>=3.10`, unparsed.
     pub requires_python: Option<String>,
 }
@@ -46,9 +48,10 @@ enum Place<'a> {
     Text(&'a mut Option<String>),
     Switch(&'a mut Option<bool>),
     Number(&'a mut Option<u64>),
+    Texts(&'a mut Vec<(String, String)>),
 }
 
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "entry",
     "timeout",
     "grace",
@@ -60,6 +63,7 @@ const KEYS: [&str; 11] = [
     "max-unpacked-bytes",
     "max-members",
     "max-ratio",
+    "connections",
 ];
 
 impl Manifest {
@@ -137,6 +141,7 @@ impl Manifest {
             "max-unpacked-bytes" => Place::Number(&mut self.max_unpacked_bytes),
             "max-members" => Place::Number(&mut self.max_members),
             "max-ratio" => Place::Number(&mut self.max_ratio),
+            "connections" => Place::Texts(&mut self.connections),
             _ => return None,
         })
     }
@@ -144,10 +149,10 @@ impl Manifest {
 
 fn store(
     place: &mut Place<'_>,
-    table: &str,
+    table_name: &str,
     key: &str,
     value: &toml::Spanned<DeValue<'_>>,
-    text: &str,
+    text_of_file: &str,
 ) -> Result<(), ProjectError> {
     let wanted = match (place, value.get_ref()) {
         (Place::Text(slot), DeValue::String(string)) => {
@@ -165,14 +170,24 @@ fn store(
             }
             "a whole number of 0 or more"
         }
+        (Place::Texts(slot), DeValue::Table(table)) => {
+            for (name, value) in table {
+                let mut text = None;
+                let inner = format!("{table_name}.{key}");
+                store(&mut Place::Text(&mut text), &inner, name.get_ref(), value, text_of_file)?;
+                slot.extend(text.map(|text| (name.get_ref().to_string(), text)));
+            }
+            return Ok(());
+        }
+        (Place::Texts(_), _) => "a table of names and connection strings",
         (Place::Text(_), _) => "a string",
         (Place::Switch(_), _) => "true or false",
         (Place::Number(_), _) => "a whole number of 0 or more",
     };
     Err(invalid(
-        text,
+        text_of_file,
         value.span().start,
-        format!("`{key}` in `[{table}]` must be {wanted}"),
+        format!("`{key}` in `[{table_name}]` must be {wanted}"),
     ))
 }
 
@@ -206,7 +221,8 @@ mod tests {
         let manifest = parse(
             "\u{feff}[project]\nname = 'x'\nrequires-python = '>=3.10'\n[tool.ruff]\nx = 1\n[tool.dray]\nentry = 'a:b'\n\
              timeout = '2h30m'\ngrace = '30s'\npython = '/usr/bin/python3'\nlog-level = 'debug'\nlog-format = 'json'\n\
-             no-summary = true\nargs-from-activity = false\nmax-unpacked-bytes = 1_000\nmax-members = 0x10\nmax-ratio = 7\n",
+             no-summary = true\nargs-from-activity = false\nmax-unpacked-bytes = 1_000\nmax-members = 0x10\nmax-ratio = 7\n\
+             [tool.dray.connections]\nWarehouse = 'postgresql://h/d'\n\"Hr Db\" = 'DSN=hr'\n",
         )
         .unwrap();
         let text = |text: &str| Some(text.to_owned());
@@ -222,6 +238,9 @@ mod tests {
             max_unpacked_bytes: Some(1000),
             max_members: Some(16),
             max_ratio: Some(7),
+            connections: [("Hr Db", "DSN=hr"), ("Warehouse", "postgresql://h/d")]
+                .map(|(name, connection)| (name.to_owned(), connection.to_owned()))
+                .to_vec(),
             requires_python: text(">=3.10"),
         };
         assert_eq!(manifest, expected);
@@ -256,6 +275,8 @@ mod tests {
             ("[tool.dray]\nno-summary = 'yes'\n", 2, 14),
             ("[tool.dray]\nmax-ratio = -1\n", 2, 13),
             ("[tool]\ndray = 1\n", 2, 8),
+            ("[tool.dray]\nconnections = 'x'\n", 2, 15),
+            ("[tool.dray.connections]\nA = 1\n", 2, 5),
             ("[project]\nrequires-python = 3\n", 2, 19),
         ] {
             match parse(text).unwrap_err() {

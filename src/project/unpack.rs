@@ -70,7 +70,7 @@ impl Archive {
         writer.finish_folders()?;
         workspace.publish(destination)?;
 
-        let bytes = self.files().map(|member| member.extent.size_bytes).sum();
+        let bytes = self.unpacked_bytes();
         let unpacked = Unpacked {
             members: self.members.len() as u64,
             bytes,
@@ -84,6 +84,11 @@ impl Archive {
             "unpacked the project"
         );
         Ok(unpacked)
+    }
+
+    /// Bytes of all its files together, when they are unpacked; as its directory says.
+    pub fn unpacked_bytes(&self) -> u64 {
+        self.files().map(|member| member.extent.size_bytes).sum()
     }
 
     fn files(&self) -> impl Iterator<Item = &ArchiveMember> {

@@ -4,9 +4,13 @@
 //! the end of the socket means that the supervisor is gone and everything below must go too.
 #![allow(unsafe_code)]
 
-use std::io::{Read, Write};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, RawFd};
+use std::ffi::CString;
+use std::io::{self, IsTerminal, PipeReader, PipeWriter, Read, Write};
+use std::net::Shutdown;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -16,6 +20,7 @@ use nix::sys::prctl;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, fork, getppid, setpgid};
 use serde::{Deserialize, Serialize};
 
@@ -42,44 +47,110 @@ pub enum Report {
         /// Peak resident set of the largest process below the keeper.
         peak_memory_bytes: u64,
     },
-    /// The keeper could not start the worker.
+    /// The worker could not be started.
     NotStarted {
         /// What failed.
         reason: String,
     },
 }
 
-/// Turns this process into the keeper and runs `worker` in a child of it. Does not return.
+/// The supervisor's end of a keeper, and of the worker that waits below it for its orders.
 ///
-/// This process must have one thread. `socket` is the number of the descriptor that the supervisor left open for it.
-/// `own_group` puts the worker into a process group of its own, out of reach of signals that are meant for the
-/// supervisor's group; without it (standard input is a terminal) the worker may read from the terminal.
-pub fn keep(socket: RawFd, own_group: bool, worker: impl FnOnce() -> i32) -> ! {
-    // SAFETY: the supervisor opened it for this process and told its number; nothing else here uses it.
-    let mut supervisor = unsafe { UnixStream::from_raw_fd(socket) };
-    // It came through exec, and goes no further.
-    let _ = fcntl(supervisor.as_fd(), FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
-    let reason = match start(own_group, worker, &supervisor) {
-        Ok((worker, children)) => {
-            watch(&mut supervisor, worker, &children);
-            std::process::exit(0)
-        }
-        Err(error) => format!("cannot start the worker: {error}"),
-    };
-    say(&mut supervisor, &Report::NotStarted { reason });
-    std::process::exit(1)
+/// Dropped, it ends both, and all that the worker has started.
+pub struct Keeper {
+    process: Pid,
+    /// Orders go out, one [`Report`] comes in. Its end is how each learns of the other's death.
+    pub(super) socket: UnixStream,
+    orders: Option<PipeWriter>,
+    has_foreseen: bool,
 }
 
-fn start(own_group: bool, worker: impl FnOnce() -> i32, supervisor: &UnixStream) -> nix::Result<(Pid, SignalFd)> {
+impl Keeper {
+    /// Forks the keeper, which starts the worker at once: the start of a process takes a millisecond, in which this one
+    /// can prepare the run. The worker waits for [`Keeper::foresee`] and [`Keeper::order`].
+    ///
+    /// To be called before this process starts a thread and before it reads what the worker shall not know.
+    ///
+    /// # Errors
+    /// No process or descriptor is left. That the worker does not start is told by the keeper's [`Report`].
+    pub fn start() -> io::Result<Keeper> {
+        // Should the keeper itself be killed, its children come here, and are not lost.
+        prctl::set_child_subreaper(true)?;
+        let (socket, keepers) = UnixStream::pair()?;
+        let (waiting, orders) = io::pipe()?;
+        // SAFETY: this process has one thread, so the child's copy of every lock and allocator is in a sound state.
+        match unsafe { fork() }? {
+            ForkResult::Parent { child } => Ok(Keeper {
+                process: child,
+                socket,
+                orders: Some(orders),
+                has_foreseen: false,
+            }),
+            ForkResult::Child => {
+                // The ends of the supervisor: as long as they are open here, its death goes unseen.
+                drop((socket, orders));
+                keep(keepers, waiting)
+            }
+        }
+    }
+
+    /// Tells the worker which libpython it will most likely be ordered to load, so that it can begin. At most once, and
+    /// before the order.
+    pub fn foresee(&mut self, library: &Path) {
+        self.has_foreseen = true;
+        self.tell(library);
+    }
+
+    /// Orders the worker to do what stands in `run.json` of `run_folder`.
+    pub fn order(&mut self, run_folder: &Path) {
+        if !self.has_foreseen {
+            self.tell(Path::new(""));
+        }
+        self.tell(run_folder);
+        self.orders = None;
+    }
+
+    /// A worker that is gone is noticed by the keeper, not here.
+    fn tell(&mut self, path: &Path) {
+        if let Some(orders) = &mut self.orders {
+            let _ = orders.write_all(&[path.as_os_str().as_bytes(), b"\0"].concat());
+        }
+    }
+
+    /// Waits for its end, while the socket stays open: the end of that would tell the keeper to kill at once what may
+    /// still drain.
+    pub(super) fn wait(&self) {
+        while waitpid(self.process, None) == Err(Errno::EINTR) {}
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        let _ = self.socket.shutdown(Shutdown::Both);
+        self.wait();
+        descendants::kill_all();
+    }
+}
+
+/// The keeper's life, from the fork on.
+fn keep(mut supervisor: UnixStream, waiting: PipeReader) -> ! {
+    match start(&supervisor, waiting) {
+        Ok((worker, children)) => watch(&mut supervisor, worker, &children),
+        Err(error) => say_not_started(&mut supervisor, error),
+    }
+    // SAFETY: ends this process without the exit handlers, which are the supervisor's.
+    unsafe { libc::_exit(0) }
+}
+
+fn start(supervisor: &UnixStream, waiting: PipeReader) -> nix::Result<(Pid, SignalFd)> {
     prctl::set_child_subreaper(true)?;
     // Whoever signals the supervisor's group must not end the keeper, which then could not clean up.
-    let mut before = SigSet::empty();
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)?;
     let mut ended = SigSet::empty();
     ended.add(Signal::SIGCHLD);
     let children = SignalFd::with_flags(&ended, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
     let keeper = Pid::this();
-    // SAFETY: this process has one thread, so the child's copy of every lock and allocator is in a sound state.
+    // SAFETY: as above.
     match unsafe { fork() }? {
         ForkResult::Parent { child } => {
             // Out of the supervisor's group: `kill -9 -GROUP` on that must leave the one that cleans up.
@@ -87,22 +158,46 @@ fn start(own_group: bool, worker: impl FnOnce() -> i32, supervisor: &UnixStream)
             Ok((child, children))
         }
         ForkResult::Child => {
-            if own_group {
+            // Out of reach of signals that are meant for the supervisor's group; but on a terminal the script may want
+            // to read from it (a debugger), which only its foreground group may.
+            if !io::stdin().is_terminal() {
                 let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
             }
-            // Nobody may keep the socket open but the keeper, or its end would not be seen.
-            // SAFETY: the descriptor is open, and this process does not use `supervisor` any more.
-            unsafe { libc::close(supervisor.as_raw_fd()) };
             let _ = prctl::set_pdeathsig(Signal::SIGKILL);
-            if getppid() != keeper {
-                std::process::exit(1);
+            if getppid() == keeper {
+                prefer_for_the_oom_killer();
+                // The supervisor blocked SIGTERM and SIGINT for itself; Python must get them.
+                let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
+                say_not_started(&mut &*supervisor, become_worker(&waiting));
             }
-            prefer_for_the_oom_killer();
-            // The supervisor blocked SIGTERM and SIGINT for itself; Python must get them.
-            let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
-            std::process::exit(worker())
+            // SAFETY: as in `keep`.
+            unsafe { libc::_exit(1) }
         }
     }
+}
+
+/// Starts the executable again, in this process. Returns only if that fails.
+fn become_worker(waiting: &PipeReader) -> Errno {
+    // Of all descriptors that were opened here it is the only one that goes through exec.
+    if let Err(error) = fcntl(waiting.as_fd(), FcntlArg::F_SETFD(FdFlag::empty())) {
+        return error;
+    }
+    let text = |text: &str| CString::new(text).unwrap_or_default();
+    // Not by path: the file may have been replaced or removed since the supervisor started.
+    let executable = text("/proc/self/exe");
+    let arguments = [
+        executable.clone(),
+        text(crate::commands::WORKER),
+        text(&waiting.as_raw_fd().to_string()),
+    ];
+    match nix::unistd::execv(&executable, &arguments) {
+        Err(error) => error,
+    }
+}
+
+fn say_not_started(supervisor: &mut impl Write, error: Errno) {
+    let reason = format!("cannot start the worker: {}", error.desc());
+    say(supervisor, &Report::NotStarted { reason });
 }
 
 /// Raising one's own score needs no right; it is inherited by all that the worker starts.
@@ -208,7 +303,7 @@ fn wait_for_order(supervisor: &mut UnixStream, children: &SignalFd, timeout: Pol
     }
 }
 
-fn say(supervisor: &mut UnixStream, report: &Report) {
+fn say(supervisor: &mut impl Write, report: &Report) {
     if let Ok(mut line) = serde_json::to_vec(report) {
         line.push(b'\n');
         // A supervisor that is gone needs no report.

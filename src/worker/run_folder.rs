@@ -22,7 +22,7 @@ pub const PARENT: &str = ".dray";
 
 const EVENTS: &str = "events.jsonl";
 
-/// What the worker is to do; `run.json`, read by the worker and by every Python that imports `dray` below it.
+/// What the worker is to do; `run.json`, read by the worker, and once more by the native module where that is loaded.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct RunSpec {
     /// Where activity.json and its companions are, and where outputs.json goes.
@@ -34,9 +34,6 @@ pub struct RunSpec {
     /// The folder on `sys.path` that holds the package `dray`.
     #[serde(with = "path_text")]
     pub payload: PathBuf,
-    /// The native module in it, which the worker loads before Python imports it.
-    #[serde(with = "path_text")]
-    pub native_module: PathBuf,
     /// The interpreter to run, as `interpreter` chose it.
     pub interpreter: crate::interpreter::Interpreter,
     /// What to run.

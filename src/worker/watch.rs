@@ -1,30 +1,21 @@
-//! The supervisor's wait: starts keeper and worker, and hands on signals and the time limit until the worker ends.
+//! The supervisor's wait: orders the worker to begin, and hands on signals and the time limit until it ends.
 
-use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
-use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::net::UnixStream;
+use std::os::fd::AsFd;
 use std::path::Path;
-use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 
-use super::descendants;
-use super::keeper::{KILL_ALL, Report};
+use super::keeper::{KILL_ALL, Keeper, Report};
 use super::signals::Stops;
 use crate::failure::{ExitCode, Failing};
 
-/// What to start.
+/// What to begin with.
 pub struct Launch<'a> {
     /// The run folder, with `run.json` in it.
     pub run_folder: &'a Path,
-    /// The worker's working directory.
-    pub working_folder: &'a Path,
-    /// Variables to set beside those of this process.
-    pub environment: &'a [(&'static str, OsString)],
     /// When the time limit is reached, if there is one.
     pub deadline: Option<Instant>,
     /// How long the worker may go on after it was told to stop.
@@ -70,7 +61,7 @@ pub enum WorkerError {
     /// The keeper's process did not start.
     #[error("cannot start the worker process")]
     Start(#[source] std::io::Error),
-    /// The keeper runs, but the worker below it does not.
+    /// The keeper runs, but the worker below it was not started.
     #[error("{0}")]
     Keeper(String),
 }
@@ -85,47 +76,28 @@ impl Failing for WorkerError {
     }
 }
 
-/// Starts the worker and waits for its end, and for the end of all that it started.
+/// Orders the worker that `keeper` has started to begin, and waits for its end, and for the end of all that it started.
 ///
 /// The first signal of `stops` is handed to the worker, later ones are ignored; the time limit counts as SIGTERM. When
 /// the grace time after that is over, the worker and every descendant are killed.
 ///
 /// # Errors
 /// Only if the worker could not be started; whatever it does after that is an [`Ended`].
-pub fn watch(launch: &Launch, stops: &Stops) -> Result<Ended, WorkerError> {
-    // Should the keeper itself be killed, its children come here, and are not lost.
-    nix::sys::prctl::set_child_subreaper(true).map_err(|errno| WorkerError::Start(errno.into()))?;
-    let (socket, mut keeper) = start(launch).map_err(WorkerError::Start)?;
+pub fn watch(mut keeper: Keeper, launch: &Launch, stops: &Stops) -> Result<Ended, WorkerError> {
+    keeper.order(launch.run_folder);
     let mut watched = Watch {
-        socket: BufReader::new(socket),
+        keeper,
         stop: None,
         kill_at: None,
         killed_after_grace: false,
     };
     let ended = watched.run(launch, stops);
-    // The socket is open until here: its end would tell the keeper to kill at once what may still drain.
-    let _ = keeper.wait();
-    drop(watched);
-    descendants::kill_all();
+    watched.keeper.wait();
     ended
 }
 
-fn start(launch: &Launch) -> std::io::Result<(UnixStream, Child)> {
-    let (own, keepers) = UnixStream::pair()?;
-    fcntl(keepers.as_fd(), FcntlArg::F_SETFD(FdFlag::empty()))?;
-    // Not by path: the file may have been replaced or removed since this process started.
-    let child = Command::new("/proc/self/exe")
-        .arg(crate::commands::WORKER)
-        .arg(launch.run_folder)
-        .arg(keepers.as_raw_fd().to_string())
-        .current_dir(launch.working_folder)
-        .envs(launch.environment.iter().map(|(name, value)| (name, value)))
-        .spawn()?;
-    Ok((own, child))
-}
-
 struct Watch {
-    socket: BufReader<UnixStream>,
+    keeper: Keeper,
     stop: Option<Stop>,
     kill_at: Option<Instant>,
     killed_after_grace: bool,
@@ -139,7 +111,7 @@ impl Watch {
             } else {
                 self.kill_at
             };
-            if wait(self.socket.get_ref(), stops, wake_at) {
+            if wait(&self.keeper, stops, wake_at) {
                 return self.end();
             }
             while let Some(received) = stops.next() {
@@ -176,13 +148,13 @@ impl Watch {
 
     /// A keeper that is gone is noticed by the end of the socket, not here.
     fn order(&mut self, byte: u8) {
-        let _ = self.socket.get_mut().write_all(&[byte]);
+        let _ = self.keeper.socket.write_all(&[byte]);
     }
 
     /// Reads the keeper's report.
     fn end(&mut self) -> Result<Ended, WorkerError> {
         let mut line = String::new();
-        let _ = self.socket.read_line(&mut line);
+        let _ = BufReader::new(&self.keeper.socket).read_line(&mut line);
         let (status, peak_memory_bytes) = match serde_json::from_str(&line) {
             Ok(Report::NotStarted { reason }) => return Err(WorkerError::Keeper(reason)),
             Ok(Report::Ended {
@@ -209,14 +181,14 @@ fn decode(wait_status: i32) -> Status {
 }
 
 /// Waits for the keeper, a signal, or the time; true if the keeper has something to say (or is gone).
-fn wait(keeper: &UnixStream, stops: &Stops, until: Option<Instant>) -> bool {
+fn wait(keeper: &Keeper, stops: &Stops, until: Option<Instant>) -> bool {
     let timeout = until.map_or(PollTimeout::NONE, |until| {
         // Rounded up, or the last millisecond would be spent spinning.
         let left = until.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
         PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
     });
     let mut events = [
-        PollFd::new(keeper.as_fd(), PollFlags::POLLIN),
+        PollFd::new(keeper.socket.as_fd(), PollFlags::POLLIN),
         PollFd::new(stops.as_fd(), PollFlags::POLLIN),
     ];
     let _ = poll(&mut events, timeout);

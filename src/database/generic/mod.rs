@@ -321,6 +321,41 @@ pub(super) fn catalog_relations(session: &Session, sql: &str) -> Result<Vec<Rela
     Ok(rows.into_iter().filter_map(relation).collect())
 }
 
+/// The foreign keys that a catalog query answers with: schema and name of the referring table, then of the referred one.
+pub(super) fn catalog_foreign_keys(
+    session: &Session,
+    sql: &str,
+    parameters: &[&str],
+) -> Result<Vec<(Relation, Relation)>, Error> {
+    let rows = session.text_rows(sql, parameters)?;
+    let keys = |row: Vec<Option<String>>| match <[Option<String>; 4]>::try_from(row) {
+        Ok([schema, Some(name), referred_schema, Some(referred)]) => Some((
+            Relation { schema, name },
+            Relation {
+                schema: referred_schema,
+                name: referred,
+            },
+        )),
+        _ => None,
+    };
+    Ok(rows.into_iter().filter_map(keys).collect())
+}
+
+/// The things of a table that a catalog query answers with: what each is, and its name or nothing.
+pub(super) fn catalog_things(session: &Session, sql: &str, parameters: &[&str]) -> Result<Vec<String>, Error> {
+    let rows = session.text_rows(sql, parameters)?;
+    Ok(rows.iter().filter_map(|row| thing(row)).collect())
+}
+
+/// Such as ``index `t_a` ``, from what it is and its name.
+pub(super) fn thing(row: &[Option<String>]) -> Option<String> {
+    let what = row.first()?.as_ref()?;
+    match row.get(1).and_then(Option::as_deref) {
+        Some(name) if !name.is_empty() => Some(format!("{what} `{name}`")),
+        _ => Some(what.clone()),
+    }
+}
+
 /// The text that a query answers with in its first cell; `None` for NULL, or no row.
 pub(super) fn one_text(session: &Session, sql: &str) -> Result<Option<String>, Error> {
     let rows = session.text_rows(sql, &[])?;

@@ -262,19 +262,20 @@ fn text_value(text: &str, logical: LogicalType) -> Result<Value<'_>, &'static st
         Layout::F64 => parse_float(text)
             .map(Value::F64)
             .ok_or("the value is no floating-point number"),
+        Layout::Decimal if matches!(text, "NaN" | "Infinity" | "-Infinity") => Ok(Value::Decimal(text)),
         Layout::Decimal => match Digits::parse(text) {
             Some(_) => Ok(Value::Decimal(text)),
-            None => Err("the value is no decimal number (NaN and the infinities are none)"),
+            None => Err("the value is no decimal number"),
         },
         Layout::Date => Date::parse(text)
             .map(Value::Date)
-            .ok_or("the value is no date of the years 1 to 9999 (such as a zero date)"),
+            .ok_or("the value is no date up to the year 9999 (or one with a zero in it)"),
         Layout::Time => Time::parse(text)
             .map(Value::Time)
             .ok_or("the value is no time such as `12:34:56`"),
         Layout::Timestamp => Timestamp::parse(text)
             .map(Value::Timestamp)
-            .ok_or("the value is no timestamp of the years 1 to 9999 (such as a zero date)"),
+            .ok_or("the value is no timestamp up to the year 9999 (or one with a zero in its date)"),
         Layout::Instant => OffsetTimestamp::parse(text)
             .map(Value::Instant)
             // A session's time zone is UTC, and psqlodbc leaves the offset out.
@@ -284,7 +285,7 @@ fn text_value(text: &str, logical: LogicalType) -> Result<Value<'_>, &'static st
                     offset_minutes: 0,
                 }))
             })
-            .ok_or("the value is no timestamp of the years 1 to 9999"),
+            .ok_or("the value is no timestamp up to the year 9999"),
         Layout::Bytes => Err("bytes do not come as text"),
     }
 }
@@ -457,8 +458,10 @@ mod tests {
     }
 
     #[test]
-    fn a_zero_date_is_refused_and_never_null() {
-        assert!(text_value("0000-00-00", LogicalType::Date).is_err());
-        assert!(text_value("NaN", LogicalType::DECIMAL).is_err());
+    fn a_zero_date_is_handed_over_as_what_it_is_and_never_null() {
+        let value = text_value("0000-00-00", LogicalType::Date);
+        assert_eq!(value, Ok(Value::Date(Date::ZERO)));
+        assert!(text_value("2024-02-00", LogicalType::Date).is_err());
+        assert_eq!(text_value("NaN", LogicalType::DECIMAL), Ok(Value::Decimal("NaN")));
     }
 }

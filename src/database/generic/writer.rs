@@ -4,7 +4,7 @@ use super::super::{
     Batch, Column, Connection, Error, Form, Relation, Resources, Value, WireFormat, WriteError, WriteLane, Writer,
 };
 use crate::database::ValueCheck;
-use crate::odbc::{Interrupt, ParameterArray, ParameterKind, Session, Statement};
+use crate::odbc::{self, ExecuteError, Interrupt, ParameterArray, ParameterKind, Session, Statement};
 
 /// The generic lane in.
 pub(crate) struct OdbcWrite;
@@ -208,7 +208,20 @@ impl Load {
         }
         let result = self.array.execute(&mut self.statement);
         self.array.clear();
-        let Err(failed) = result else { return Ok(()) };
+        let failed = match result {
+            // Such a driver may also call an array a success that the server refused as a whole (MariaDB
+            // Connector/ODBC 3.1.15, error 1265), and only the count of its rows tells.
+            Ok(()) if search => match self.statement.row_count()? {
+                -1 => return Ok(()),
+                count if usize::try_from(count) == Ok(rows) => return Ok(()),
+                count => {
+                    let text = format!("the server took {count} of {rows} rows, and the driver named no error");
+                    ExecuteError::from(odbc::Error::Internal(text))
+                }
+            },
+            Ok(()) => return Ok(()),
+            Err(failed) => failed,
+        };
         if search
             && failed.row.is_none()
             && let Some(found) = self.find_failed_row(session, batch, first..first + rows)

@@ -3,13 +3,27 @@
 //! Both commit on DDL and TRUNCATE. So an existing table is emptied with DELETE inside the transaction, and a new one is
 //! loaded under another name and renamed when it is whole: one RENAME swaps two tables at once.
 
+mod cell;
+mod chunk;
+mod client;
+mod connect;
+mod encode;
+mod infile;
+mod libmariadb;
+#[cfg(test)]
+mod listed;
+mod load;
+mod rows;
+mod settings;
+mod stop;
+mod stream;
 mod types;
 
 use super::{
-    Class, Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, Mode, Purpose, ReadAs, Relation, Table,
-    Transfer, Value, ValueCheck, WriteAs, generic,
+    Class, Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, Mode, Purpose, ReadAs, ReadLane, Relation,
+    Table, Transfer, Value, ValueCheck, WriteAs, WriteLane, generic,
 };
-use crate::odbc::{Diagnostic, Quirks, ResultColumn, Session};
+use crate::odbc::{ConnectionString, Diagnostic, Quirks, ResultColumn, Session};
 
 /// MariaDB.
 pub(super) static MARIADB: MySql = MySql { mariadb: true };
@@ -38,6 +52,26 @@ const RELATIONS: &str = "\
 SELECT table_schema, table_name FROM information_schema.tables \
 WHERE table_schema NOT IN ('information_schema', 'performance_schema', 'mysql', 'sys') \
   AND table_type IN ('BASE TABLE', 'VIEW') ORDER BY 1, 2";
+
+/// The table's name stands first: it is compared in Rust, since the catalog's collation takes `tä` for `ta`. What a
+/// foreign key's own index is called is the foreign key's name.
+const NOT_CARRIED: &str = "\
+SELECT table_name, CASE WHEN extra LIKE '%auto_increment%' THEN 'identity of column' \
+    WHEN extra LIKE '%GENERATED' THEN 'expression of generated column' ELSE 'default of column' END, column_name \
+  FROM information_schema.columns WHERE table_schema = ? AND table_name = ? AND (extra LIKE '%auto_increment%' \
+    OR extra LIKE '%GENERATED' OR extra LIKE '%on update%' OR coalesce(column_default, 'NULL') <> 'NULL') \
+UNION ALL SELECT table_name, CASE constraint_type WHEN 'FOREIGN KEY' THEN 'foreign key' WHEN 'CHECK' THEN 'check' \
+    ELSE 'unique constraint' END, constraint_name \
+  FROM information_schema.table_constraints WHERE table_schema = ? AND table_name = ? \
+    AND constraint_type <> 'PRIMARY KEY' \
+UNION ALL SELECT DISTINCT table_name, 'index', index_name FROM information_schema.statistics \
+  WHERE table_schema = ? AND table_name = ? AND index_name <> 'PRIMARY' AND non_unique = 1 \
+UNION ALL SELECT event_object_table, 'trigger', trigger_name FROM information_schema.triggers \
+  WHERE event_object_schema = ? AND event_object_table = ? \
+UNION ALL SELECT table_name, 'comment on column', column_name FROM information_schema.columns \
+  WHERE table_schema = ? AND table_name = ? AND column_comment <> '' \
+UNION ALL SELECT table_name, 'comment on the table', '' FROM information_schema.tables \
+  WHERE table_schema = ? AND table_name = ? AND table_comment NOT IN ('', 'VIEW')";
 
 impl Dialect for MySql {
     fn name(&self) -> &'static str {
@@ -78,10 +112,27 @@ impl Dialect for MySql {
     fn quirks(&self) -> Quirks {
         // MariaDB Connector/ODBC 3.1.15. Text longer than its buffer of wide characters arrives cut in half with a length
         // that says it is whole, or fails ("Ansi to Unicode conversion error"); as UTF-8 it is not converted. SQLGetData
-        // after SQLSetPos gives the value of another row.
+        // after SQLSetPos gives the value of another row. A value that an ENUM or SET lacks is error 1265 in strict mode,
+        // whose SQLSTATE is 01000: the driver takes it for a success, and the whole array is missing in the table.
         Quirks {
             narrow_cells: true,
             no_get_data_in_blocks: true,
+            errors_as_information: true,
+        }
+    }
+
+    fn check_session(&self, session: &Session, settings: &ConnectionString) -> Result<(), Error> {
+        // MariaDB Connector/ODBC 3.1.15 goes on in clear text where the server has no TLS, whatever FORCETLS says.
+        if settings.get("FORCETLS") != Some("1") {
+            return Ok(());
+        }
+        let rows = session.text_rows("SHOW SESSION STATUS LIKE 'Ssl_cipher'", &[])?;
+        let cipher = rows.first().and_then(|row| row.get(1)).and_then(Option::as_deref);
+        match cipher.unwrap_or_default() {
+            "" => Err(Error::Unsupported(
+                "the connection must be encrypted (`FORCETLS=1`), and the server has no TLS".to_owned(),
+            )),
+            _ => Ok(()),
         }
     }
 
@@ -140,6 +191,36 @@ impl Dialect for MySql {
         }))
     }
 
+    fn foreign_keys(&self, session: &Session, schemas: &[String]) -> Result<Vec<(Relation, Relation)>, Error> {
+        // Named schemas alone: without them the server opens every table that it has.
+        let places = vec!["?"; schemas.len()].join(", ");
+        let sql = format!(
+            "SELECT constraint_schema, table_name, unique_constraint_schema, referenced_table_name \
+             FROM information_schema.referential_constraints WHERE constraint_schema IN ({places})"
+        );
+        let schemas: Vec<&str> = schemas.iter().map(String::as_str).collect();
+        match schemas.is_empty() {
+            true => Ok(Vec::new()),
+            false => generic::catalog_foreign_keys(session, &sql, &schemas),
+        }
+    }
+
+    fn not_carried(&self, session: &Session, relations: &[Relation]) -> Result<Vec<Vec<String>>, Error> {
+        let of = |relation: &Relation| {
+            let schema = match &relation.schema {
+                Some(schema) => schema.clone(),
+                None => self.default_schema(session)?.unwrap_or_default(),
+            };
+            let named = [schema.as_str(), relation.name.as_str()];
+            let rows = session.text_rows(NOT_CARRIED, &named.repeat(6))?;
+            let own = rows
+                .into_iter()
+                .filter(|row| row.first().and_then(Option::as_ref) == Some(&relation.name));
+            Ok(own.filter_map(|row| generic::thing(row.get(1..)?)).collect())
+        };
+        relations.iter().map(of).collect()
+    }
+
     fn result_column(&self, column: ResultColumn) -> Column {
         types::result_column(column)
     }
@@ -160,8 +241,8 @@ impl Dialect for MySql {
             LogicalType::Integer { .. } | LogicalType::Text { .. } | LogicalType::Bytes { .. } => {
                 (name, Transfer::Native)
             }
-            // FLOAT as text has six digits.
-            LogicalType::Float { bits: 32 } => (format!("({name} + 0e0)"), Transfer::Native),
+            // FLOAT as text has six digits. Multiplied, since adding 0 makes 0 of -0.
+            LogicalType::Float { bits: 32 } => (format!("({name} * 1e0)"), Transfer::Native),
             LogicalType::Float { .. } => (name, Transfer::Native),
             // The session's time zone is UTC.
             LogicalType::Instant { .. } => (format!("CONCAT(CAST({name} AS CHAR), '+00:00')"), Transfer::Text),
@@ -187,6 +268,10 @@ impl Dialect for MySql {
                 bits: 64,
                 signed: false,
             } => ("?", Form::Text),
+            // The server takes 1 to 99 for years of two digits; 9999 is a year that it refuses.
+            LogicalType::Integer { .. } if column.declared.starts_with("year") => {
+                ("REGEXP_REPLACE(?, '^([1-9]|[1-9][0-9])$', '9999')", Form::Text)
+            }
             LogicalType::Integer { .. } => ("?", Form::I64),
             LogicalType::Float { .. } => ("?", Form::F64),
             LogicalType::Bytes { .. } => ("?", Form::Bytes),
@@ -288,6 +373,11 @@ impl Dialect for MySql {
         }
     }
 
+    #[cfg(test)]
+    fn listed_types(&self) -> Vec<Column> {
+        listed::columns(self.mariadb)
+    }
+
     fn classify(&self, diagnostic: &Diagnostic) -> Class {
         // https://mariadb.com/kb/en/mariadb-error-code-reference/; the 2000s are the client library's.
         match diagnostic.native {
@@ -302,6 +392,14 @@ impl Dialect for MySql {
             1264 | 1265 | 1292 | 1366 | 1406 => Class::Data,
             _ => Class::of_sqlstate(&diagnostic.sqlstate),
         }
+    }
+
+    fn read_lanes(&self) -> &'static [&'static dyn ReadLane] {
+        &[&stream::Stream, &generic::OdbcRead]
+    }
+
+    fn write_lanes(&self) -> &'static [&'static dyn WriteLane] {
+        &[&load::LoadData, &load::InsertValues, &generic::OdbcWrite]
     }
 
     fn without_values(&self, message: &str) -> String {

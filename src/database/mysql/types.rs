@@ -64,13 +64,21 @@ fn logical_type(
             scale,
             kept_digits: None,
         },
+        // FLOAT(7,4) and DOUBLE(10,2) round what they are given, and are read as the decimals that they show.
+        "float" | "double" if column_type.contains('(') => LogicalType::Decimal {
+            precision,
+            scale,
+            kept_digits: Some(if data_type == "float" { 6 } else { 15 }),
+        },
         "float" => LogicalType::Float { bits: 32 },
         "double" => LogicalType::Float { bits: 64 },
         "char" => LogicalType::Text {
             length,
             padding: Padding::Stripped,
         },
-        "varchar" | "enum" | "set" => LogicalType::Text {
+        // As a target of other text they are not exact: `A` becomes the member `a`, `1` the first one, `b,a` is `a,b`.
+        "enum" | "set" => LogicalType::Opaque,
+        "varchar" => LogicalType::Text {
             length,
             padding: Padding::None,
         },
@@ -133,9 +141,9 @@ pub(super) fn declare(column: &Column, mariadb: bool) -> (String, LogicalType) {
             )
         }
         LogicalType::Decimal { precision, scale, .. } => {
-            // The server's most digits are 65, of which 30 (MySQL) or 38 may follow the point.
+            // The server's most digits are 65, of which 30 (MySQL) or 38 (MariaDB) may follow the point.
             let (precision, scale) = match (precision, scale) {
-                (Some(precision), Some(scale)) => (precision.min(65), scale.min(30)),
+                (Some(precision), Some(scale)) => (precision.min(65), scale.min(if mariadb { 38 } else { 30 })),
                 _ => (65, 30),
             };
             (

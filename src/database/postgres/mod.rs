@@ -1,29 +1,80 @@
-//! PostgreSQL.
+//! PostgreSQL: its dialect, and its bulk lanes, COPY over the libpq that its driver links.
+
+mod binary;
+mod calendar;
+mod client;
+mod copy;
+mod copy_read;
+mod copy_write;
+mod libpq;
+mod numeric;
+mod settings;
+mod text;
+
+use std::collections::HashMap;
+
+#[cfg(test)]
+mod listed;
 
 use super::{
-    Class, Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, Mode, Padding, Purpose, ReadAs, Relation,
-    Table, Transfer, WriteAs, generic,
+    Class, Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, Mode, Padding, Purpose, ReadAs, ReadLane,
+    Relation, Table, Transfer, WriteAs, WriteLane, generic,
 };
 use crate::odbc::{Diagnostic, ResultColumn, Session};
 
 /// PostgreSQL through psqlodbc.
 pub(super) struct Postgres;
 
-/// The columns of a table, in order. `attgenerated` is asked for through JSON because PostgreSQL 11 does not have it.
+/// The columns of tables, in order, with schema and name behind; both are asked for as arrays. `attgenerated` is asked for through JSON because PostgreSQL 11 does not have it.
 const COLUMNS: &str = "\
 SELECT a.attname, format_type(a.atttypid, a.atttypmod), coalesce(b.typname, t.typname), \
   CASE WHEN b.oid IS NULL THEN a.atttypmod ELSE t.typtypmod END, CAST(a.attnotnull AS int), \
-  CAST(coalesce(to_jsonb(a) ->> 'attgenerated', '') <> '' AS int), array_position(CAST(i.indkey AS int2[]), a.attnum) + 1 \
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid \
+  CAST(coalesce(to_jsonb(a) ->> 'attgenerated', '') <> '' AS int), array_position(CAST(i.indkey AS int2[]), a.attnum) + 1, \
+  n.nspname, c.relname \
+FROM unnest(CAST(? AS text[]), CAST(? AS text[])) AS asked (nspname, relname) \
+  JOIN pg_namespace n ON n.nspname = asked.nspname JOIN pg_class c ON c.relnamespace = n.oid \
+  AND c.relname = asked.relname JOIN pg_attribute a ON a.attrelid = c.oid \
   JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type b ON b.oid = t.typbasetype AND t.typtype = 'd' \
   LEFT JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary \
-WHERE n.nspname = CAST(? AS text) AND c.relname = CAST(? AS text) AND c.relkind IN ('r', 'p', 'v', 'm', 'f') \
-  AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
 
 const RELATIONS: &str = "\
 SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition AND n.nspname <> 'information_schema' \
   AND n.nspname NOT LIKE 'pg\\_%' ORDER BY 1, 2";
+
+const FOREIGN_KEYS: &str = "\
+SELECT n.nspname, c.relname, rn.nspname, rc.relname FROM pg_constraint k \
+JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
+JOIN pg_class rc ON rc.oid = k.confrelid JOIN pg_namespace rn ON rn.oid = rc.relnamespace WHERE k.contype = 'f'";
+
+/// What tables have beyond their columns' types, NOT NULL and primary key; asked for as above. Not listed: what belongs to a constraint that is
+/// listed itself (its index, its triggers).
+const NOT_CARRIED: &str = "\
+WITH t AS (SELECT c.oid, c.relkind, n.nspname, c.relname \
+  FROM unnest(CAST(? AS text[]), CAST(? AS text[])) AS asked (nspname, relname) \
+  JOIN pg_namespace n ON n.nspname = asked.nspname JOIN pg_class c ON c.relnamespace = n.oid \
+  AND c.relname = asked.relname WHERE c.relkind IN ('r', 'p', 'f')), \
+a AS (SELECT a.*, coalesce(to_jsonb(a) ->> 'attgenerated', '') AS computed, \
+  coalesce(to_jsonb(a) ->> 'attidentity', '') AS own_number FROM t JOIN pg_attribute a ON a.attrelid = t.oid \
+  WHERE a.attnum > 0 AND NOT a.attisdropped) \
+SELECT t.nspname, t.relname, what, name FROM ( \
+SELECT a.attrelid AS oid, 1 AS place, CASE WHEN a.own_number <> '' THEN 'identity of column' WHEN a.computed <> '' \
+    THEN 'expression of generated column' ELSE 'default of column' END AS what, CAST(a.attname AS text) AS name \
+  FROM a WHERE a.atthasdef OR a.own_number <> '' \
+UNION ALL SELECT t.oid, 2, CASE k.contype WHEN 'f' THEN 'foreign key' WHEN 'u' THEN 'unique constraint' \
+    WHEN 'c' THEN 'check' ELSE 'exclusion constraint' END, CAST(k.conname AS text) \
+  FROM t JOIN pg_constraint k ON k.conrelid = t.oid WHERE k.contype IN ('f', 'u', 'c', 'x') \
+UNION ALL SELECT t.oid, 3, CASE WHEN i.indisunique THEN 'unique index' ELSE 'index' END, CAST(c.relname AS text) \
+  FROM t JOIN pg_index i ON i.indrelid = t.oid JOIN pg_class c ON c.oid = i.indexrelid \
+  WHERE NOT i.indisprimary AND NOT EXISTS (SELECT 1 FROM pg_constraint k WHERE k.conindid = i.indexrelid) \
+UNION ALL SELECT t.oid, 4, 'trigger', CAST(g.tgname AS text) \
+  FROM t JOIN pg_trigger g ON g.tgrelid = t.oid WHERE NOT g.tgisinternal \
+UNION ALL SELECT t.oid, 5, CASE d.objsubid WHEN 0 THEN 'comment on the table' ELSE 'comment on column' END, \
+    coalesce(CAST(a.attname AS text), '') FROM t JOIN pg_description d ON d.objoid = t.oid \
+  AND d.classoid = CAST('pg_class' AS regclass) LEFT JOIN a ON a.attnum = d.objsubid \
+UNION ALL SELECT t.oid, 6, 'partitions', '' FROM t WHERE t.relkind = 'p') AS listed JOIN t USING (oid) \
+ORDER BY place, name";
 
 impl Dialect for Postgres {
     fn name(&self) -> &'static str {
@@ -78,16 +129,46 @@ impl Dialect for Postgres {
     }
 
     fn table(&self, session: &Session, relation: &Relation) -> Result<Option<Table>, Error> {
-        let schema = match &relation.schema {
-            Some(schema) => schema.clone(),
-            None => self.default_schema(session)?.unwrap_or_default(),
+        let tables = self.tables(session, std::slice::from_ref(relation))?;
+        Ok(tables.into_iter().flatten().flatten().next())
+    }
+
+    fn tables(&self, session: &Session, relations: &[Relation]) -> Result<Option<Vec<Option<Table>>>, Error> {
+        let asked = self.asked(session, relations)?;
+        let rows = session.text_rows(COLUMNS, &[&asked.schemas, &asked.names])?;
+        let mut found: HashMap<Relation, Vec<Column>> = HashMap::new();
+        for row in rows {
+            let (Some(column), Some(table)) = (row.get(..7), row.get(7..).and_then(relation)) else {
+                continue;
+            };
+            found.entry(table).or_default().push(catalog_column(column));
+        }
+        let table = |relation: &Relation| {
+            let columns = found.get(relation)?.clone();
+            Some(Table {
+                columns,
+                not_transactional: None,
+            })
         };
-        let rows = session.text_rows(COLUMNS, &[&schema, &relation.name])?;
-        let columns: Vec<Column> = rows.iter().map(|row| catalog_column(row)).collect();
-        Ok((!columns.is_empty()).then_some(Table {
-            columns,
-            not_transactional: None,
-        }))
+        Ok(Some(asked.relations.iter().map(table).collect()))
+    }
+
+    fn foreign_keys(&self, session: &Session, _schemas: &[String]) -> Result<Vec<(Relation, Relation)>, Error> {
+        generic::catalog_foreign_keys(session, FOREIGN_KEYS, &[])
+    }
+
+    fn not_carried(&self, session: &Session, relations: &[Relation]) -> Result<Vec<Vec<String>>, Error> {
+        let asked = self.asked(session, relations)?;
+        let rows = session.text_rows(NOT_CARRIED, &[&asked.schemas, &asked.names])?;
+        let mut found: HashMap<Relation, Vec<String>> = HashMap::new();
+        for row in rows {
+            let thing = row.get(2..).and_then(generic::thing);
+            if let (Some(table), Some(thing)) = (row.get(..2).and_then(relation), thing) {
+                found.entry(table).or_default().push(thing);
+            }
+        }
+        let things = |relation: &Relation| found.get(relation).cloned().unwrap_or_default();
+        Ok(asked.relations.iter().map(things).collect())
     }
 
     fn result_column(&self, column: ResultColumn) -> Column {
@@ -261,8 +342,25 @@ impl Dialect for Postgres {
         )
     }
 
+    #[cfg(test)]
+    fn listed_types(&self) -> Vec<Column> {
+        listed::columns()
+    }
+
     fn classify(&self, diagnostic: &Diagnostic) -> Class {
-        Class::of_sqlstate(&diagnostic.sqlstate)
+        // psqlodbc 13.02 has HY000 and a text of its own where the server went away between two statements.
+        match diagnostic.sqlstate.as_str() {
+            "HY000" if diagnostic.message.contains("connection has been lost") => Class::ConnectionLost,
+            sqlstate => Class::of_sqlstate(sqlstate),
+        }
+    }
+
+    fn read_lanes(&self) -> &'static [&'static dyn ReadLane] {
+        &[&copy_read::CopyRead, &generic::OdbcRead]
+    }
+
+    fn write_lanes(&self) -> &'static [&'static dyn WriteLane] {
+        &[&copy_write::CopyWrite, &generic::OdbcWrite]
     }
 
     fn without_values(&self, message: &str) -> String {
@@ -280,6 +378,53 @@ impl Dialect for Postgres {
             }
         }
         text
+    }
+}
+
+/// Relations as a catalog query takes them.
+struct Asked {
+    /// With their schemas.
+    relations: Vec<Relation>,
+    /// As array literals.
+    schemas: String,
+    names: String,
+}
+
+impl Postgres {
+    fn asked(&self, session: &Session, relations: &[Relation]) -> Result<Asked, Error> {
+        let own = match relations.iter().any(|relation| relation.schema.is_none()) {
+            true => self.default_schema(session)?,
+            false => None,
+        };
+        let whole = |relation: &Relation| Relation {
+            schema: relation.schema.clone().or_else(|| own.clone()),
+            name: relation.name.clone(),
+        };
+        let relations: Vec<Relation> = relations.iter().map(whole).collect();
+        let array = |texts: &mut dyn Iterator<Item = &str>| {
+            let quote = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+            format!("{{{}}}", texts.map(quote).collect::<Vec<_>>().join(","))
+        };
+        Ok(Asked {
+            schemas: array(
+                &mut relations
+                    .iter()
+                    .map(|relation| relation.schema.as_deref().unwrap_or_default()),
+            ),
+            names: array(&mut relations.iter().map(|relation| relation.name.as_str())),
+            relations,
+        })
+    }
+}
+
+/// A relation from the cells of its schema and name.
+fn relation(cells: &[Option<String>]) -> Option<Relation> {
+    match cells {
+        [schema, Some(name)] => Some(Relation {
+            schema: schema.clone(),
+            name: name.clone(),
+        }),
+        _ => None,
     }
 }
 
@@ -328,8 +473,10 @@ fn logical_type(type_name: &str, modifier: i32) -> LogicalType {
                 // Eleven bits with a sign; since PostgreSQL 15 a scale may be negative or beyond the precision.
                 let scale = ((packed & 0x7ff) as i32 ^ 1024) - 1024;
                 match (u16::try_from(packed >> 16 & 0xffff), u16::try_from(scale)) {
-                    (Ok(precision), Ok(scale)) if scale <= precision => LogicalType::decimal(precision, scale),
-                    _ => LogicalType::DECIMAL,
+                    // The whole part is empty, which the server sees to.
+                    (Ok(precision), Ok(scale)) => LogicalType::decimal(precision.max(scale), scale),
+                    // Rounds whole numbers in silence, so that only its own kind goes into it.
+                    _ => LogicalType::Opaque,
                 }
             }
             Err(_) => LogicalType::DECIMAL,
@@ -344,7 +491,8 @@ fn logical_type(type_name: &str, modifier: i32) -> LogicalType {
             length,
             padding: Padding::Filled,
         },
-        "text" | "citext" | "name" | "bpchar" => LogicalType::TEXT,
+        // `name` is not among them: it cuts what is put into it at 63 bytes.
+        "text" | "citext" | "bpchar" => LogicalType::TEXT,
         "bytea" => LogicalType::BYTES,
         "date" => LogicalType::Date,
         "time" => LogicalType::Time { digits, span: false },
@@ -368,7 +516,8 @@ mod tests {
     fn a_types_modifier_becomes_its_size() {
         let numeric = |precision: i32, scale: i32| logical_type("numeric", (precision << 16 | scale & 0x7ff) + 4);
         assert_eq!(numeric(20, 4), LogicalType::decimal(20, 4));
-        assert_eq!(numeric(5, -2), LogicalType::DECIMAL);
+        assert_eq!(numeric(3, 5), LogicalType::decimal(5, 5));
+        assert_eq!(numeric(5, -2), LogicalType::Opaque);
         assert_eq!(logical_type("numeric", -1), LogicalType::DECIMAL);
         let varchar = LogicalType::Text {
             length: Some(20),

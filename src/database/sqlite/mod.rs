@@ -9,6 +9,8 @@ mod affinity;
 mod direct_read;
 mod direct_write;
 mod libsqlite3;
+#[cfg(test)]
+mod listed;
 mod spelling;
 mod target;
 mod wire;
@@ -24,6 +26,15 @@ pub(super) struct Sqlite;
 
 /// Digits that a NUMERIC column keeps of any number (SQLite documentation, "Datatypes In SQLite", section 3).
 const NUMERIC_DIGITS: u16 = 15;
+
+/// Checks and collations stand in the table's SQL alone, and are not listed; nor is what a foreign key is called, for
+/// SQLite does not say.
+const NOT_CARRIED: &str = "\
+SELECT 'default of column', name FROM pragma_table_xinfo(?, ?) WHERE dflt_value IS NOT NULL \
+UNION ALL SELECT 'expression of generated column', name FROM pragma_table_xinfo(?, ?) WHERE hidden IN (2, 3) \
+UNION ALL SELECT DISTINCT 'foreign key to', \"table\" FROM pragma_foreign_key_list(?, ?) \
+UNION ALL SELECT CASE WHEN origin = 'u' THEN 'unique constraint' WHEN \"unique\" THEN 'unique index' ELSE 'index' END, \
+  name FROM pragma_index_list(?, ?) WHERE origin <> 'pk'";
 
 impl Dialect for Sqlite {
     fn name(&self) -> &'static str {
@@ -84,6 +95,21 @@ impl Dialect for Sqlite {
             columns,
             not_transactional: None,
         }))
+    }
+
+    fn not_carried(&self, session: &Session, relations: &[Relation]) -> Result<Vec<Vec<String>>, Error> {
+        let of = |relation: &Relation| {
+            let schema = relation.schema.as_deref().unwrap_or("main");
+            let named = [relation.name.as_str(), schema].repeat(4);
+            let mut things = generic::catalog_things(session, NOT_CARRIED, &named)?;
+            let sql = format!(
+                "SELECT 'trigger', name FROM {}.sqlite_master WHERE type = 'trigger' AND lower(tbl_name) = lower(?)",
+                self.quote(schema)
+            );
+            things.extend(generic::catalog_things(session, &sql, &[&relation.name])?);
+            Ok(things)
+        };
+        relations.iter().map(of).collect()
     }
 
     fn query_columns(&self, session: &Session, sql: &str) -> Result<Vec<Column>, Error> {
@@ -293,6 +319,11 @@ impl Dialect for Sqlite {
 
     fn write_lanes(&self) -> &'static [&'static dyn WriteLane] {
         &[&direct_write::DirectWrite, &generic::OdbcWrite]
+    }
+
+    #[cfg(test)]
+    fn listed_types(&self) -> Vec<Column> {
+        listed::columns()
     }
 
     fn classify(&self, diagnostic: &Diagnostic) -> Class {

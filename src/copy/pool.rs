@@ -1,0 +1,109 @@
+//! Open connections that wait for the next table: connecting takes longer than copying a small one.
+//!
+//! Knows which connections are alike, and nothing of what is done with them. Only connections without an open
+//! transaction come back; a table that failed gives none.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use super::{
+    error::{Phase, Place, Side, TableError},
+    request::Endpoint,
+};
+use crate::{
+    database::{Connection, Purpose},
+    odbc::{DriverSearch, Interrupt},
+};
+
+/// A connection that nobody has used for so long is closed: servers and the firewalls before them drop idle ones
+/// (Azure's load balancer after 4 minutes), and the next table would be the one to find out.
+const IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// The idle connections of one call.
+pub(super) struct Pool<'a> {
+    search: &'a DriverSearch,
+    idle: Mutex<Vec<Idle>>,
+}
+
+struct Idle {
+    purpose: Purpose,
+    connection: Connection,
+    since: Instant,
+}
+
+impl<'a> Pool<'a> {
+    /// Without connections.
+    pub fn new(search: &'a DriverSearch) -> Self {
+        Pool {
+            search,
+            idle: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// A connection that waits, or a new one; `interrupt` stops it from now on.
+    pub fn take(
+        &self,
+        endpoint: &Endpoint,
+        purpose: Purpose,
+        interrupt: &Interrupt,
+    ) -> Result<Connection, Box<TableError>> {
+        let mut closed = Vec::new();
+        let found = {
+            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut position = 0;
+            while position < idle.len() {
+                match idle[position].since.elapsed() > IDLE_MAX {
+                    true => closed.push(idle.swap_remove(position)),
+                    false => position += 1,
+                }
+            }
+            let like = |idle: &Idle| idle.purpose == purpose && idle.connection.string == endpoint.string;
+            idle.iter().position(like).map(|position| idle.swap_remove(position))
+        };
+        // Closing speaks to the server, which nobody else should wait for.
+        drop(closed);
+        match found {
+            Some(Idle { connection, .. }) => {
+                connection.session.set_interrupt(interrupt);
+                Ok(connection)
+            }
+            None => self.connect(endpoint, purpose, interrupt),
+        }
+    }
+
+    /// Keeps a connection for the next table.
+    pub fn give(&self, purpose: Purpose, connection: Connection) {
+        let since = Instant::now();
+        let idle = Idle {
+            purpose,
+            connection,
+            since,
+        };
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(idle);
+    }
+
+    /// A new connection.
+    pub fn connect(
+        &self,
+        endpoint: &Endpoint,
+        purpose: Purpose,
+        interrupt: &Interrupt,
+    ) -> Result<Connection, Box<TableError>> {
+        let side = match purpose {
+            Purpose::Write => Side::Target,
+            Purpose::Read | Purpose::Script => Side::Source,
+        };
+        let place = Place {
+            phase: Phase::Connect,
+            side,
+        };
+        let autocommit = purpose == Purpose::Write;
+        Connection::open(self.search, &endpoint.string, purpose, autocommit, interrupt).map_err(|error| {
+            let mut error = TableError::database(place, error, None);
+            error.message = format!("`{}`: {}", endpoint.label, error.message);
+            error
+        })
+    }
+}

@@ -1,0 +1,329 @@
+//! One call from its request to its report: several tables at once, each on a thread of its own.
+
+use std::{
+    num::NonZeroUsize,
+    sync::mpsc::channel,
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{
+    catalog::Catalog,
+    error::{OVER_MEMORY_LIMIT, Phase, Place, Side, TableError},
+    heap,
+    job::{Job, jobs_of, refused, staging_name},
+    pipeline::{self, Budget},
+    plan::{self, Known},
+    pool::Pool,
+    report::{Report, TableReport},
+    request::{MEMORY_LIMIT_BYTES_MIN, Request},
+    schedule::Schedule,
+};
+use crate::{
+    database::{Connection, Mode, Purpose, Relation, Source},
+    odbc::{DriverSearch, Interrupt},
+};
+
+/// Most tables at once if the request does not say: more of them load the servers, and share the budget.
+const TABLES_MAX: usize = 8;
+
+/// After a table of more bytes than this the allocator may hold memory worth giving back.
+const TRIM_BYTES: u64 = 16 << 20;
+
+/// Copies what the request says and reports on every table.
+///
+/// A table that fails leaves the others whole and is itself as it was before; its error is in its report. `done` is
+/// called after each table, on this thread. Once `interrupt` is raised, running tables are rolled back and the others are
+/// not begun.
+///
+/// # Errors
+/// If nothing could be begun: a connection that fails, names or limits that make no sense.
+pub fn run(
+    request: &Request,
+    search: &DriverSearch,
+    interrupt: &Interrupt,
+    done: &mut dyn FnMut(&TableReport),
+) -> Result<Report, Box<TableError>> {
+    let started = Instant::now();
+    let pool = Pool::new(search);
+    let mut jobs = Vec::new();
+    for copy in &request.copies {
+        jobs.extend(jobs_of(copy, &pool, interrupt)?);
+    }
+    if let Some(twice) =
+        (0..jobs.len()).find(|second| jobs[..*second].iter().any(|job| job.target == jobs[*second].target))
+    {
+        let message = format!(
+            "several tables would go into `{}`; give them names with `into`",
+            jobs[twice].target
+        );
+        return Err(refused(Side::Target, "copy.same_target", message));
+    }
+    if request.memory_limit_bytes < MEMORY_LIMIT_BYTES_MIN {
+        let message = format!(
+            "the memory limit is {} bytes, {MEMORY_LIMIT_BYTES_MIN} are the least",
+            request.memory_limit_bytes
+        );
+        return Err(refused(Side::Target, "copy.memory_limit", message));
+    }
+    // The first connection to the target is made before any table: a wrong password is one error and not three hundred.
+    let target = pool.take(&request.target, Purpose::Write, interrupt)?;
+    let at_once = tables_at_once(request, jobs.len(), target.dialect.writers_max());
+    let schedule = schedule(&jobs, request, at_once, &target)?;
+    let catalog = Catalog::read(&jobs, request, (&pool, &target, interrupt), |index| {
+        schedule.is_free(index)
+    });
+    pool.give(Purpose::Write, target);
+    tracing::debug!(event = "copy.begun", tables = jobs.len(), at_once, "copying");
+
+    let mut tables: Vec<Option<TableReport>> = jobs.iter().map(|_| None).collect();
+    let mut finished = |index: usize, table: TableReport, tables: &mut Vec<Option<TableReport>>| {
+        log(&table);
+        done(&table);
+        tables[index] = Some(table);
+    };
+    // Tables with a value that did not fit into their part of the budget.
+    let mut again = Vec::new();
+    let budget = Budget::of(request.memory_limit_bytes, at_once);
+    let spawned = thread::scope(|scope| {
+        let (sender, receiver) = channel();
+        for number in 0..at_once {
+            let (sender, schedule, catalog, jobs, pool) = (sender.clone(), &schedule, &catalog, &jobs, &pool);
+            let work = move || {
+                while let Some(turn) = schedule.next(|| interrupt.is_raised()) {
+                    let table = copy_table(
+                        &jobs[turn.index],
+                        request,
+                        catalog.known(turn.index),
+                        (pool, interrupt),
+                        budget,
+                    );
+                    // The receiver lives as long as this scope.
+                    let _ = sender.send((turn.index, table));
+                }
+            };
+            let thread = thread::Builder::new().name("dray-table".to_owned());
+            match thread.spawn_scoped(scope, work) {
+                Ok(_) => {}
+                // The others do it all.
+                Err(error) if number > 0 => tracing::warn!(event = "copy.no_thread", error = %error, "fewer at once"),
+                Err(error) => {
+                    let message = format!("no thread to copy with: {error}");
+                    return Err(refused(Side::Target, "copy.no_thread", message));
+                }
+            }
+        }
+        drop(sender);
+        for (index, table) in receiver {
+            let is_over = table
+                .error
+                .as_ref()
+                .is_some_and(|error| error.code == OVER_MEMORY_LIMIT);
+            match is_over && at_once > 1 {
+                true => again.push((index, table)),
+                false => finished(index, table, &mut tables),
+            }
+        }
+        Ok(())
+    });
+    spawned?;
+    again.sort_by_key(|(index, _)| *index);
+    for (index, mut table) in again {
+        if !interrupt.is_raised() {
+            tracing::info!(
+                event = "copy.again_alone",
+                table = table.table,
+                "again, with the whole memory limit"
+            );
+            let budget = Budget::of(request.memory_limit_bytes, 1);
+            table = copy_table(&jobs[index], request, Known::default(), (&pool, interrupt), budget);
+        }
+        finished(index, table, &mut tables);
+    }
+    let tables: Vec<TableReport> = tables.into_iter().flatten().collect();
+    drop(pool);
+    if tables
+        .iter()
+        .any(|table| table.bytes > TRIM_BYTES || table.error.is_some())
+    {
+        heap::give_back();
+    }
+    Ok(Report {
+        rows: tables.iter().map(|table| table.rows).sum(),
+        bytes: tables.iter().map(|table| table.bytes).sum(),
+        tables,
+        duration_ms: milliseconds(started.elapsed()),
+    })
+}
+
+/// How many tables are copied at once: as many as were asked for or as there are cores, two at least since servers take
+/// their time as well; but no more than each has its part of the budget for, and than the target can take.
+fn tables_at_once(request: &Request, jobs: usize, writers_max: Option<usize>) -> usize {
+    let of_cores = || {
+        thread::available_parallelism()
+            .map_or(1, NonZeroUsize::get)
+            .clamp(2, TABLES_MAX)
+    };
+    request
+        .parallel
+        .unwrap_or_else(of_cores)
+        .min(request.memory_limit_bytes / MEMORY_LIMIT_BYTES_MIN)
+        .min(writers_max.unwrap_or(usize::MAX))
+        .min(jobs)
+        .max(1)
+}
+
+/// The order of the tables: that of the request. One waits for an earlier one where copying both at once could end
+/// otherwise than one after the other.
+fn schedule(
+    jobs: &[Job<'_>],
+    request: &Request,
+    at_once: usize,
+    target: &Connection,
+) -> Result<Schedule, Box<TableError>> {
+    if at_once == 1 {
+        return Ok(Schedule::new(jobs.len(), |_, _| false));
+    }
+    let place = Place {
+        phase: Phase::Plan,
+        side: Side::Target,
+    };
+    let failed = |error| TableError::database(place, error, Some(target.dialect));
+    let own = target.dialect.default_schema(&target.session).map_err(failed)?;
+    let whole = |relation: &Relation| Relation {
+        schema: relation.schema.clone().or_else(|| own.clone()),
+        name: relation.name.clone(),
+    };
+    let written: Vec<Relation> = jobs.iter().map(|job| whole(&job.target)).collect();
+    let mut schemas: Vec<String> = written.iter().filter_map(|relation| relation.schema.clone()).collect();
+    schemas.sort_unstable();
+    schemas.dedup();
+    let keys = target.dialect.foreign_keys(&target.session, &schemas).map_err(failed)?;
+    // What a job reads in the target's own database; a query may read anything there.
+    let may_read = |reader: usize, writer: usize| {
+        jobs[reader].source.string == request.target.string
+            && match &jobs[reader].what {
+                Source::Table { relation, .. } => whole(relation) == written[writer],
+                Source::Query(_) => true,
+            }
+    };
+    let refers = |one: usize, other: usize| {
+        keys.iter()
+            .any(|(referring, referred)| *referring == written[one] && *referred == written[other])
+    };
+    Ok(Schedule::new(jobs.len(), |earlier, later| {
+        may_read(earlier, later) || may_read(later, earlier) || refers(earlier, later) || refers(later, earlier)
+    }))
+}
+
+fn copy_table(
+    job: &Job<'_>,
+    request: &Request,
+    known: Known,
+    (pool, interrupt): (&Pool<'_>, &Interrupt),
+    budget: Budget,
+) -> TableReport {
+    let started = Instant::now();
+    let table = match &job.what {
+        Source::Table { relation, .. } => relation.to_string(),
+        Source::Query(_) => "query".to_owned(),
+    };
+    let mut report = TableReport {
+        source: job.source.label.clone(),
+        table,
+        target: job.target.to_string(),
+        mode: mode_name(request.mode),
+        ..TableReport::default()
+    };
+    let result = carry_out(job, request, known, (pool, interrupt), budget, &mut report);
+    if let Err(error) = result {
+        report.created = false;
+        report.error = Some(error.of(&report.table, &report.target));
+    }
+    report.duration_ms = milliseconds(started.elapsed());
+    report
+}
+
+fn carry_out(
+    job: &Job<'_>,
+    request: &Request,
+    known: Known,
+    (pool, interrupt): (&Pool<'_>, &Interrupt),
+    budget: Budget,
+    report: &mut TableReport,
+) -> Result<(), Box<TableError>> {
+    let reading = interrupt.child();
+    let source = pool.take(job.source, Purpose::Read, &reading)?;
+    let target = pool.take(&request.target, Purpose::Write, interrupt)?;
+    // What was set up for one source must not stay for another.
+    let set_up = source.dialect.name() == target.dialect.name()
+        && !target
+            .dialect
+            .setup_beside_source(&target.string, &source.string)
+            .is_empty();
+    let staging = staging_name(&job.target);
+    let options = (request.mode, request.lanes, request.choices);
+    let plan = plan::plan((&source, &job.what), (&target, &job.target), known, options, &staging)?;
+    tracing::debug!(event = "copy.plan", plan = %plan, "planned");
+    report.created = !plan.exists || request.mode == Mode::Replace;
+    report.read_lane = plan.read_lane.name;
+    report.read_lane_reason.clone_from(&plan.read_lane.reason);
+    report.write_lane = plan.write_lane.name;
+    report.write_lane_reason.clone_from(&plan.write_lane.reason);
+    report.unparsed = plan.wire.is_some();
+    report.not_carried.clone_from(&plan.not_carried);
+    // Also when the run was told to stop.
+    let reconnect = || pool.connect(&request.target, Purpose::Write, &Interrupt::new());
+    let done = pipeline::run(&plan, source, target, (&reading, interrupt), budget, &reconnect)?;
+    report.rows = done.moved.rows;
+    report.bytes = done.moved.bytes;
+    report.nulls_for_infinity = done.moved.nulled.infinity;
+    report.nulls_for_nan = done.moved.nulled.nan;
+    report.nulls_for_zero_dates = done.moved.nulled.zero_dates;
+    if let Some(connection) = done.source {
+        pool.give(Purpose::Read, connection);
+    }
+    if let Some(connection) = done.target.filter(|_| !set_up) {
+        pool.give(Purpose::Write, connection);
+    }
+    Ok(())
+}
+
+fn log(table: &TableReport) {
+    match &table.error {
+        None => tracing::info!(
+            event = "copy.table",
+            source = table.source,
+            table = table.table,
+            target = table.target,
+            rows = table.rows,
+            bytes = table.bytes,
+            duration_ms = table.duration_ms,
+            read_lane = table.read_lane,
+            write_lane = table.write_lane,
+            "table copied"
+        ),
+        Some(error) => tracing::error!(
+            event = "copy.table_failed",
+            source = table.source,
+            table = table.table,
+            target = table.target,
+            code = error.code,
+            hint = error.hint,
+            duration_ms = table.duration_ms,
+            "{error}"
+        ),
+    }
+}
+
+fn mode_name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Append => "append",
+        Mode::Truncate => "truncate",
+        Mode::Replace => "replace",
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

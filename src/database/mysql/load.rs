@@ -1,0 +1,502 @@
+//! The lanes in: rows as a text that is sent in chunks of whole rows, by `LOAD DATA LOCAL INFILE` from memory or, where
+//! the server forbids that, by INSERTs of many rows.
+//!
+//! A thread sends one chunk while the next is written. What became of a chunk's rows is looked at in `chunk`.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{
+    chunk::{Chunk, Statement},
+    client::Client,
+    encode::{self, FieldRules, Form},
+    infile::INFILE_NAME,
+    libmariadb::Library,
+    settings::Settings,
+};
+use crate::{
+    database::{
+        Batch, Column, Connection, Dialect, Error, Layout, Purpose, Relation, Resources, WireFormat, WriteError,
+        WriteLane, Writer,
+    },
+    odbc::Interrupt,
+};
+
+/// `LOAD DATA LOCAL INFILE`.
+pub(super) struct LoadData;
+
+/// INSERT with many rows.
+pub(super) struct InsertValues;
+
+/// Bytes of a chunk for LOAD DATA; a statement each, and its rows are what a search for a failed row goes through.
+const FILE_CHUNK_BYTES: usize = 4 << 20;
+
+/// Bytes of an INSERT; longer ones gain nothing.
+const VALUES_CHUNK_BYTES: usize = 1 << 20;
+
+/// Chunks that go around: one is written, one waits, one is being sent.
+const CHUNKS: usize = 3;
+
+/// Bytes of an INSERT beside its rows, and of the packet around it.
+const STATEMENT_BYTES: usize = 64 * 1024;
+
+/// So that the server waits for a slow source (a year is the most that it takes), and counts notes, such as the one for a
+/// rounded number, as warnings that can be looked at.
+const SETUP: &str = "SET SESSION net_read_timeout = 31536000, wait_timeout = 31536000, sql_notes = 1, \
+                     max_error_count = 64, autocommit = 1";
+
+/// What decides whether LOAD DATA LOCAL can be had; the second is Galera's.
+const VARIABLES: &str = "SHOW VARIABLES WHERE variable_name IN ('local_infile', 'wsrep_load_data_splitting')";
+
+/// How long an abandoned chunk may take before its statement is killed.
+const ABANDON_PATIENCE: Duration = Duration::from_millis(300);
+
+impl WriteLane for LoadData {
+    fn name(&self) -> &'static str {
+        "load_data"
+    }
+
+    fn offer(&self, connection: &Connection, _target: &Relation, _columns: &[Column]) -> Result<String, String> {
+        let library = Library::find(&connection.driver)?;
+        Settings::of(&connection.settings, library.mariadb)?;
+        let rows = connection
+            .session
+            .text_rows(VARIABLES, &[])
+            .map_err(|error| error.to_string())?;
+        let is_on = |name: &str| {
+            rows.iter()
+                .any(|row| row == &[Some(name.to_owned()), Some("ON".to_owned())])
+        };
+        if !is_on("local_infile") {
+            return Err("the server's `local_infile` is off".to_owned());
+        }
+        if is_on("wsrep_load_data_splitting") {
+            return Err("the server's `wsrep_load_data_splitting` would commit in between".to_owned());
+        }
+        Ok("LOAD DATA LOCAL INFILE from memory, through the client library that the ODBC driver links".to_owned())
+    }
+
+    fn open(&self, connection: Connection, resources: &Resources) -> Result<Box<dyn Writer>, Error> {
+        Ok(Box::new(ChunkWriter::open(Form::File, connection, resources)?))
+    }
+}
+
+impl WriteLane for InsertValues {
+    fn name(&self) -> &'static str {
+        "values"
+    }
+
+    fn offer(&self, connection: &Connection, _target: &Relation, _columns: &[Column]) -> Result<String, String> {
+        let library = Library::find(&connection.driver)?;
+        Settings::of(&connection.settings, library.mariadb)?;
+        Ok("INSERTs of many rows, through the client library that the ODBC driver links".to_owned())
+    }
+
+    fn open(&self, connection: Connection, resources: &Resources) -> Result<Box<dyn Writer>, Error> {
+        Ok(Box::new(ChunkWriter::open(Form::Values, connection, resources)?))
+    }
+}
+
+/// What a writer leaves for the next table's, which every statement is a transaction of its own for.
+struct Left(Client);
+
+struct ChunkWriter {
+    form: Form,
+    connection: Connection,
+    dialect: &'static dyn Dialect,
+    memory_bytes: usize,
+    /// Not there while a load has it.
+    client: Option<Client>,
+    loading: Option<Loading>,
+    /// Raised to end a load that nobody waits for any more.
+    interrupt: Interrupt,
+    /// The table that was made on this connection to be loaded.
+    created: Option<String>,
+    last_statement: String,
+}
+
+/// A load that is under way.
+struct Loading {
+    thread: thread::JoinHandle<(Client, Result<(), Error>)>,
+    full: SyncSender<Chunk>,
+    empty: Receiver<Chunk>,
+    /// Chunks that are with the thread.
+    sent: usize,
+    spare: Vec<Chunk>,
+    chunk: Chunk,
+    names: Vec<String>,
+    rules: Vec<FieldRules>,
+    abandoned: Arc<AtomicBool>,
+    chunk_bytes: usize,
+    /// The most bytes of a statement's rows, and what the server calls the limit.
+    bytes_max: Option<(usize, &'static str)>,
+}
+
+impl ChunkWriter {
+    fn open(form: Form, connection: Connection, resources: &Resources) -> Result<ChunkWriter, Error> {
+        let library = Library::find(&connection.driver).map_err(Error::Unsupported)?;
+        let settings = Settings::of(&connection.settings, library.mariadb).map_err(Error::Unsupported)?;
+        let dialect = connection.dialect;
+        let interrupt = resources.interrupt.child();
+        let setup = dialect.session_setup(Purpose::Write).iter().copied().chain([SETUP]);
+        let left = connection.kept.take::<Left>().and_then(|Left(mut client)| {
+            client.stop_with(&interrupt);
+            client.answers().then_some(client)
+        });
+        let connect = || Client::connect(library, &settings, None, &setup.collect::<Vec<_>>(), &interrupt);
+        let client = left.map_or_else(connect, Ok)?;
+        Ok(ChunkWriter {
+            form,
+            connection,
+            dialect,
+            memory_bytes: resources.memory_bytes,
+            client: Some(client),
+            loading: None,
+            interrupt,
+            created: None,
+            last_statement: String::new(),
+        })
+    }
+
+    fn client(&mut self) -> Result<&mut Client, Error> {
+        let missing = || Error::Unsupported("a statement came while rows are being loaded".to_owned());
+        self.client.as_mut().ok_or_else(missing)
+    }
+
+    /// The LOAD DATA for these columns.
+    fn load_statement(&mut self, target: &Relation, columns: &[Column]) -> Result<String, Error> {
+        // A file has one character set. Where there are bytes it has none, and text that the server would have to
+        // convert says so itself.
+        let binary = columns.iter().any(|column| column.logical.layout() == Layout::Bytes);
+        let is_text = |column: &Column| column.logical.layout() == Layout::Text;
+        let mut utf8: Vec<String> = Vec::new();
+        if binary && columns.iter().any(is_text) {
+            let text = |text: &str| format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''"));
+            let schema = target
+                .schema
+                .as_ref()
+                .map_or("DATABASE()".to_owned(), |schema| text(schema));
+            let sql = format!(
+                "SELECT column_name FROM information_schema.columns WHERE table_schema = {schema} AND table_name = {} \
+                 AND character_set_name IN ('utf8', 'utf8mb3', 'utf8mb4')",
+                text(&target.name)
+            );
+            utf8 = self.client()?.query(&sql)?.into_iter().flatten().flatten().collect();
+        }
+        let mut fields = Vec::new();
+        let mut set = Vec::new();
+        for (position, column) in columns.iter().enumerate() {
+            let name = self.dialect.quote(&column.name);
+            let variable = format!("@dray_{position}");
+            let expression = if column.declared.to_ascii_lowercase().starts_with("bit") {
+                // As it is, the text's bytes would be the bits.
+                format!("CAST({variable} AS UNSIGNED)")
+            } else if binary && is_text(column) && !utf8.contains(&column.name) {
+                format!("CONVERT({variable} USING utf8mb4)")
+            } else {
+                fields.push(name);
+                continue;
+            };
+            fields.push(variable);
+            set.push(format!("{name} = {expression}"));
+        }
+        let set = if set.is_empty() {
+            String::new()
+        } else {
+            format!(" SET {}", set.join(", "))
+        };
+        Ok(format!(
+            "LOAD DATA LOCAL INFILE '{INFILE_NAME}' INTO TABLE {} CHARACTER SET {} FIELDS TERMINATED BY '\\t' \
+             ENCLOSED BY '' ESCAPED BY '\\\\' LINES STARTING BY '' TERMINATED BY '\\n' ({}){set}",
+            self.dialect.quote_relation(target),
+            if binary { "binary" } else { "utf8mb4" },
+            fields.join(", ")
+        ))
+    }
+
+    /// Ends the load's thread and takes the connection back; the load's error, if it failed.
+    fn take_back(&mut self) -> Result<(), Error> {
+        let Some(loading) = self.loading.take() else {
+            return Ok(());
+        };
+        // Without the channel the thread ends after what it has.
+        drop(loading.full);
+        match loading.thread.join() {
+            Ok((client, result)) => {
+                self.client = Some(client);
+                result
+            }
+            Err(_) => Err(Error::Unsupported(
+                "the thread that loads rows has ended by itself".to_owned(),
+            )),
+        }
+    }
+
+    /// Hands the chunk to the thread and takes an empty one.
+    fn send(&mut self) -> Result<(), Error> {
+        let Some(loading) = &mut self.loading else {
+            return Ok(());
+        };
+        let next = match loading.spare.pop() {
+            Some(chunk) => Some(chunk),
+            None => loading.empty.recv().ok().inspect(|_| loading.sent -= 1),
+        };
+        let Some(mut next) = next else {
+            return self.ended_early();
+        };
+        next.first_row = loading.chunk.first_row + loading.chunk.ends.len() as u64;
+        let chunk = std::mem::replace(&mut loading.chunk, next);
+        // A chunk of one long row is sent alone, and its memory given back before the next.
+        let long = chunk.bytes.len() > 2 * loading.chunk_bytes;
+        if loading.full.send(chunk).is_err() {
+            return self.ended_early();
+        }
+        loading.sent += 1;
+        while long && loading.sent > 0 {
+            let Ok(mut back) = loading.empty.recv() else {
+                return self.ended_early();
+            };
+            loading.sent -= 1;
+            if back.bytes.capacity() > 2 * loading.chunk_bytes {
+                back = Chunk::default();
+            }
+            loading.spare.push(back);
+        }
+        Ok(())
+    }
+
+    /// The thread ends before its channel only if something failed.
+    fn ended_early(&mut self) -> Result<(), Error> {
+        self.take_back()?;
+        Err(Error::Unsupported(
+            "the thread that loads rows has ended early".to_owned(),
+        ))
+    }
+}
+
+impl Writer for ChunkWriter {
+    fn begin(&mut self) -> Result<(), Error> {
+        // Not START TRANSACTION, which the DDL that may follow would end for good.
+        self.client()?.execute("SET autocommit = 0").map(drop)
+    }
+
+    fn execute(&mut self, sql: &str) -> Result<i64, Error> {
+        sql.clone_into(&mut self.last_statement);
+        let rows = self.client()?.execute(sql)?;
+        Ok(i64::try_from(rows).unwrap_or(-1))
+    }
+
+    fn query(&mut self, sql: &str) -> Result<Vec<Vec<Option<String>>>, Error> {
+        self.client()?.query(sql)
+    }
+
+    fn load_into(&mut self, target: &Relation, columns: &[Column], _wire: Option<WireFormat>) -> Result<(), Error> {
+        let table = self.dialect.quote_relation(target);
+        if self.last_statement.starts_with(&format!("CREATE TABLE {table} ")) {
+            self.created = Some(table.clone());
+        }
+        let mut bytes_max = None;
+        let sql = match self.form {
+            Form::File => self.load_statement(target, columns)?,
+            Form::Values => {
+                let rows = self.client()?.query("SELECT @@max_allowed_packet")?;
+                let bytes: Option<usize> = rows
+                    .into_iter()
+                    .flatten()
+                    .flatten()
+                    .next()
+                    .and_then(|text| text.parse().ok());
+                bytes_max = bytes.map(|bytes| (bytes.saturating_sub(STATEMENT_BYTES), "max_allowed_packet"));
+                let names: Vec<String> = columns.iter().map(|column| self.dialect.quote(&column.name)).collect();
+                format!("INSERT INTO {table} ({}) VALUES ", names.join(", "))
+            }
+        };
+        let chunk_bytes = match self.form {
+            Form::File => FILE_CHUNK_BYTES,
+            Form::Values => VALUES_CHUNK_BYTES.min(bytes_max.map_or(usize::MAX, |(bytes, _)| bytes / 2)),
+        };
+        let Some(client) = self.client.take() else {
+            return Err(Error::Unsupported(
+                "a second load came before the first had ended".to_owned(),
+            ));
+        };
+        let statement = Statement {
+            form: self.form,
+            sql,
+            dialect: self.dialect,
+        };
+        let (full, from_writer) = sync_channel::<Chunk>(1);
+        let (to_writer, empty) = sync_channel::<Chunk>(CHUNKS);
+        let abandoned = Arc::new(AtomicBool::new(false));
+        let given_up = Arc::clone(&abandoned);
+        let thread = thread::Builder::new()
+            .name("dray-load".to_owned())
+            .spawn(move || load_all(client, &statement, &from_writer, &to_writer, &given_up));
+        let thread = thread.map_err(|error| Error::Unsupported(format!("no thread to load with: {error}")))?;
+        self.loading = Some(Loading {
+            thread,
+            full,
+            empty,
+            sent: 0,
+            spare: (1..CHUNKS).map(|_| Chunk::default()).collect(),
+            chunk: Chunk {
+                first_row: 1,
+                ..Chunk::default()
+            },
+            names: columns.iter().map(|column| column.name.clone()).collect(),
+            rules: {
+                let mariadb = self.dialect.name() == super::MARIADB.name();
+                columns.iter().map(|column| FieldRules::of(column, mariadb)).collect()
+            },
+            abandoned,
+            chunk_bytes: chunk_bytes.min(self.memory_bytes / 16),
+            bytes_max,
+        });
+        Ok(())
+    }
+
+    fn write(&mut self, batch: &Batch) -> Result<(), WriteError> {
+        for row in 0..batch.rows() {
+            let Some(loading) = &mut self.loading else {
+                return Err(Error::Unsupported("a batch came before its table was named".to_owned()).into());
+            };
+            let start = loading.chunk.bytes.len();
+            encode::row(self.form, batch, row, &loading.rules, &mut loading.chunk.bytes).map_err(
+                |(column, reason)| Error::Unreadable {
+                    column: loading.names[column].clone(),
+                    row: batch.first_row + row as u64,
+                    reason,
+                },
+            )?;
+            let bytes = loading.chunk.bytes.len() - start;
+            if let Some((limit, name)) = loading.bytes_max.filter(|(limit, _)| bytes > *limit) {
+                let limit = limit + STATEMENT_BYTES;
+                let error = Error::RowTooLong { bytes, name, limit };
+                return Err(WriteError { error, row: Some(row) });
+            }
+            if bytes > self.memory_bytes / 2 {
+                let error = Error::OverMemoryLimit {
+                    column: None,
+                    row: Some(batch.first_row + row as u64),
+                    bytes,
+                    limit_bytes: self.memory_bytes / 2,
+                };
+                return Err(error.into());
+            }
+            if start > 0 && start + bytes > 2 * loading.chunk_bytes {
+                // A long row goes alone.
+                let tail = loading.chunk.bytes.split_off(start);
+                self.send()?;
+                let Some(loading) = &mut self.loading else { continue };
+                loading.chunk.bytes = tail;
+                loading.chunk.ends.push(bytes);
+            } else {
+                loading.chunk.ends.push(start + bytes);
+            }
+            if let Some(loading) = &self.loading
+                && loading.chunk.bytes.len() >= loading.chunk_bytes
+            {
+                self.send()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), WriteError> {
+        if self
+            .loading
+            .as_ref()
+            .is_some_and(|loading| !loading.chunk.ends.is_empty())
+        {
+            self.send()?;
+        }
+        Ok(self.take_back()?)
+    }
+
+    fn commit(&mut self) -> Result<(), Error> {
+        self.client()?.execute("COMMIT").map(drop)
+    }
+
+    fn shield(&mut self) {
+        if let Some(client) = &mut self.client {
+            client.shield();
+        }
+    }
+
+    fn rollback(&mut self) -> Result<(), Error> {
+        if let Some(loading) = &self.loading {
+            loading.abandoned.store(true, Ordering::Relaxed);
+            // The chunk that is being sent may wait for a lock, which its statement is killed for.
+            let began = Instant::now();
+            let Some(Loading { full, thread, .. }) = self.loading.as_mut() else {
+                return Ok(());
+            };
+            // Replaced by a channel that nobody listens to: the thread ends after the chunk that it has.
+            *full = sync_channel(0).0;
+            while !thread.is_finished() {
+                if began.elapsed() > ABANDON_PATIENCE {
+                    self.interrupt.raise();
+                }
+                thread::sleep(Duration::from_millis(5));
+            }
+            // Its error is the one that led here, or a consequence of ending it.
+            let _ = self.take_back();
+        }
+        self.shield();
+        let created = self.created.take();
+        let Some(client) = &mut self.client else {
+            return Ok(());
+        };
+        match created {
+            // The server undoes a lost connection's transaction.
+            _ if client.is_lost() => Ok(()),
+            // Nobody else knows this table, and to undo a million rows takes as long as loading them.
+            Some(table) => client.execute(&format!("DROP TABLE IF EXISTS {table}")).map(drop),
+            None => client.execute("ROLLBACK").map(drop),
+        }
+    }
+
+    fn into_connection(mut self: Box<Self>) -> Option<Connection> {
+        if let Some(mut client) = self.client.take() {
+            client.shield();
+            // A failure is no loss: the next table connects anew.
+            if client.execute("SET autocommit = 1").is_ok() {
+                self.connection.kept.put(Left(client));
+            }
+        }
+        Some(self.connection)
+    }
+}
+
+/// Sends chunks until there are no more, or one fails.
+fn load_all(
+    mut client: Client,
+    statement: &Statement,
+    full: &Receiver<Chunk>,
+    empty: &SyncSender<Chunk>,
+    abandoned: &AtomicBool,
+) -> (Client, Result<(), Error>) {
+    client.enter_thread();
+    let mut result = Ok(());
+    while let Ok(mut chunk) = full.recv() {
+        if abandoned.load(Ordering::Relaxed) {
+            break;
+        }
+        result = statement.send_chunk(&mut client, &chunk);
+        if result.is_err() {
+            break;
+        }
+        chunk.clear();
+        // The writer may be done already.
+        let _ = empty.send(chunk);
+    }
+    client.leave_thread();
+    (client, result)
+}

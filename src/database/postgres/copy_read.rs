@@ -1,0 +1,240 @@
+//! Rows out of PostgreSQL by COPY TO STDOUT, over libpq.
+
+use super::{
+    super::{
+        Batch, Column, Connection, Dialect, Error, Interrupt, LogicalType, ReadLane, Reader, Resources, Source,
+        WireFormat,
+    },
+    binary::{self, BadCell, Cell},
+    client::Client,
+    copy::{self, Ready},
+};
+
+/// The bulk lane out.
+pub(in crate::database) struct CopyRead;
+
+impl ReadLane for CopyRead {
+    fn name(&self) -> &'static str {
+        copy::NAME
+    }
+
+    fn offer(&self, connection: &Connection, source: &Source, columns: &[Column]) -> Result<String, String> {
+        if columns.is_empty() {
+            return Err("there is no column to read".to_owned());
+        }
+        let relation = match source {
+            Source::Table { relation, .. } => Some(relation),
+            Source::Query(_) => None,
+        };
+        copy::prepare(connection, relation)?;
+        Ok("COPY TO STDOUT over libpq, the library that the driver links".to_owned())
+    }
+
+    fn wire_format(&self, _connection: &Connection, columns: &[Column]) -> Option<WireFormat> {
+        Some(copy::wire_format(columns))
+    }
+
+    fn open(
+        &self,
+        connection: Connection,
+        source: &Source,
+        columns: &[Column],
+        wire: Option<WireFormat>,
+        resources: &Resources,
+    ) -> Result<Box<dyn Reader>, Error> {
+        let Ready { mut client, facts } = copy::taken(&connection)?;
+        let dialect = connection.dialect;
+        // The session's transaction would hold the locks of the plan's queries.
+        connection.session.rollback()?;
+        client.stop_with(&resources.interrupt);
+        let cells = match wire {
+            Some(_) => Vec::new(),
+            None => cells(&mut client, dialect, source, columns)?,
+        };
+        let native = |position: usize| wire.is_some() || cells[position].is_some();
+        let list: Vec<String> = (columns.iter().enumerate())
+            .map(|(position, column)| {
+                let name = dialect.quote(&column.name);
+                if native(position) {
+                    name
+                } else {
+                    format!("CAST({name} AS text)")
+                }
+            })
+            .collect();
+        let what = match source {
+            Source::Table {
+                relation,
+                condition: None,
+            } if facts.is_plain_table()
+                && (0..columns.len()).all(native)
+                && !columns.iter().any(|column| column.generated) =>
+            {
+                format!("{} ({})", dialect.quote_relation(relation), list.join(", "))
+            }
+            _ => format!("({})", select(dialect, source, &list.join(", "))),
+        };
+        let format = if wire == Some(copy::TEXT) { "text" } else { "binary" };
+        let setup = copy::text_setup(columns).filter(|_| wire == Some(copy::TEXT));
+        if let Some(sql) = setup {
+            client.run(sql)?;
+        }
+        client.start_copy(&format!("COPY {what} TO STDOUT (FORMAT {format})"))?;
+        let cells = cells.into_iter().map(|cell| cell.unwrap_or(Cell::Text)).collect();
+        Ok(Box::new(CopyReader {
+            client,
+            connection,
+            // A query may call functions that change the session.
+            reusable: setup.is_none() && matches!(source, Source::Table { .. }),
+            names: columns.iter().map(|column| column.name.clone()).collect(),
+            cells,
+            unparsed: wire.is_some(),
+            header: format == "binary",
+            binary: format == "binary",
+            row_bytes_max: resources.memory_bytes / 2,
+            interrupt: resources.interrupt.clone(),
+            rows_read: 0,
+            ended: false,
+        }))
+    }
+}
+
+/// The SELECT that gives these expressions of the source.
+fn select(dialect: &dyn Dialect, source: &Source, list: &str) -> String {
+    match source {
+        Source::Table { relation, condition } => {
+            let relation = dialect.quote_relation(relation);
+            // On lines of their own: the user's SQL may end in a comment.
+            let condition = condition
+                .as_ref()
+                .map(|text| format!(" WHERE {text}\n"))
+                .unwrap_or_default();
+            format!("SELECT {list} FROM {relation}{condition}")
+        }
+        Source::Query(query) => format!("SELECT {list} FROM ({query}\n) AS dray_query"),
+    }
+}
+
+/// The binary form of each column; `None` for those that are read as the server's text.
+fn cells(
+    client: &mut Client,
+    dialect: &dyn Dialect,
+    source: &Source,
+    columns: &[Column],
+) -> Result<Vec<Option<Cell>>, Error> {
+    let Source::Query(_) = source else {
+        // The catalog said so.
+        return Ok(columns.iter().map(|column| Cell::of_type(column.logical)).collect());
+    };
+    // A query's types are the driver's words so far, and a cast to what it says might lose something.
+    let types = client.describe(&select(dialect, source, &copy::column_list(dialect, columns)))?;
+    let cell = |(column, oid): (&Column, &u32)| match Cell::of_oid(*oid) {
+        Some(cell) if cell.layout() == column.logical.layout() => Ok(Some(cell)),
+        _ if column.logical.layout() == LogicalType::TEXT.layout() => Ok(None),
+        _ => Err(Error::Unsupported(format!(
+            "column `{}` of the query has a type (oid {oid}) that the driver reports as `{}`; cast it in the query",
+            column.name, column.declared
+        ))),
+    };
+    columns.iter().zip(&types).map(cell).collect()
+}
+
+struct CopyReader {
+    client: Client,
+    connection: Connection,
+    /// Whether the client may serve another table.
+    reusable: bool,
+    names: Vec<String>,
+    cells: Vec<Cell>,
+    unparsed: bool,
+    binary: bool,
+    /// Whether the stream's header is still to come.
+    header: bool,
+    /// libpq holds a row twice: in its buffer, and as it hands it over.
+    row_bytes_max: usize,
+    interrupt: Interrupt,
+    rows_read: u64,
+    ended: bool,
+}
+
+impl Reader for CopyReader {
+    fn read(&mut self, batch: &mut Batch, limit_bytes: usize) -> Result<bool, Error> {
+        batch.clear();
+        batch.first_row = self.rows_read + 1;
+        if self.interrupt.is_raised() {
+            return Err(Error::cancelled());
+        }
+        let mut bytes = 0;
+        while bytes < limit_bytes && !self.ended {
+            let row = self.client.next_row(self.row_bytes_max);
+            let Some(row) = row.map_err(|error| self.over_limit(error, None))? else {
+                self.ended = true;
+                break;
+            };
+            let mut row = row.bytes();
+            if self.header {
+                row = without_header(row)?;
+                self.header = false;
+            }
+            if self.binary && (row.is_empty() || row == binary::TRAILER) {
+                continue;
+            }
+            self.rows_read += 1;
+            bytes += row.len();
+            if row.len() > self.row_bytes_max {
+                let error = Error::OverMemoryLimit {
+                    column: None,
+                    row: None,
+                    bytes: row.len(),
+                    limit_bytes: self.row_bytes_max,
+                };
+                let column = binary::longest_cell(row).filter(|_| self.binary);
+                return Err(self.over_limit(error, column.map(|(_, position)| position)));
+            }
+            if self.unparsed {
+                batch.wire.bytes.extend_from_slice(row);
+                batch.wire.rows += 1;
+            } else {
+                binary::read_row(row, &self.cells, &mut batch.columns).map_err(|bad| self.unreadable(bad))?;
+            }
+        }
+        Ok(batch.rows() > 0)
+    }
+
+    fn into_connection(self: Box<Self>) -> Option<Connection> {
+        if self.reusable && self.ended {
+            copy::leave(&self.connection, self.client);
+        }
+        Some(self.connection)
+    }
+}
+
+impl CopyReader {
+    fn unreadable(&self, BadCell { column, reason }: BadCell) -> Error {
+        Error::Unreadable {
+            column: self.names.get(column).cloned().unwrap_or_default(),
+            row: self.rows_read,
+            reason: reason.to_owned(),
+        }
+    }
+
+    /// The error with the names of what is too long.
+    fn over_limit(&self, error: Error, position: Option<usize>) -> Error {
+        match error {
+            Error::OverMemoryLimit { bytes, limit_bytes, .. } => Error::OverMemoryLimit {
+                column: position.and_then(|position| self.names.get(position).cloned()),
+                row: Some(self.rows_read + u64::from(position.is_none())),
+                bytes,
+                limit_bytes,
+            },
+            other => other,
+        }
+    }
+}
+
+/// What follows the header of a binary COPY, which comes with the first row.
+fn without_header(bytes: &[u8]) -> Result<&[u8], Error> {
+    // Signature and flags; the last four bytes say how long an extension is, which no server has so far.
+    let rest = bytes.strip_prefix(binary::HEADER);
+    rest.ok_or_else(|| Error::Unsupported("the server sent no header of a binary COPY".to_owned()))
+}

@@ -1,0 +1,86 @@
+//! The worker's first steps: it waits to be told what to do, and becomes what its script is to find.
+//!
+//! It was started before anything was decided (`keeper.rs`), so what a process has from its birth on is set here: the
+//! environment and the working directory. The supervisor's words come through a pipe, each ended by a NUL: the libpython
+//! that will most likely be needed (or nothing), then the run folder. If the pipe ends before that, there is no run.
+#![allow(unsafe_code)]
+
+use std::ffi::{CString, OsStr, OsString};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, RawFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+
+use super::run_folder::RunSpec;
+
+/// The supervisor's words, as they come.
+pub struct Orders {
+    pipe: BufReader<File>,
+}
+
+impl Orders {
+    /// `descriptor` is what the keeper left open for this process and named on its command line.
+    pub fn new(descriptor: RawFd) -> Orders {
+        // SAFETY: the keeper opened it for this process and told its number; nothing else here uses it.
+        let pipe = unsafe { File::from_raw_fd(descriptor) };
+        // It came through exec, and goes no further.
+        let _ = fcntl(pipe.as_fd(), FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
+        Orders {
+            pipe: BufReader::new(pipe),
+        }
+    }
+
+    /// Waits for the next word. None: the supervisor has ended without one.
+    pub fn wait(&mut self) -> Option<PathBuf> {
+        let mut word = Vec::new();
+        self.pipe.read_until(0, &mut word).ok()?;
+        (word.pop() == Some(0)).then(|| OsString::from_vec(word).into())
+    }
+}
+
+/// Starts this process's executable again, with the same order and nothing foreseen: for a process that has loaded what
+/// it cannot use. Returns only if that fails.
+pub fn start_again(run_folder: &Path) -> io::Error {
+    let exec = || -> io::Result<()> {
+        let (waiting, mut orders) = io::pipe()?;
+        orders.write_all(&[b"\0", run_folder.as_os_str().as_bytes(), b"\0"].concat())?;
+        fcntl(waiting.as_fd(), FcntlArg::F_SETFD(FdFlag::empty()))?;
+        let arguments: Vec<CString> = std::env::args_os()
+            .take(2)
+            .chain([waiting.as_raw_fd().to_string().into()])
+            .filter_map(|argument| CString::new(argument.into_vec()).ok())
+            .collect();
+        match nix::unistd::execv(c"/proc/self/exe", &arguments)? {}
+    };
+    match exec() {
+        Ok(()) => io::ErrorKind::Other.into(),
+        Err(error) => error,
+    }
+}
+
+/// Gives this process the working directory and the environment of the script.
+///
+/// To be called while there is one thread.
+///
+/// # Errors
+/// The working directory is gone.
+pub fn enter(spec: &RunSpec, run_folder: &Path) -> io::Result<()> {
+    std::env::set_current_dir(&spec.working_folder)?;
+    let set = |name: &str, value: &OsStr| {
+        // SAFETY: no other thread runs that could read the environment meanwhile.
+        unsafe { std::env::set_var(name, value) }
+    };
+    // The payload comes first, so that no installed package of the same name is taken for it.
+    let mut python_path = spec.payload.as_os_str().to_owned();
+    if let Some(before) = std::env::var_os("PYTHONPATH").filter(|before| !before.is_empty()) {
+        python_path.push(":");
+        python_path.push(before);
+    }
+    set("PYTHONPATH", &python_path);
+    set("DRAY_RUN", run_folder.as_os_str());
+    set("DRAY_TASK_FOLDER", spec.task_folder.as_os_str());
+    Ok(())
+}
