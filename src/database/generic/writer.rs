@@ -1,9 +1,9 @@
 //! Rows into any database: one prepared INSERT and column-wise parameter arrays.
 
 use super::super::{
-    Batch, Column, Connection, Error, Form, Relation, Resources, Value, ValueCheck, WireFormat, WriteError, WriteLane,
-    Writer,
+    Batch, Column, Connection, Error, Form, Relation, Resources, Value, WireFormat, WriteError, WriteLane, Writer,
 };
+use crate::database::ValueCheck;
 use crate::odbc::{self, ExecuteError, Interrupt, ParameterArray, ParameterKind, Session, Statement};
 
 /// The generic lane in.
