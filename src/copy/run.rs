@@ -46,10 +46,19 @@ pub fn run(
 ) -> Result<Report, Box<TableError>> {
     let started = Instant::now();
     let pool = Pool::new(search);
-    let mut jobs = Vec::new();
-    for copy in &request.copies {
-        jobs.extend(jobs_of(copy, &pool, interrupt)?);
-    }
+    let connecting = interrupt.child();
+    // A server takes its time to log somebody in: both sides at once.
+    let (jobs, target) = thread::scope(|scope| {
+        let target = thread::Builder::new()
+            .name("dray-target".to_owned())
+            .spawn_scoped(scope, || pool.take(&request.target, Purpose::Write, &connecting));
+        let jobs = jobs_and_first_source(request, &pool, interrupt);
+        if jobs.is_err() {
+            connecting.raise();
+        }
+        (jobs, target.map(thread::ScopedJoinHandle::join))
+    });
+    let jobs = jobs?;
     if let Some(twice) =
         (0..jobs.len()).find(|second| jobs[..*second].iter().any(|job| job.target == jobs[*second].target))
     {
@@ -67,7 +76,12 @@ pub fn run(
         return Err(refused(Side::Target, "copy.memory_limit", message));
     }
     // The first connection to the target is made before any table: a wrong password is one error and not three hundred.
-    let target = pool.take(&request.target, Purpose::Write, interrupt)?;
+    let target = match target {
+        Ok(Ok(target)) => target?,
+        // No thread, or none that came back.
+        _ => pool.take(&request.target, Purpose::Write, interrupt)?,
+    };
+    target.session.set_interrupt(interrupt);
     let at_once = tables_at_once(request, jobs.len(), target.dialect.writers_max());
     let schedule = schedule(&jobs, request, at_once, &target)?;
     let catalog = Catalog::read(&jobs, request, (&pool, &target, interrupt), |index| {
@@ -154,6 +168,25 @@ pub fn run(
         tables,
         duration_ms: milliseconds(started.elapsed()),
     })
+}
+
+/// The tables that the request means; and, if none of the sources had to be asked for them, a connection to the first one
+/// for the table that begins. If that fails, the table says so.
+fn jobs_and_first_source<'a>(
+    request: &'a Request,
+    pool: &Pool<'_>,
+    interrupt: &Interrupt,
+) -> Result<Vec<Job<'a>>, Box<TableError>> {
+    let mut jobs = Vec::new();
+    for copy in &request.copies {
+        jobs.extend(jobs_of(copy, pool, interrupt)?);
+    }
+    if let Some(first) = jobs.first()
+        && let Ok(connection) = pool.take(first.source, Purpose::Read, interrupt)
+    {
+        pool.give(Purpose::Read, connection);
+    }
+    Ok(jobs)
 }
 
 /// How many tables are copied at once: as many as were asked for or as there are cores, two at least since servers take
