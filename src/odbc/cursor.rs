@@ -456,7 +456,8 @@ impl Cursor {
             .min((self.budget_bytes / self.longest_row_bytes.max(1)).max(1));
         // Not by a few rows each time: a bound buffer has to be made anew.
         if !self.single && self.filled > 0 && (changed || rows >= self.block_rows * 2 || rows < self.block_rows) {
-            self.block_rows = rows.min(self.block_rows * 8);
+            // Slowly upwards: short cells so far say little of the next ones.
+            self.block_rows = rows.min(self.block_rows * 2);
             changed = true;
         }
         if changed { self.bind() } else { Ok(()) }
