@@ -178,7 +178,7 @@ fn attempt(
     progress: &mut Progress,
 ) -> Result<WorkerEnd, Failure> {
     let stops = Stops::collect().map_err(RunFailure::Signals)?;
-    let mut keeper = Keeper::start().map_err(WorkerError::Start)?;
+    let mut keeper = Keeper::start(&stops, super::worker::work).map_err(WorkerError::Start)?;
     outputs::remove_stale(task_folder)?;
     let plan = plan(arguments, rest, task_folder)?;
     progress.no_summary = plan.no_summary;

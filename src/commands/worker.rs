@@ -1,10 +1,8 @@
-//! `dray __worker`: the executable started again by itself, as the worker.
+//! The worker: a fork of the supervisor, or, as `dray __worker`, the executable started anew.
 
 use std::ffi::{CStr, CString};
 use std::io::Write;
-use std::os::fd::RawFd;
 use std::path::Path;
-use std::process::ExitCode as ProcessExitCode;
 
 use crate::activity::BatchIdentity;
 use crate::failure::{ExitCode, Failure};
@@ -26,27 +24,26 @@ const COMMAND_LINE: [&CStr; 7] = [
     c"from dray._worker import run; run()",
 ];
 
-/// Waits for the supervisor's order and runs the entrypoint.
-pub fn work(descriptor: RawFd) -> ProcessExitCode {
-    let mut orders = Orders::new(descriptor);
+/// The hidden command that the executable starts itself with.
+pub const COMMAND: &CStr = c"__worker";
+
+/// Waits for the supervisor's order, runs the entrypoint, and gives the exit code.
+pub fn work(mut orders: Orders) -> u8 {
     let Some(foreseen) = orders.wait() else {
-        return ProcessExitCode::FAILURE;
+        return 1;
     };
     if !foreseen.as_os_str().is_empty() {
         preload(&foreseen);
     }
     // None: the run was refused, and there is nobody to tell.
     let Some(run_folder) = orders.wait() else {
-        return ProcessExitCode::FAILURE;
+        return 1;
     };
     drop(orders);
-    match begin(&run_folder, &foreseen) {
-        Ok(exit_code) => ProcessExitCode::from(exit_code),
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "error: {error}");
-            ProcessExitCode::from(ExitCode::Internal.number())
-        }
-    }
+    begin(&run_folder, &foreseen).unwrap_or_else(|error| {
+        let _ = writeln!(std::io::stderr(), "error: {error}");
+        ExitCode::Internal.number()
+    })
 }
 
 fn begin(run_folder: &Path, foreseen: &Path) -> std::io::Result<u8> {
@@ -55,7 +52,7 @@ fn begin(run_folder: &Path, foreseen: &Path) -> std::io::Result<u8> {
         && !foreseen.as_os_str().is_empty()
         && library != foreseen
     {
-        return Err(start_again(run_folder));
+        return Err(start_again(COMMAND, run_folder));
     }
     let settings = telemetry::Settings {
         format: spec.log_format.parse().unwrap_or_default(),
