@@ -327,15 +327,14 @@ fn act(
         payload: run_folder.payload(),
         interpreter,
         entrypoint: plan.entrypoint.clone(),
+        arguments: plan.arguments.clone(),
         log_level: plan.log.level.clone(),
         log_format: plan.log.format.clone(),
     };
-    run_folder
-        .write_spec(&spec, &plan.arguments)
-        .map_err(|source| RunFailure::RunFolder {
-            path: run_folder.path().to_owned(),
-            source,
-        })?;
+    run_folder.write_spec(&spec).map_err(|source| RunFailure::RunFolder {
+        path: run_folder.path().to_owned(),
+        source,
+    })?;
     refuse_if_stopped(stops, "the run was prepared")?;
 
     let phase = Instant::now();

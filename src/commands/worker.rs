@@ -2,6 +2,7 @@
 
 use std::ffi::{CStr, CString};
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use crate::activity::BatchIdentity;
@@ -13,7 +14,7 @@ use crate::worker::{Orders, RunSpec, enter, read_spec, record_error, start_again
 
 /// The rest of the start is Python: `python/dray/_worker.py`. UTF-8 mode and faulthandler are given as options, so that
 /// `multiprocessing` starts its children with them too. The first is replaced by the interpreter's path; behind the last
-/// stands what [`arguments`] gives.
+/// stand what [`arguments`] gives and the script's arguments.
 const COMMAND_LINE: [&CStr; 7] = [
     c"python",
     c"-X",
@@ -72,6 +73,12 @@ fn run_entrypoint(spec: &RunSpec, run_folder: &Path) -> i32 {
         .into_iter()
         .map(CStr::to_owned)
         .chain(arguments(&spec.entrypoint))
+        // Of what came from a command line, none has a NUL in it; of what came from ADF, it was refused.
+        .chain(
+            spec.arguments
+                .iter()
+                .map(|argument| CString::new(argument.as_bytes()).unwrap_or_default()),
+        )
         .collect();
     match run_python(&spec.interpreter, &command_line) {
         Ok(exit_code) => exit_code,
@@ -83,8 +90,8 @@ fn run_entrypoint(spec: &RunSpec, run_folder: &Path) -> i32 {
     }
 }
 
-/// What `dray._worker` is to run, and the level of Python's root logger: `KIND TARGET FUNCTION LEVEL`. They stand here,
-/// and not in a file, so that a start needs neither a parser in Python nor the native module.
+/// What `dray._worker` is to run, and the level of Python's root logger: `KIND TARGET FUNCTION LEVEL`, behind which the
+/// script's own arguments follow. They stand here, and not in a file, so that a start needs neither a parser in Python nor the native module.
 fn arguments(entrypoint: &Entrypoint) -> [CString; 4] {
     let (kind, target, function) = match entrypoint {
         Entrypoint::File { path } => (c"file", path.as_str(), ""),
