@@ -6,6 +6,8 @@ that has none. What `python main.py` or `python -m module` would have set up is 
 classes that are pickled late; hence this.)
 """
 
+# What is behind the module `signal`, whose enums take longer to load than the rest of a start.
+import _signal as signal  # type: ignore[import-not-found]
 import os
 import sys
 
@@ -17,12 +19,14 @@ from . import _run
 TYPE_CHECKING = False  # as in `__init__`: `typing` is slow to load
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import CodeType, ModuleType
-    from typing import Any, NoReturn
+    from types import CodeType, FrameType, ModuleType
+    from typing import Any, NoReturn, Optional
 
     _Compiler = Callable[[bytes, str], CodeType]
 
 _MAIN_PROCESS = os.getpid()
+
+_TERMINATED_EXIT_CODE = 128 + signal.SIGTERM
 
 
 def run() -> None:
@@ -35,8 +39,7 @@ def run() -> None:
     _run.working_folder = os.getcwd()
     _run.phase = ""
     # What `src/commands/worker.rs` puts behind the `-c` line; the script never sees it.
-    kind, target, function, log_level = sys.argv[1:5]
-    arguments = _read_arguments(folder)
+    kind, target, function, log_level, *arguments = sys.argv[1:]
     compile_file = _take_compiler()
     _prepare_process(folder, int(log_level))
     worker = _Worker(main, target, arguments, compile_file)
@@ -72,17 +75,8 @@ def _compile(source: bytes, path: str) -> "CodeType":
     return code
 
 
-def _read_arguments(folder: str) -> list[str]:
-    with open(os.path.join(folder, "argv"), "rb") as file:
-        content = file.read()
-    # Each is ended by a NUL, so that an empty argument is told from none.
-    return [os.fsdecode(argument) for argument in content.split(b"\0")[:-1]]
-
-
 def _prepare_process(folder: str, log_level: int) -> None:
     import faulthandler
-
-    from . import _signals
 
     # ADF shows stdout from a file, which Python would fill block by block.
     reconfigure = getattr(sys.stdout, "reconfigure", None)
@@ -90,12 +84,54 @@ def _prepare_process(folder: str, log_level: int) -> None:
         reconfigure(line_buffering=True)
     # Into a file, from which the supervisor takes it into the log and outputs.json.
     faulthandler.enable(open(os.path.join(folder, "fault.txt"), "wb", buffering=0))  # noqa: SIM115
-    _signals.install()
+    _install_signal_handlers()
     _wait_for_records(log_level)
     # Registered first, so that it runs last: outputs that an exit handler of the script sets still count.
     import atexit
 
     atexit.register(_settle_outputs)
+
+
+def _install_signal_handlers() -> None:
+    """SIGTERM and SIGINT each reach the script once, as an exception that lets `finally` run.
+
+    Set where Python's own defaults stand. A handler that the script sets itself replaces these, as it should. A forked
+    child gets the default action back: it is not the process that was told to stop in an orderly way.
+    """
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _terminate)
+    # Python leaves SIGINT alone if it was ignored when it started (a background job of a shell).
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
+    os.register_at_fork(after_in_child=_restore_defaults)
+
+
+def _terminate(signum: int, frame: "Optional[FrameType]") -> None:
+    _ignore_repeats()
+    raise SystemExit(_TERMINATED_EXIT_CODE)
+
+
+def _interrupt(signum: int, frame: "Optional[FrameType]") -> None:
+    _ignore_repeats()
+    raise KeyboardInterrupt
+
+
+def _repeated(signum: int, frame: "Optional[FrameType]") -> None:
+    """Does nothing: the script is already on its way out."""
+
+
+def _ignore_repeats() -> None:
+    # A function and not SIG_IGN, which programs started from a `finally` would inherit.
+    for signum, own in ((signal.SIGTERM, _terminate), (signal.SIGINT, _interrupt)):
+        if signal.getsignal(signum) is own:
+            signal.signal(signum, _repeated)
+
+
+def _restore_defaults() -> None:
+    if signal.getsignal(signal.SIGTERM) in (_terminate, _repeated):
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) in (_interrupt, _repeated):
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _wait_for_records(level: int) -> None:

@@ -8,16 +8,15 @@ mod run;
 mod worker;
 
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode as ProcessExitCode;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::failure::ExitCode;
 use crate::interpreter::Payload;
+use crate::worker::Orders;
 use options::RunArguments;
-
-/// The hidden command that this executable starts itself with, as the worker.
-pub const WORKER: &str = "__worker";
 
 /// Runs a zipped Python project as the single command of an Azure Data Factory custom activity.
 #[derive(Parser)]
@@ -42,7 +41,7 @@ enum Command {
 pub fn main() -> ProcessExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     if let Some(descriptor) = as_worker(&arguments) {
-        return worker::work(descriptor);
+        return ProcessExitCode::from(worker::work(Orders::inherited(descriptor)));
     }
     let (own, rest) = split_at_project(arguments);
     let asks_for_version = own
@@ -71,7 +70,9 @@ pub fn main() -> ProcessExitCode {
 /// run.
 fn as_worker(arguments: &[OsString]) -> Option<i32> {
     match arguments {
-        [_, command, descriptor] if command == WORKER => descriptor.to_str()?.parse().ok(),
+        [_, command, descriptor] if command.as_bytes() == worker::COMMAND.to_bytes() => {
+            descriptor.to_str()?.parse().ok()
+        }
         _ => None,
     }
 }

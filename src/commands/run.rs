@@ -178,7 +178,7 @@ fn attempt(
     progress: &mut Progress,
 ) -> Result<WorkerEnd, Failure> {
     let stops = Stops::collect().map_err(RunFailure::Signals)?;
-    let mut keeper = Keeper::start().map_err(WorkerError::Start)?;
+    let mut keeper = Keeper::start(&stops, super::worker::work).map_err(WorkerError::Start)?;
     outputs::remove_stale(task_folder)?;
     let plan = plan(arguments, rest, task_folder)?;
     progress.no_summary = plan.no_summary;
@@ -327,15 +327,14 @@ fn act(
         payload: run_folder.payload(),
         interpreter,
         entrypoint: plan.entrypoint.clone(),
+        arguments: plan.arguments.clone(),
         log_level: plan.log.level.clone(),
         log_format: plan.log.format.clone(),
     };
-    run_folder
-        .write_spec(&spec, &plan.arguments)
-        .map_err(|source| RunFailure::RunFolder {
-            path: run_folder.path().to_owned(),
-            source,
-        })?;
+    run_folder.write_spec(&spec).map_err(|source| RunFailure::RunFolder {
+        path: run_folder.path().to_owned(),
+        source,
+    })?;
     refuse_if_stopped(stops, "the run was prepared")?;
 
     let phase = Instant::now();

@@ -1,10 +1,9 @@
-//! `dray __worker`: the executable started again by itself, as the worker.
+//! The worker: a fork of the supervisor, or, as `dray __worker`, the executable started anew.
 
 use std::ffi::{CStr, CString};
 use std::io::Write;
-use std::os::fd::RawFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::process::ExitCode as ProcessExitCode;
 
 use crate::activity::BatchIdentity;
 use crate::failure::{ExitCode, Failure};
@@ -15,7 +14,7 @@ use crate::worker::{Orders, RunSpec, enter, read_spec, record_error, start_again
 
 /// The rest of the start is Python: `python/dray/_worker.py`. UTF-8 mode and faulthandler are given as options, so that
 /// `multiprocessing` starts its children with them too. The first is replaced by the interpreter's path; behind the last
-/// stands what [`arguments`] gives.
+/// stand what [`arguments`] gives and the script's arguments.
 const COMMAND_LINE: [&CStr; 7] = [
     c"python",
     c"-X",
@@ -26,27 +25,26 @@ const COMMAND_LINE: [&CStr; 7] = [
     c"from dray._worker import run; run()",
 ];
 
-/// Waits for the supervisor's order and runs the entrypoint.
-pub fn work(descriptor: RawFd) -> ProcessExitCode {
-    let mut orders = Orders::new(descriptor);
+/// The hidden command that the executable starts itself with.
+pub const COMMAND: &CStr = c"__worker";
+
+/// Waits for the supervisor's order, runs the entrypoint, and gives the exit code.
+pub fn work(mut orders: Orders) -> u8 {
     let Some(foreseen) = orders.wait() else {
-        return ProcessExitCode::FAILURE;
+        return 1;
     };
     if !foreseen.as_os_str().is_empty() {
         preload(&foreseen);
     }
     // None: the run was refused, and there is nobody to tell.
     let Some(run_folder) = orders.wait() else {
-        return ProcessExitCode::FAILURE;
+        return 1;
     };
     drop(orders);
-    match begin(&run_folder, &foreseen) {
-        Ok(exit_code) => ProcessExitCode::from(exit_code),
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "error: {error}");
-            ProcessExitCode::from(ExitCode::Internal.number())
-        }
-    }
+    begin(&run_folder, &foreseen).unwrap_or_else(|error| {
+        let _ = writeln!(std::io::stderr(), "error: {error}");
+        ExitCode::Internal.number()
+    })
 }
 
 fn begin(run_folder: &Path, foreseen: &Path) -> std::io::Result<u8> {
@@ -55,7 +53,7 @@ fn begin(run_folder: &Path, foreseen: &Path) -> std::io::Result<u8> {
         && !foreseen.as_os_str().is_empty()
         && library != foreseen
     {
-        return Err(start_again(run_folder));
+        return Err(start_again(COMMAND, run_folder));
     }
     let settings = telemetry::Settings {
         format: spec.log_format.parse().unwrap_or_default(),
@@ -75,6 +73,12 @@ fn run_entrypoint(spec: &RunSpec, run_folder: &Path) -> i32 {
         .into_iter()
         .map(CStr::to_owned)
         .chain(arguments(&spec.entrypoint))
+        // Of what came from a command line, none has a NUL in it; of what came from ADF, it was refused.
+        .chain(
+            spec.arguments
+                .iter()
+                .map(|argument| CString::new(argument.as_bytes()).unwrap_or_default()),
+        )
         .collect();
     match run_python(&spec.interpreter, &command_line) {
         Ok(exit_code) => exit_code,
@@ -86,8 +90,8 @@ fn run_entrypoint(spec: &RunSpec, run_folder: &Path) -> i32 {
     }
 }
 
-/// What `dray._worker` is to run, and the level of Python's root logger: `KIND TARGET FUNCTION LEVEL`. They stand here,
-/// and not in a file, so that a start needs neither a parser in Python nor the native module.
+/// What `dray._worker` is to run, and the level of Python's root logger: `KIND TARGET FUNCTION LEVEL`, behind which the
+/// script's own arguments follow. They stand here, and not in a file, so that a start needs neither a parser in Python nor the native module.
 fn arguments(entrypoint: &Entrypoint) -> [CString; 4] {
     let (kind, target, function) = match entrypoint {
         Entrypoint::File { path } => (c"file", path.as_str(), ""),

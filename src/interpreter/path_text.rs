@@ -73,20 +73,20 @@ pub mod option {
     }
 }
 
-/// The same for a list of paths.
+/// The same for a list of paths, or of other words of the system.
 pub mod list {
-    use super::{Deserialize, Deserializer, PathBuf, Serializer, Written};
+    use super::{Deserialize, Deserializer, Path, PathBuf, Serializer, Written};
 
     /// Writes a list of paths.
-    pub fn serialize<S: Serializer>(paths: &[PathBuf], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(paths.iter().map(|path| Written::from(path.as_path())))
+    pub fn serialize<S: Serializer, P: AsRef<Path>>(paths: &[P], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(paths.iter().map(|path| Written::from(path.as_ref())))
     }
 
     /// Reads a list of paths.
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::Error> {
+    pub fn deserialize<'de, D: Deserializer<'de>, P: From<PathBuf>>(deserializer: D) -> Result<Vec<P>, D::Error> {
         Vec::<Written>::deserialize(deserializer)?
             .into_iter()
-            .map(Written::read)
+            .map(|path| path.read().map(P::from))
             .collect()
     }
 }

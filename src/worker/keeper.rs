@@ -4,17 +4,15 @@
 //! the end of the socket means that the supervisor is gone and everything below must go too.
 #![allow(unsafe_code)]
 
-use std::ffi::CString;
 use std::io::{self, IsTerminal, PipeReader, PipeWriter, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::resource::{UsageWho, getrusage};
@@ -25,6 +23,8 @@ use nix::unistd::{ForkResult, Pid, fork, getppid, setpgid};
 use serde::{Deserialize, Serialize};
 
 use super::descendants::{self, Children};
+use super::order::Orders;
+use super::signals::Stops;
 
 /// The order to kill the worker and all its descendants; every other byte is the number of a signal for the worker.
 pub const KILL_ALL: u8 = 0;
@@ -66,14 +66,15 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Forks the keeper, which starts the worker at once: the start of a process takes a millisecond, in which this one
-    /// can prepare the run. The worker waits for [`Keeper::foresee`] and [`Keeper::order`].
+    /// Forks the keeper, which forks the worker at once; that one does `work` with what [`Keeper::foresee`] and
+    /// [`Keeper::order`] tell it, and ends with the exit code that this gives.
     ///
-    /// To be called before this process starts a thread and before it reads what the worker shall not know.
+    /// To be called before this process starts a thread, and before it reads what the worker shall not know. `stops`
+    /// blocks the signals that would end the keeper before it can clean up.
     ///
     /// # Errors
     /// No process or descriptor is left. That the worker does not start is told by the keeper's [`Report`].
-    pub fn start() -> io::Result<Keeper> {
+    pub fn start(stops: &Stops, work: fn(Orders) -> u8) -> io::Result<Keeper> {
         // Should the keeper itself be killed, its children come here, and are not lost.
         prctl::set_child_subreaper(true)?;
         let (socket, keepers) = UnixStream::pair()?;
@@ -89,7 +90,8 @@ impl Keeper {
             ForkResult::Child => {
                 // The ends of the supervisor: as long as they are open here, its death goes unseen.
                 drop((socket, orders));
-                keep(keepers, waiting)
+                close(stops.as_fd());
+                keep(keepers, waiting, work)
             }
         }
     }
@@ -133,8 +135,8 @@ impl Drop for Keeper {
 }
 
 /// The keeper's life, from the fork on.
-fn keep(mut supervisor: UnixStream, waiting: PipeReader) -> ! {
-    match start(&supervisor, waiting) {
+fn keep(mut supervisor: UnixStream, waiting: PipeReader, work: fn(Orders) -> u8) -> ! {
+    match start(&supervisor, waiting, work) {
         Ok((worker, children)) => watch(&mut supervisor, worker, &children),
         Err(error) => say_not_started(&mut supervisor, error),
     }
@@ -142,7 +144,7 @@ fn keep(mut supervisor: UnixStream, waiting: PipeReader) -> ! {
     unsafe { libc::_exit(0) }
 }
 
-fn start(supervisor: &UnixStream, waiting: PipeReader) -> nix::Result<(Pid, SignalFd)> {
+fn start(supervisor: &UnixStream, waiting: PipeReader, work: fn(Orders) -> u8) -> nix::Result<(Pid, SignalFd)> {
     prctl::set_child_subreaper(true)?;
     // Whoever signals the supervisor's group must not end the keeper, which then could not clean up.
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)?;
@@ -164,35 +166,28 @@ fn start(supervisor: &UnixStream, waiting: PipeReader) -> nix::Result<(Pid, Sign
                 let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
             }
             let _ = prctl::set_pdeathsig(Signal::SIGKILL);
-            if getppid() == keeper {
-                prefer_for_the_oom_killer();
-                // The supervisor blocked SIGTERM and SIGINT for itself; Python must get them.
-                let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
-                say_not_started(&mut &*supervisor, become_worker(&waiting));
+            if getppid() != keeper {
+                // SAFETY: as in `keep`.
+                unsafe { libc::_exit(1) }
             }
-            // SAFETY: as in `keep`.
-            unsafe { libc::_exit(1) }
+            prefer_for_the_oom_killer();
+            // What `ps` and the kernel's words about a crash call it; its command line stays the supervisor's.
+            let _ = prctl::set_name(c"dray-worker");
+            // The keeper's own, which an exec would have closed.
+            close(supervisor.as_fd());
+            close(children.as_fd());
+            // The supervisor blocked SIGTERM and SIGINT for itself; Python must get them.
+            let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
+            // With the exit handlers: those of what Python loads are among them.
+            std::process::exit(i32::from(work(Orders::new(waiting.into()))))
         }
     }
 }
 
-/// Starts the executable again, in this process. Returns only if that fails.
-fn become_worker(waiting: &PipeReader) -> Errno {
-    // Of all descriptors that were opened here it is the only one that goes through exec.
-    if let Err(error) = fcntl(waiting.as_fd(), FcntlArg::F_SETFD(FdFlag::empty())) {
-        return error;
-    }
-    let text = |text: &str| CString::new(text).unwrap_or_default();
-    // Not by path: the file may have been replaced or removed since the supervisor started.
-    let executable = text("/proc/self/exe");
-    let arguments = [
-        executable.clone(),
-        text(crate::commands::WORKER),
-        text(&waiting.as_raw_fd().to_string()),
-    ];
-    match nix::unistd::execv(&executable, &arguments) {
-        Err(error) => error,
-    }
+/// Closes, in a child that ends without dropping what it got from its parent, a descriptor that is none of its business.
+fn close(descriptor: BorrowedFd) {
+    // SAFETY: its owner is never used nor dropped in this process again.
+    unsafe { libc::close(descriptor.as_raw_fd()) };
 }
 
 fn say_not_started(supervisor: &mut impl Write, error: Errno) {

@@ -5,10 +5,10 @@
 //! that will most likely be needed (or nothing), then the run folder. If the pipe ends before that, there is no run.
 #![allow(unsafe_code)]
 
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -22,15 +22,20 @@ pub struct Orders {
 }
 
 impl Orders {
-    /// `descriptor` is what the keeper left open for this process and named on its command line.
-    pub fn new(descriptor: RawFd) -> Orders {
-        // SAFETY: the keeper opened it for this process and told its number; nothing else here uses it.
-        let pipe = unsafe { File::from_raw_fd(descriptor) };
+    /// What the supervisor writes to the other end of `pipe`.
+    pub fn new(pipe: OwnedFd) -> Orders {
+        Orders {
+            pipe: BufReader::new(pipe.into()),
+        }
+    }
+
+    /// As [`start_again`] left them, under the number that it named on the command line.
+    pub fn inherited(descriptor: RawFd) -> Orders {
+        // SAFETY: it was opened for this process and its number told; nothing else here uses it.
+        let pipe = unsafe { OwnedFd::from_raw_fd(descriptor) };
         // It came through exec, and goes no further.
         let _ = fcntl(pipe.as_fd(), FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
-        Orders {
-            pipe: BufReader::new(pipe),
-        }
+        Orders::new(pipe)
     }
 
     /// Waits for the next word. None: the supervisor has ended without one.
@@ -41,19 +46,18 @@ impl Orders {
     }
 }
 
-/// Starts this process's executable again, with the same order and nothing foreseen: for a process that has loaded what
-/// it cannot use. Returns only if that fails.
-pub fn start_again(run_folder: &Path) -> io::Error {
+/// Starts this process's executable anew as `COMMAND DESCRIPTOR`, with the same order and nothing foreseen: for a process
+/// that has loaded what it cannot use. Returns only if that fails.
+pub fn start_again(command: &CStr, run_folder: &Path) -> io::Error {
     let exec = || -> io::Result<()> {
         let (waiting, mut orders) = io::pipe()?;
         orders.write_all(&[b"\0", run_folder.as_os_str().as_bytes(), b"\0"].concat())?;
         fcntl(waiting.as_fd(), FcntlArg::F_SETFD(FdFlag::empty()))?;
-        let arguments: Vec<CString> = std::env::args_os()
-            .take(2)
-            .chain([waiting.as_raw_fd().to_string().into()])
-            .filter_map(|argument| CString::new(argument.into_vec()).ok())
-            .collect();
-        match nix::unistd::execv(c"/proc/self/exe", &arguments)? {}
+        let descriptor = CString::new(waiting.as_raw_fd().to_string())?;
+        // Not by path: the file may have been replaced or removed since the supervisor started.
+        let executable = c"/proc/self/exe";
+        let arguments = [executable, command, &descriptor];
+        match nix::unistd::execv(executable, &arguments)? {}
     };
     match exec() {
         Ok(()) => io::ErrorKind::Other.into(),

@@ -1,13 +1,12 @@
 //! The run folder: what one run keeps on disk, and what its processes hand to each other through it.
 //!
 //! `<task folder>/.dray/<time>-<pid>/` holds `project/` (the unpacked tree, the script's working directory), `payload/`
-//! (the Python package), `run.json` and `argv` (what the worker is to do), `events.jsonl` (what it says of itself) and
-//! `fault.txt` (the interpreter's last words in a crash). A lock held for as long as the supervisor lives tells the
+//! (the Python package), `run.json` (what the worker is to do), `events.jsonl` (what it says of itself) and `fault.txt`
+//! (the interpreter's last words in a crash). A lock held for as long as the supervisor lives tells the
 //! folder of a running task from a leftover: leftovers go when the next run starts, and are never mixed in.
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -38,6 +37,9 @@ pub struct RunSpec {
     pub interpreter: crate::interpreter::Interpreter,
     /// What to run.
     pub entrypoint: crate::project::Entrypoint,
+    /// `sys.argv[1:]`.
+    #[serde(with = "path_text::list")]
+    pub arguments: Vec<OsString>,
     /// `--log-level` as it holds for this run.
     pub log_level: String,
     /// `--log-format` as it holds for this run.
@@ -100,18 +102,12 @@ impl RunFolder {
         (!text.is_empty()).then_some(text)
     }
 
-    /// Writes what the worker reads: the spec, and the script's arguments byte for byte, each ended by a NUL.
+    /// Writes what the worker reads.
     ///
     /// # Errors
     /// The run folder cannot be written.
-    pub fn write_spec(&self, spec: &RunSpec, arguments: &[OsString]) -> io::Result<()> {
+    pub fn write_spec(&self, spec: &RunSpec) -> io::Result<()> {
         fs_err::write(self.path.join("run.json"), serde_json::to_vec(spec)?)?;
-        let mut argv = Vec::new();
-        for argument in arguments {
-            argv.extend_from_slice(argument.as_bytes());
-            argv.push(0);
-        }
-        fs_err::write(self.path.join("argv"), argv)?;
         fs_err::write(self.events(), b"")
     }
 
