@@ -214,10 +214,10 @@ def test_the_zeros_of_zerofill_and_the_digits_of_a_declared_scale_are_no_part_of
     )
     copied = report(script, source, target)
     assert copied["read_lane"] == "stream"
-    rows = target.query("SELECT a, b::text, c::text, d, e, f FROM t ORDER BY id")
+    rows = target.query("SELECT a, b::text, c::text, d::text, e::text, f FROM t ORDER BY id")
     assert rows == [
-        (42, "7.50", "18446744073709551615", 0.1234, pytest.approx(1234.567), 16777216.0),
-        (0, "0.00", "0", 0.0, 0.0, 0.0),
+        (42, "7.50", "18446744073709551615", "0.1234", "1234.567", 16777216.0),
+        (0, "0.00", "0", "0.0000", "0.000", 0.0),
     ]
 
 
