@@ -22,7 +22,7 @@ use crate::outputs::{self, ErrorReport, Events, Settlement, Status, Summary};
 use crate::project::{EntryArgument, Entrypoint, Limits, Project, link_task_files};
 use crate::telemetry;
 use crate::worker::{
-    self, Keeper, Launch, Observed, OomKills, RunFolder, RunSpec, StopSignal, Stops, WorkerEnd, WorkerError, explain,
+    self, Keeper, Limit, Observed, OomKills, RunFolder, RunSpec, StopSignal, Stops, WorkerEnd, WorkerError, explain,
     memory_limit, watch,
 };
 
@@ -293,7 +293,7 @@ fn entry_of(rest: &[OsString]) -> Result<(Option<EntryArgument>, &[OsString]), R
 /// Carries the plan out: the tree, the interpreter, the payload, the worker, and what it came to.
 fn act(
     plan: &Plan,
-    keeper: Keeper,
+    mut keeper: Keeper,
     run_folder: &RunFolder,
     stops: &Stops,
     started: Instant,
@@ -339,13 +339,14 @@ fn act(
 
     let phase = Instant::now();
     telemetry::set_phase("running");
+    keeper.order(run_folder.path());
+    // Only now: the worker, which has Python to start first, need not wait for what takes so many files to read.
     let oom_kills_before = OomKills::now();
-    let launch = Launch {
-        run_folder: run_folder.path(),
+    let limit = Limit {
         deadline: plan.timeout.map(|limit| started + limit),
         grace: plan.grace,
     };
-    let ended = watch(keeper, &launch, stops)?;
+    let ended = watch(keeper, &limit, stops)?;
     laid_out.give_back();
     progress.took("script", phase);
     progress.peak_memory_bytes = (ended.peak_memory_bytes > 0).then_some(ended.peak_memory_bytes);

@@ -31,4 +31,4 @@ pub use memory::{MemoryLimit, OomKills, memory_limit};
 pub use order::{Orders, enter, start_again};
 pub use run_folder::{RunFolder, RunSpec, read_spec, record_error};
 pub use signals::{StopSignal, Stops};
-pub use watch::{Ended, Launch, Status, Stop, WorkerError, watch};
+pub use watch::{Ended, Limit, Status, Stop, WorkerError, watch};

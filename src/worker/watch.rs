@@ -1,8 +1,7 @@
-//! The supervisor's wait: orders the worker to begin, and hands on signals and the time limit until it ends.
+//! The supervisor's wait: hands on signals and the time limit until the worker ends.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsFd;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -12,10 +11,8 @@ use super::keeper::{KILL_ALL, Keeper, Report};
 use super::signals::Stops;
 use crate::failure::{ExitCode, Failing};
 
-/// What to begin with.
-pub struct Launch<'a> {
-    /// The run folder, with `run.json` in it.
-    pub run_folder: &'a Path,
+/// How long the worker may run.
+pub struct Limit {
     /// When the time limit is reached, if there is one.
     pub deadline: Option<Instant>,
     /// How long the worker may go on after it was told to stop.
@@ -76,22 +73,21 @@ impl Failing for WorkerError {
     }
 }
 
-/// Orders the worker that `keeper` has started to begin, and waits for its end, and for the end of all that it started.
+/// Waits for the end of the worker that `keeper` has ordered to begin, and for the end of all that it started.
 ///
 /// The first signal of `stops` is handed to the worker, later ones are ignored; the time limit counts as SIGTERM. When
 /// the grace time after that is over, the worker and every descendant are killed.
 ///
 /// # Errors
 /// Only if the worker could not be started; whatever it does after that is an [`Ended`].
-pub fn watch(mut keeper: Keeper, launch: &Launch, stops: &Stops) -> Result<Ended, WorkerError> {
-    keeper.order(launch.run_folder);
+pub fn watch(keeper: Keeper, limit: &Limit, stops: &Stops) -> Result<Ended, WorkerError> {
     let mut watched = Watch {
         keeper,
         stop: None,
         kill_at: None,
         killed_after_grace: false,
     };
-    let ended = watched.run(launch, stops);
+    let ended = watched.run(limit, stops);
     watched.keeper.wait();
     ended
 }
@@ -104,10 +100,10 @@ struct Watch {
 }
 
 impl Watch {
-    fn run(&mut self, launch: &Launch, stops: &Stops) -> Result<Ended, WorkerError> {
+    fn run(&mut self, limit: &Limit, stops: &Stops) -> Result<Ended, WorkerError> {
         loop {
             let wake_at = if self.stop.is_none() {
-                launch.deadline
+                limit.deadline
             } else {
                 self.kill_at
             };
@@ -117,16 +113,16 @@ impl Watch {
             while let Some(received) = stops.next() {
                 if self.stop.is_none() {
                     tracing::warn!(event = "run.stopping", signal = %received.signal, "told to stop");
-                    self.begin_stop(Stop::Signal(received.signal), launch.grace);
+                    self.begin_stop(Stop::Signal(received.signal), limit.grace);
                     if !received.from_terminal {
                         self.order(received.signal as u8);
                     }
                 }
             }
             let now = Instant::now();
-            if self.stop.is_none() && launch.deadline.is_some_and(|deadline| now >= deadline) {
+            if self.stop.is_none() && limit.deadline.is_some_and(|deadline| now >= deadline) {
                 tracing::warn!(event = "run.time_limit", "time limit reached, stopping the script");
-                self.begin_stop(Stop::TimeLimit, launch.grace);
+                self.begin_stop(Stop::TimeLimit, limit.grace);
                 self.order(Signal::SIGTERM as u8);
             }
             if self.kill_at.is_some_and(|kill_at| now >= kill_at) {
