@@ -489,3 +489,18 @@ def test_a_signal_while_the_project_is_unpacked_still_settles_the_outputs(start,
     _, stderr = process.communicate(timeout=20)
     assert process.returncode == 143, stderr
     assert error_of(task)["code"] == "run.stopped"
+
+
+def test_the_worker_has_a_name_of_its_own_and_nothing_open_that_is_the_supervisors(dray, project, task):
+    source = """
+import os
+print(open("/proc/self/comm").read().strip())
+for number in map(int, os.listdir("/proc/self/fd")):
+    try:
+        if number > 2:
+            print(os.path.basename(os.readlink(f"/proc/self/fd/{number}")))
+    except FileNotFoundError:
+        pass  # that of the listing itself
+"""
+    # What faulthandler writes to in a crash is the worker's own.
+    assert run_main(dray, project, task, source).stdout == "dray-worker\nfault.txt\n"

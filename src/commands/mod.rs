@@ -43,7 +43,6 @@ pub fn main() -> ProcessExitCode {
     if let Some(descriptor) = as_worker(&arguments) {
         return ProcessExitCode::from(worker::work(Orders::inherited(descriptor)));
     }
-    // Made once: to make it takes 0.1 ms.
     let definition = command_line();
     let (own, rest) = split_at_project(&definition, arguments);
     let asks_for_version = own

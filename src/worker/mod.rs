@@ -11,8 +11,8 @@
 //! be "the same executable started again", and so it was; now it is that only where another libpython turns out to be
 //! needed than was foreseen. A script can tell no difference: process, address space, descriptors, signals and limits are
 //! its own or as they were, and nothing that the supervisor reads later is ever in its memory. What it saved is the
-//! dynamic loader's work and the page faults of a second start: of 16 ms from command line to exit code of
-//! `print('done')`, 1.3 for the keeper and 1.2 for the worker, and more where there is one CPU, on which nothing hides it.
+//! dynamic loader's work and the page faults of a second start: from command line to exit code of `print('done')`, 1.3 of
+//! 16 ms for the keeper, and 0.5 of 13.2 for the worker where there are two CPUs (medians, with nothing else changed).
 //!
 //! Nothing here knows what the worker runs: this module sees a process, its exit status, its memory, and a run folder.
 
