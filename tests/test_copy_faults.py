@@ -70,7 +70,7 @@ def test_a_connection_that_the_server_ends_leaves_the_table_as_it_was(
     source = databases(product if killed == "source" else "postgresql")
     target = databases(product if killed == "target" else "sqlite")
     victim = source if killed == "source" else target
-    # The driver of MariaDB takes a whole result before it gives out a row.
+    # The driver of MariaDB takes a whole result before it gives out a row; it has to be met while it does.
     source.execute(ENDLESS[source.product].format(3_000_000 if source.product == "mariadb" else 20_000_000))
     old_table(target)
     process = copying.start(source, target, "t", lanes=lanes)
@@ -78,12 +78,13 @@ def test_a_connection_that_the_server_ends_leaves_the_table_as_it_was(
     while not sessions(victim):
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.02)
-    time.sleep(1)
+    time.sleep(0.3 if lanes == "odbc" and source.product == "mariadb" else 1)
     assert process.poll() is None, "the copy was over before it could be interrupted"
     kill_sessions(victim)
     told = time.monotonic()
     error = copying.finish(process, timeout=60).error("t")
-    assert time.monotonic() - told < 10
+    # MariaDB may go on reading for its net_read_timeout, which the lane sets to 30 s.
+    assert time.monotonic() - told < (45 if victim.product == "mariadb" else 10)
     assert error is not None
     assert (error["side"], error["code"]) == (killed, "database.connection_lost"), error
     assert error["phase"] in (("read", "plan") if killed == "source" else ("prepare", "write", "commit"))

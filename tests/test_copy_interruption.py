@@ -80,6 +80,26 @@ def test_a_copy_stopped_by_a_signal_leaves_the_table_as_it_was(
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_a_copy_stops_at_whatever_moment_it_is_told_to(
+    databases: Databases, begin: Callable[..., subprocess.Popen[str]], product: str
+) -> None:
+    source, target = databases("sqlite"), databases(product)
+    source.numbered("t", ROWS, "some text to carry over, and a number: ")
+    target.execute("CREATE TABLE t (id INTEGER, square BIGINT, note VARCHAR(100))")
+    target.insert("t", [(-1, 0, "old")])
+    # From connecting over the plan and the first statements to the load.
+    for number in range(15):
+        process = begin(source, target, "replace", seconds=0.02 * number)
+        process.send_signal(signal.SIGTERM)
+        told = time.monotonic()
+        stdout, stderr = process.communicate(timeout=60)
+        assert ("copied" not in stdout, process.returncode) == (True, 143), stderr
+        assert time.monotonic() - told < 5
+        assert target.query("SELECT id, note FROM t") == [(-1, "old")]
+
+
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("product", ["postgresql", "mariadb"])
 def test_a_supervisor_that_is_killed_leaves_no_rows_and_no_session(
     databases: Databases, begin: Callable[..., subprocess.Popen[str]], product: str

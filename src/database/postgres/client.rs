@@ -319,10 +319,7 @@ impl Client {
         self.shield();
         if self.copying {
             self.copying = false;
-            // Refused where the COPY has failed already, or is one in the other direction.
-            if self.link.put_copy_end(Some(c"dray: the load is rolled back")) == Put::Failed && self.link.is_broken() {
-                return Err(self.broken("PQputCopyEnd"));
-            }
+            self.refuse_copy(deadline)?;
         }
         self.drain(deadline)?;
         drop(on_raise);
@@ -473,19 +470,50 @@ impl Client {
         }
     }
 
+    /// Ends a COPY FROM STDIN as failed.
+    fn refuse_copy(&mut self, deadline: Option<Instant>) -> Result<(), Error> {
+        const FUNCTION: &str = "PQputCopyEnd";
+        loop {
+            match self.link.put_copy_end(Some(c"dray: the load is rolled back")) {
+                Put::Full => self.flush(deadline, FUNCTION)?,
+                Put::Failed if self.link.is_broken() => return Err(self.broken(FUNCTION)),
+                // Refused where the COPY has failed already, or is one in the other direction.
+                Put::Taken | Put::Failed => return Ok(()),
+            }
+        }
+    }
+
     /// Reads and drops what answers are left.
     fn drain(&mut self, deadline: Option<Instant>) -> Result<(), Error> {
         const FUNCTION: &str = "PQgetResult";
         self.flush(deadline, FUNCTION)?;
         loop {
-            // Rows of a COPY TO that nobody wants any more.
-            while let CopyRow::Row(_) = self.link.copy_row() {}
             self.wait_for_result(deadline, FUNCTION)?;
             match self.link.result() {
                 None => return Ok(()),
+                // Told to stop between a COPY and its answer. Of a lost connection libpq says so for ever.
+                Some(answer) if answer.status() == Status::CopyIn => {
+                    if self.link.is_broken() {
+                        return Err(self.broken(FUNCTION));
+                    }
+                    self.refuse_copy(deadline)?;
+                    self.flush(deadline, FUNCTION)?;
+                }
+                // Rows of a COPY TO that nobody wants any more.
                 Some(answer) if answer.status() == Status::CopyOut => {
-                    self.wait(PollFlags::IN, deadline, FUNCTION)?;
-                    self.link.consume();
+                    if self.link.is_broken() {
+                        return Err(self.broken(FUNCTION));
+                    }
+                    loop {
+                        match self.link.copy_row() {
+                            CopyRow::Row(_) => {}
+                            CopyRow::Wait => {
+                                self.wait(PollFlags::IN, deadline, FUNCTION)?;
+                                self.link.consume();
+                            }
+                            CopyRow::End | CopyRow::Failed => break,
+                        }
+                    }
                 }
                 Some(_) => {}
             }
