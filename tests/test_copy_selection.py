@@ -139,6 +139,21 @@ def test_where_is_one_condition_whatever_is_in_it(databases: Databases, script: 
     assert target.query("SELECT id FROM t ORDER BY id") == source.query(f"SELECT id FROM t WHERE {condition}\n")
 
 
+@pytest.mark.parametrize("lanes", ["auto", "odbc"])
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_a_query_may_end_in_a_comment(databases: Databases, script: Script, product: str, lanes: str) -> None:
+    source, target = databases(product), databases("sqlite")
+    source.fill("t", {"id": "INTEGER"}, [(1,), (2,)])
+    code = f"""
+        import dray
+        query = "SELECT id FROM t WHERE id = 2 -- the second one"
+        dray.copy_table("Source", "Target", None, query=query, into="u", lanes={lanes!r})
+    """
+    done = script(code, services={"Source": source.odbc, "Target": target.odbc})
+    assert done.returncode == 0, done.stderr
+    assert target.query("SELECT id FROM u") == [(2,)]
+
+
 @pytest.mark.parametrize("product", PRODUCTS)
 def test_a_query_is_a_source_too(databases: Databases, script: Script, product: str) -> None:
     source, target = databases(product), databases("postgresql")

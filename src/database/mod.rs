@@ -187,6 +187,21 @@ pub enum Source {
     Query(String),
 }
 
+impl Source {
+    /// What stands after FROM, with the name of a table as `quoted` has it.
+    ///
+    /// May end in a comment of the user's own condition: whoever goes on after it begins a new line.
+    pub(crate) fn after_from(&self, quoted: impl Fn(&Relation) -> String) -> String {
+        match self {
+            Source::Table { relation, condition } => {
+                let condition = condition.as_ref().map(|text| format!(" WHERE {text}"));
+                quoted(relation) + &condition.unwrap_or_default()
+            }
+            Source::Query(sql) => format!("({sql}\n) AS dray_query"),
+        }
+    }
+}
+
 /// A database product: what is particular to its SQL, its types and its errors.
 pub trait Dialect: Send + Sync {
     /// The product's name, in lower case.
@@ -267,7 +282,7 @@ pub trait Dialect: Send + Sync {
     /// What the result of a query looks like, without running it to its end.
     fn query_columns(&self, session: &Session, sql: &str) -> Result<Vec<Column>, Error> {
         let mut statement = session.statement()?;
-        statement.execute_direct(&format!("SELECT * FROM ({sql}) AS dray_query WHERE 1 = 0"))?;
+        statement.execute_direct(&format!("SELECT * FROM ({sql}\n) AS dray_query WHERE 1 = 0"))?;
         Ok(statement
             .result_columns()?
             .into_iter()

@@ -59,16 +59,8 @@ impl ReadLane for OdbcRead {
             });
         }
         let list = expressions.join(", ");
-        let sql = match source {
-            Source::Table { relation, condition } => {
-                let condition = condition
-                    .as_ref()
-                    .map(|text| format!(" WHERE {text}"))
-                    .unwrap_or_default();
-                format!("SELECT {list} FROM {}{condition}", dialect.quote_relation(relation))
-            }
-            Source::Query(query) => format!("SELECT {list} FROM ({query}) AS dray_query"),
-        };
+        let from = source.after_from(|relation| dialect.quote_relation(relation));
+        let sql = format!("SELECT {list} FROM {from}");
         let mut statement = session.statement()?;
         statement.execute_direct(&sql)?;
         // The driver holds a block as well, perhaps in a form twice as long, while long cells are read again.

@@ -58,13 +58,7 @@ impl ReadLane for Stream {
                 .collect();
             Client::connect(library, &settings, Some(row_bytes_max), &setup, interrupt)
         };
-        let from = match source {
-            Source::Table { relation, condition } => {
-                let condition = condition.as_ref().map(|text| format!(" WHERE {text}"));
-                format!("{}{}", dialect.quote_relation(relation), condition.unwrap_or_default())
-            }
-            Source::Query(query) => format!("({query}) AS dray_query"),
-        };
+        let from = source.after_from(|relation| dialect.quote_relation(relation));
         let list: Vec<String> = columns
             .iter()
             .map(|column| cell::expression(&dialect.quote(&column.name), column))

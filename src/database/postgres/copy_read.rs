@@ -72,7 +72,7 @@ impl ReadLane for CopyRead {
             {
                 format!("{} ({})", dialect.quote_relation(relation), list.join(", "))
             }
-            _ => format!("({})", select(dialect, source, &list.join(", "))),
+            _ => format!("({}\n)", select(dialect, source, &list.join(", "))),
         };
         let format = if wire == Some(copy::TEXT) { "text" } else { "binary" };
         let setup = copy::text_setup(columns).filter(|_| wire == Some(copy::TEXT));
@@ -101,18 +101,8 @@ impl ReadLane for CopyRead {
 
 /// The SELECT that gives these expressions of the source.
 fn select(dialect: &dyn Dialect, source: &Source, list: &str) -> String {
-    match source {
-        Source::Table { relation, condition } => {
-            let relation = dialect.quote_relation(relation);
-            // On lines of their own: the user's SQL may end in a comment.
-            let condition = condition
-                .as_ref()
-                .map(|text| format!(" WHERE {text}\n"))
-                .unwrap_or_default();
-            format!("SELECT {list} FROM {relation}{condition}")
-        }
-        Source::Query(query) => format!("SELECT {list} FROM ({query}\n) AS dray_query"),
-    }
+    let from = source.after_from(|relation| dialect.quote_relation(relation));
+    format!("SELECT {list} FROM {from}")
 }
 
 /// The binary form of each column; `None` for those that are read as the server's text.

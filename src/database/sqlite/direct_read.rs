@@ -88,21 +88,11 @@ fn select(source: &Source, columns: &[Column]) -> String {
     let quote = |name: &str| format!("`{}`", name.replace('`', "``"));
     let names: Vec<String> = columns.iter().map(|column| quote(&column.name)).collect();
     let names = names.join(", ");
-    match source {
-        Source::Table { relation, condition } => {
-            let schema = relation
-                .schema
-                .iter()
-                .map(|schema| quote(schema) + ".")
-                .collect::<String>();
-            let condition = condition
-                .iter()
-                .map(|text| format!(" WHERE {text}"))
-                .collect::<String>();
-            format!("SELECT {names} FROM {schema}{}{condition}", quote(&relation.name))
-        }
-        Source::Query(query) => format!("SELECT {names} FROM ({query}\n) AS dray_query"),
-    }
+    let from = source.after_from(|relation| {
+        let schema = relation.schema.iter().map(|schema| quote(schema) + ".");
+        schema.collect::<String>() + &quote(&relation.name)
+    });
+    format!("SELECT {names} FROM {from}")
 }
 
 struct DirectReader {
