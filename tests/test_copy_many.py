@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -273,3 +275,25 @@ def test_a_long_table_says_how_far_it_is(
     assert 0 < fields["rows"] < 800
     assert fields["bytes"] >= fields["rows"] * 40_000
     assert 0 < fields["rows_per_s"] < 200
+
+
+def test_a_source_that_lets_nobody_in_is_tried_once(databases: Databases, script: Script) -> None:
+    target = databases("sqlite")
+    calls: list[object] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def hang_up() -> None:
+            while True:
+                try:
+                    connection, address = server.accept()
+                except OSError:
+                    return
+                calls.append(address)
+                connection.close()
+
+        threading.Thread(target=hang_up, daemon=True).start()
+        source = f"Driver={{PostgreSQL Unicode}};Server=127.0.0.1;Port={server.getsockname()[1]};Database=d;UID=u;PWD=p"
+        done = script(copy(["t"]), services={"Source": source, "Target": target.odbc})
+        server.shutdown(socket.SHUT_RDWR)
+    assert done.returncode == 114, done.stderr
+    assert len(calls) == 1

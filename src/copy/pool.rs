@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     database::{Connection, Purpose},
-    odbc::{DriverSearch, Interrupt},
+    odbc::{ConnectionString, DriverSearch, Interrupt},
 };
 
 /// A connection that nobody has used for so long is closed: servers and the firewalls before them drop idle ones
@@ -29,7 +29,9 @@ pub(super) struct Pool<'a> {
 
 struct Idle {
     purpose: Purpose,
-    connection: Connection,
+    string: ConnectionString,
+    /// The connection; or why there is none, for whoever asks for it first.
+    outcome: Result<Connection, Box<TableError>>,
     since: Instant,
 }
 
@@ -59,26 +61,34 @@ impl<'a> Pool<'a> {
                     false => position += 1,
                 }
             }
-            let like = |idle: &Idle| idle.purpose == purpose && idle.connection.string == endpoint.string;
+            let like = |idle: &Idle| idle.purpose == purpose && idle.string == endpoint.string;
             idle.iter().position(like).map(|position| idle.swap_remove(position))
         };
         // Closing speaks to the server, which nobody else should wait for.
         drop(closed);
         match found {
-            Some(Idle { connection, .. }) => {
-                connection.session.set_interrupt(interrupt);
-                Ok(connection)
-            }
+            Some(Idle { outcome, .. }) => outcome.inspect(|connection| connection.session.set_interrupt(interrupt)),
             None => self.connect(endpoint, purpose, interrupt),
         }
     }
 
     /// Keeps a connection for the next table.
     pub fn give(&self, purpose: Purpose, connection: Connection) {
+        self.keep(purpose, connection.string.clone(), Ok(connection));
+    }
+
+    /// Sees to it that there is a connection for the next table; if it cannot be made, that table gets to know why.
+    pub fn prepare(&self, endpoint: &Endpoint, purpose: Purpose, interrupt: &Interrupt) {
+        let outcome = self.take(endpoint, purpose, interrupt);
+        self.keep(purpose, endpoint.string.clone(), outcome);
+    }
+
+    fn keep(&self, purpose: Purpose, string: ConnectionString, outcome: Result<Connection, Box<TableError>>) {
         let since = Instant::now();
         let idle = Idle {
             purpose,
-            connection,
+            string,
+            outcome,
             since,
         };
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(idle);

@@ -171,7 +171,7 @@ pub fn run(
 }
 
 /// The tables that the request means; and, if none of the sources had to be asked for them, a connection to the first one
-/// for the table that begins. If that fails, the table says so.
+/// for the table that begins.
 fn jobs_and_first_source<'a>(
     request: &'a Request,
     pool: &Pool<'_>,
@@ -181,10 +181,8 @@ fn jobs_and_first_source<'a>(
     for copy in &request.copies {
         jobs.extend(jobs_of(copy, pool, interrupt)?);
     }
-    if let Some(first) = jobs.first()
-        && let Ok(connection) = pool.take(first.source, Purpose::Read, interrupt)
-    {
-        pool.give(Purpose::Read, connection);
+    if let Some(first) = jobs.first() {
+        pool.prepare(first.source, Purpose::Read, interrupt);
     }
     Ok(jobs)
 }
