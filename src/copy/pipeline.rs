@@ -10,6 +10,7 @@ use std::{
 use super::{
     conversion::Nulled,
     error::{Phase, Place, Side, TableError},
+    heap,
     plan::{TablePlan, sides},
 };
 use crate::{
@@ -261,6 +262,10 @@ fn read_all(
         };
         let last = message.is_err();
         let is_long = message.as_ref().is_ok_and(|batch| batch.bytes() > 2 * batch_bytes);
+        if is_long {
+            // What reading it took, beside the batch itself, is not to be held while it is written.
+            heap::give_back();
+        }
         full.send(message).ok()?;
         if last {
             return None;
@@ -301,6 +306,7 @@ fn write_all(
         };
         moved.rows += rows.rows() as u64;
         moved.bytes += rows.bytes() as u64;
+        let is_long = rows.bytes() > 2 * budget.batch_bytes;
         writer
             .write(rows)
             .map_err(|failed| write_failed(plan, failed, rows, target, budget))?;
@@ -312,6 +318,9 @@ fn write_all(
         }
         converted.recycle(budget.batch_bytes);
         batch.recycle(budget.batch_bytes);
+        if is_long {
+            heap::give_back();
+        }
         // The reader may be done already.
         let _ = empty.send(batch);
     }

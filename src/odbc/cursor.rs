@@ -257,8 +257,7 @@ impl Cursor {
     /// [`Error::Call`] for a failed call or row; [`Error::Truncated`] if a value cannot be had whole;
     /// [`Error::CellTooLong`].
     pub fn fetch(&mut self) -> Result<usize, Error> {
-        self.long.clear();
-        self.long_bytes = 0;
+        self.forget_long_cells();
         self.first = self.next;
         if self.next < self.filled {
             self.read_long_cells()?;
@@ -461,6 +460,13 @@ impl Cursor {
             changed = true;
         }
         if changed { self.bind() } else { Ok(()) }
+    }
+
+    /// Gives back the memory of cells that were read again; to be called once [`Cursor::cell`] is not asked for the rows of
+    /// the last [`Cursor::fetch`] any more.
+    pub fn forget_long_cells(&mut self) {
+        self.long.clear();
+        self.long_bytes = 0;
     }
 
     /// A cell of what [`Cursor::fetch`] read last; both positions count from 0.

@@ -14,6 +14,9 @@ pub(crate) struct OdbcRead;
 /// Most bytes of one block's buffers; more of them gain no speed.
 const BLOCK_BYTES_MAX: usize = 4 << 20;
 
+/// Memory for text that is decoded that is kept from one block to the next.
+const SCRATCH_BYTES: usize = 64 * 1024;
+
 impl ReadLane for OdbcRead {
     fn name(&self) -> &'static str {
         "odbc"
@@ -125,6 +128,12 @@ impl Reader for OdbcReader {
             }
             bytes += 8 * self.plans.len();
             self.pending.start += 1;
+            if self.pending.is_empty() {
+                // They are in the batch now, and not to be held here as well while it is written.
+                self.cursor.forget_long_cells();
+                self.scratch.clear();
+                self.scratch.shrink_to(SCRATCH_BYTES);
+            }
         }
         Ok(batch.rows() > 0)
     }
