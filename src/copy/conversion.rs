@@ -154,6 +154,12 @@ impl Conversion {
         self
     }
 
+    /// Whether every value of this column goes as it is that has a plain form: a finite number, a date or timestamp of the
+    /// years 1 to 9999, text in UTF-8.
+    pub fn passes_in_plain_form(&self, source: &Column) -> bool {
+        self.passing.holds_in_plain_form(source)
+    }
+
     /// The same way with what was chosen for values that the target does not hold.
     pub fn choosing(mut self, choices: Choices) -> Conversion {
         self.choices = choices;

@@ -95,6 +95,9 @@ impl std::error::Error for TableError {}
 /// The code of a value or row that the budget has no room for.
 pub(super) const OVER_MEMORY_LIMIT: &str = "copy.over_memory_limit";
 
+/// The code of a value that cannot pass unparsed; the copy is made again, value by value, and nobody sees it.
+pub(super) const IN_DOUBT: &str = "copy.in_doubt";
+
 /// Where in a copy something failed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
@@ -145,6 +148,11 @@ impl TableError {
             database::Error::Unreadable { column, row, reason } => {
                 failed.code = "copy.value_unreadable".to_owned();
                 failed.message = reason;
+                failed.column = Some(column);
+                failed.row = Some(row);
+            }
+            database::Error::InDoubt { column, row } => {
+                failed.code = IN_DOUBT.to_owned();
                 failed.column = Some(column);
                 failed.row = Some(row);
             }

@@ -85,6 +85,36 @@ impl Passing {
         }
     }
 
+    /// Whether every value of the column passes that is a finite number, a date or timestamp of the years 1 to 9999, or
+    /// text.
+    pub fn holds_in_plain_form(&self, source: &Column) -> bool {
+        let years_hold = |years: &RangeInclusive<i16>| *years.start() <= 1 && *years.end() >= 9999;
+        let fixed = matches!(
+            source.logical,
+            LogicalType::Text {
+                padding: Padding::Filled,
+                ..
+            }
+        );
+        let values = match &self.values {
+            Check::Always | Check::Decimal { size: None, .. } => true,
+            Check::Date(years) => years_hold(years),
+            Check::Timestamp { years, unit: 1 } => years_hold(years),
+            // Between columns of fixed length trailing blanks are filling.
+            Check::Text {
+                nul: false,
+                size:
+                    Some(TextSize {
+                        fewest: 0,
+                        most: usize::MAX,
+                        spaces: true,
+                    }),
+            } => fixed,
+            _ => false,
+        };
+        values && !(self.nulls && source.nullable)
+    }
+
     /// Whether every value passes as it is.
     pub fn passes(&self, column: &ColumnData) -> bool {
         let nulls = column.nulls.as_slice();

@@ -21,6 +21,9 @@ use crate::{
 /// Most bytes of values in a batch; more of them gain no speed.
 const BATCH_BYTES_MAX: usize = 4 << 20;
 
+/// Most bytes of the first batch, so that the target soon has something to do; each that follows may have twice as many.
+const FIRST_BATCH_BYTES: usize = 256 << 10;
+
 /// Batches that go around.
 const BATCHES: usize = 3;
 
@@ -250,16 +253,18 @@ fn read_all(
     full: &SyncSender<Result<Batch, Error>>,
 ) -> Option<Connection> {
     let mut at_hand: Vec<Batch> = Vec::new();
+    let mut bytes = FIRST_BATCH_BYTES.min(batch_bytes);
     loop {
         let mut batch = match at_hand.pop() {
             Some(batch) => batch,
             None => empty.recv().ok()?,
         };
-        let message = match reader.read(&mut batch, batch_bytes) {
+        let message = match reader.read(&mut batch, bytes) {
             Ok(true) => Ok(batch),
             Ok(false) => return reader.into_connection(),
             Err(error) => Err(error),
         };
+        bytes = (2 * bytes).min(batch_bytes);
         let last = message.is_err();
         let is_long = message.as_ref().is_ok_and(|batch| batch.bytes() > 2 * batch_bytes);
         if is_long {

@@ -202,12 +202,12 @@ pub(super) struct Known {
     pub not_carried: Option<Vec<String>>,
 }
 
-/// The plan for one table, from what both databases say.
+/// The plan for one table, from what both databases say. Rows pass unparsed only if `unparsed` allows it.
 pub(super) fn plan(
     (source, what): (&Connection, &Source),
     (target, relation): (&Connection, &Relation),
     known: Known,
-    (mode, lanes, choices): (Mode, Lanes, Choices),
+    (mode, lanes, choices, unparsed): (Mode, Lanes, Choices, bool),
     staging: &Relation,
 ) -> Result<TablePlan, Box<TableError>> {
     let from = Place {
@@ -278,9 +278,12 @@ pub(super) fn plan(
     let no_lane = |place: Place| move |reason: String| TableError::refused(place, "copy.no_lane", reason);
     let (read_lane, read_choice) = read_lane.map_err(no_lane(from))?;
     let (write_lane, write_choice) = write_lane.map_err(no_lane(PLACE))?;
-    let wire = read_lane
-        .wire_format(source, &from_columns)
-        .filter(|format| write_lane.wire_format(target, &to_columns) == Some(*format) && pass_unparsed(&columns));
+    let taken = match unparsed {
+        true => write_lane.wire_formats(target, &to_columns),
+        false => Vec::new(),
+    };
+    let wire = (read_lane.wire_formats(source, &from_columns).into_iter())
+        .find(|format| taken.contains(format) && pass_unparsed(*format, &columns));
     Ok(TablePlan {
         source: what.clone(),
         target: relation.clone(),
@@ -297,9 +300,15 @@ pub(super) fn plan(
 
 /// Whether every value is in the target what it is in the source, so that there is nothing to convert. What the target
 /// forbids beyond its type (NULL, a constraint) its server refuses itself.
-fn pass_unparsed(columns: &[ColumnPlan]) -> bool {
-    columns.iter().all(|ColumnPlan { source, target, .. }| {
-        source.from_catalog && source.declared == target.declared && source.logical == target.logical
+fn pass_unparsed(format: WireFormat, columns: &[ColumnPlan]) -> bool {
+    columns.iter().all(|column| {
+        let ColumnPlan { source, target, .. } = column;
+        let equal = source.declared == target.declared && source.logical == target.logical;
+        source.from_catalog
+            && match format.own {
+                true => equal,
+                false => column.conversion.passes_in_plain_form(source),
+            }
     })
 }
 
@@ -352,8 +361,8 @@ impl fmt::Display for TablePlan {
         }
         writeln!(f, "  read by {}: {}", self.read_lane.name, self.read_lane.reason)?;
         writeln!(f, "  written by {}: {}", self.write_lane.name, self.write_lane.reason)?;
-        if let Some(WireFormat(form)) = self.wire {
-            writeln!(f, "  unparsed, as {form}")?;
+        if let Some(WireFormat { name, .. }) = self.wire {
+            writeln!(f, "  unparsed, as {name}")?;
         }
         for thing in &self.not_carried {
             writeln!(f, "  not carried: {thing}")?;

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     catalog::Catalog,
-    error::{OVER_MEMORY_LIMIT, Phase, Place, Side, TableError},
+    error::{IN_DOUBT, OVER_MEMORY_LIMIT, Phase, Place, Side, TableError},
     heap,
     job::{Job, jobs_of, refused, staging_name},
     pipeline::{self, Budget},
@@ -266,7 +266,13 @@ fn copy_table(
         mode: mode_name(request.mode),
         ..TableReport::default()
     };
-    let result = carry_out(job, request, known, (pool, interrupt), budget, &mut report);
+    let mut result = carry_out(job, request, (known, true), (pool, interrupt), budget, &mut report);
+    if let Err(error) = &result
+        && error.code == IN_DOUBT
+    {
+        tracing::debug!(event = "copy.again_parsed", table = report.table, "again, value by value: {error}");
+        result = carry_out(job, request, (Known::default(), false), (pool, interrupt), budget, &mut report);
+    }
     if let Err(error) = result {
         report.created = false;
         report.error = Some(error.of(&report.table, &report.target));
@@ -278,7 +284,7 @@ fn copy_table(
 fn carry_out(
     job: &Job<'_>,
     request: &Request,
-    known: Known,
+    (known, unparsed): (Known, bool),
     (pool, interrupt): (&Pool<'_>, &Interrupt),
     budget: Budget,
     report: &mut TableReport,
@@ -293,7 +299,7 @@ fn carry_out(
             .setup_beside_source(&target.string, &source.string)
             .is_empty();
     let staging = staging_name(&job.target);
-    let options = (request.mode, request.lanes, request.choices);
+    let options = (request.mode, request.lanes, request.choices, unparsed);
     let plan = plan::plan((&source, &job.what), (&target, &job.target), known, options, &staging)?;
     tracing::debug!(event = "copy.plan", plan = %plan, "planned");
     report.created = !plan.exists || request.mode == Mode::Replace;

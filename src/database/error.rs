@@ -108,6 +108,14 @@ pub enum Error {
         /// Why; never the value.
         reason: String,
     },
+    /// A value that may mean something else to the target if it passes unparsed: its table is copied value by value.
+    #[error("column `{column}`, row {row}: the value cannot pass unparsed")]
+    InDoubt {
+        /// The column's name.
+        column: String,
+        /// The row's number in the order of reading, from 1.
+        row: u64,
+    },
     /// A row that is longer than the server takes.
     #[error("the row has {bytes} bytes, and the server's `{name}` is {limit}")]
     RowTooLong {

@@ -12,6 +12,7 @@ pub mod column;
 pub mod decimal;
 mod error;
 mod generic;
+mod lines;
 mod mysql;
 mod postgres;
 pub mod script;
@@ -424,7 +425,13 @@ pub type ValueCheck = Box<dyn Fn(Value<'_>) -> Result<(), String> + Send>;
 
 /// A form in which a product sends rows and takes them back, so that they pass from its reader to its writer unparsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WireFormat(pub &'static str);
+pub struct WireFormat {
+    /// In words, for the plan.
+    pub name: &'static str,
+    /// Whether it is one product's own, for columns whose types are equal. In any other a value that its reader lets pass
+    /// means the same to whoever takes it, if the column there holds it.
+    pub own: bool,
+}
 
 /// What one side of a table's copy may use.
 #[derive(Clone)]
@@ -443,12 +450,12 @@ pub trait ReadLane: Sync {
     /// Whether it can read this, with the reason either way.
     fn offer(&self, connection: &Connection, source: &Source, columns: &[Column]) -> Result<String, String>;
 
-    /// The form in which it can hand these columns over unparsed, if there is one.
-    fn wire_format(&self, _connection: &Connection, _columns: &[Column]) -> Option<WireFormat> {
-        None
+    /// The forms in which it can hand these columns over unparsed, the best first.
+    fn wire_formats(&self, _connection: &Connection, _columns: &[Column]) -> Vec<WireFormat> {
+        Vec::new()
     }
 
-    /// Starts reading; with `wire`, the answer of [`Self::wire_format`], rows come in that form.
+    /// Starts reading; with `wire`, one of [`Self::wire_formats`], rows come in that form.
     fn open(
         &self,
         connection: Connection,
@@ -467,9 +474,9 @@ pub trait WriteLane: Sync {
     /// Whether it can write this, with the reason either way.
     fn offer(&self, connection: &Connection, target: &Relation, columns: &[Column]) -> Result<String, String>;
 
-    /// The form in which it can take these columns unparsed, if there is one.
-    fn wire_format(&self, _connection: &Connection, _columns: &[Column]) -> Option<WireFormat> {
-        None
+    /// The forms in which it can take these columns unparsed.
+    fn wire_formats(&self, _connection: &Connection, _columns: &[Column]) -> Vec<WireFormat> {
+        Vec::new()
     }
 
     /// Takes over the session that everything of the load will run on, or opens its own in its place.
@@ -499,7 +506,7 @@ pub trait Writer: Send {
     /// Runs a query and returns its rows as text.
     fn query(&mut self, sql: &str) -> Result<Vec<Vec<Option<String>>>, Error>;
 
-    /// Says where the next batches go; the table is there. With `wire`, the answer of [`WriteLane::wire_format`], their
+    /// Says where the next batches go; the table is there. With `wire`, one of [`WriteLane::wire_formats`], their
     /// rows are in that form.
     fn load_into(&mut self, target: &Relation, columns: &[Column], wire: Option<WireFormat>) -> Result<(), Error>;
 

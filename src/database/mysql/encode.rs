@@ -46,6 +46,12 @@ impl FieldRules {
             binary: column.logical.layout() == crate::database::Layout::Bytes,
         }
     }
+
+    /// Whether a text or number goes into the column as it is written: it is none of YEAR, BIT, ENUM and SET.
+    pub(super) fn takes_lines(column: &Column) -> bool {
+        let rules = FieldRules::of(column, true);
+        !rules.year && !rules.bit && !rules.binary && rules.members.is_none()
+    }
 }
 
 /// The members of `enum('a','b''c')`.

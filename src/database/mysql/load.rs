@@ -25,6 +25,7 @@ use crate::{
     database::{
         Batch, Column, Connection, Dialect, Error, Layout, Purpose, Relation, Resources, WireFormat, WriteError,
         WriteLane, Writer,
+        lines::{self, Lines},
     },
     odbc::Interrupt,
 };
@@ -34,6 +35,9 @@ pub(super) struct LoadData;
 
 /// INSERT with many rows.
 pub(super) struct InsertValues;
+
+/// Bytes of the first chunk, so that the server soon has something to do; each that follows has twice as many.
+const FIRST_CHUNK_BYTES: usize = 256 << 10;
 
 /// Bytes of a chunk for LOAD DATA; a statement each, and its rows are what a search for a failed row goes through.
 const FILE_CHUNK_BYTES: usize = 4 << 20;
@@ -87,6 +91,11 @@ impl WriteLane for LoadData {
         Ok("LOAD DATA LOCAL INFILE from memory, through the client library that the ODBC driver links".to_owned())
     }
 
+    fn wire_formats(&self, _connection: &Connection, columns: &[Column]) -> Vec<WireFormat> {
+        let plain = columns.iter().all(FieldRules::takes_lines);
+        Lines::of(columns).filter(|_| plain).map(|_| lines::FORMAT).into_iter().collect()
+    }
+
     fn open(&self, connection: Connection, resources: &Resources) -> Result<Box<dyn Writer>, Error> {
         Ok(Box::new(ChunkWriter::open(Form::File, connection, resources)?))
     }
@@ -138,6 +147,8 @@ struct Loading {
     names: Vec<String>,
     rules: Vec<FieldRules>,
     abandoned: Arc<AtomicBool>,
+    /// Bytes of the chunk that is being filled, and of all later ones.
+    fill_bytes: usize,
     chunk_bytes: usize,
     /// The most bytes of a statement's rows, and what the server calls the limit.
     bytes_max: Option<(usize, &'static str)>,
@@ -255,6 +266,7 @@ impl ChunkWriter {
         let Some(mut next) = next else {
             return self.ended_early();
         };
+        loading.fill_bytes = (2 * loading.fill_bytes).min(loading.chunk_bytes);
         next.first_row = loading.chunk.first_row + loading.chunk.ends.len() as u64;
         let chunk = std::mem::replace(&mut loading.chunk, next);
         // A chunk of one long row is sent alone, and its memory given back before the next.
@@ -360,6 +372,7 @@ impl Writer for ChunkWriter {
                 columns.iter().map(|column| FieldRules::of(column, mariadb)).collect()
             },
             abandoned,
+            fill_bytes: FIRST_CHUNK_BYTES.min(chunk_bytes),
             chunk_bytes: chunk_bytes.min(self.memory_bytes / 16),
             bytes_max,
         });
@@ -367,18 +380,25 @@ impl Writer for ChunkWriter {
     }
 
     fn write(&mut self, batch: &Batch) -> Result<(), WriteError> {
+        let mut lines = batch.wire.bytes.as_slice();
         for row in 0..batch.rows() {
             let Some(loading) = &mut self.loading else {
                 return Err(Error::Unsupported("a batch came before its table was named".to_owned()).into());
             };
             let start = loading.chunk.bytes.len();
-            encode::row(self.form, batch, row, &loading.rules, &mut loading.chunk.bytes).map_err(
-                |(column, reason)| Error::Unreadable {
-                    column: loading.names[column].clone(),
-                    row: batch.first_row + row as u64,
-                    reason,
-                },
-            )?;
+            if row < batch.wire.rows {
+                let end = memchr::memchr(b'\n', lines).map_or(lines.len(), |end| end + 1);
+                loading.chunk.bytes.extend_from_slice(&lines[..end]);
+                lines = &lines[end..];
+            } else {
+                encode::row(self.form, batch, row, &loading.rules, &mut loading.chunk.bytes).map_err(
+                    |(column, reason)| Error::Unreadable {
+                        column: loading.names[column].clone(),
+                        row: batch.first_row + row as u64,
+                        reason,
+                    },
+                )?;
+            }
             let bytes = loading.chunk.bytes.len() - start;
             if let Some((limit, name)) = loading.bytes_max.filter(|(limit, _)| bytes > *limit) {
                 let limit = limit + STATEMENT_BYTES;
@@ -405,7 +425,7 @@ impl Writer for ChunkWriter {
                 loading.chunk.ends.push(start + bytes);
             }
             if let Some(loading) = &self.loading
-                && loading.chunk.bytes.len() >= loading.chunk_bytes
+                && loading.chunk.bytes.len() >= loading.fill_bytes.min(loading.chunk_bytes)
             {
                 self.send()?;
             }

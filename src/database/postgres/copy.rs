@@ -13,10 +13,16 @@ use super::{
 pub(super) const NAME: &str = "copy";
 
 /// Rows of binary COPY.
-pub(super) const BINARY: WireFormat = WireFormat("PostgreSQL's binary COPY rows");
+pub(super) const BINARY: WireFormat = WireFormat {
+    name: "PostgreSQL's binary COPY rows",
+    own: true,
+};
 
 /// Rows of text COPY, for types whose binary form holds oids of one database.
-pub(super) const TEXT: WireFormat = WireFormat("PostgreSQL's text COPY rows");
+pub(super) const TEXT: WireFormat = WireFormat {
+    name: "PostgreSQL's text COPY rows",
+    own: true,
+};
 
 /// Makes text forms exact and the same whatever role, database or server have set. Not the time zone, and not the order of
 /// a date's parts: conditions and queries of the user are read by them, and no form depends on them.

@@ -4,6 +4,7 @@ use super::{
     super::{
         Batch, Column, Connection, Dialect, Error, Interrupt, LogicalType, ReadLane, Reader, Resources, Source,
         WireFormat,
+        lines::{self, InDoubt, Lines},
     },
     binary::{self, BadCell, Cell},
     client::Client,
@@ -30,8 +31,9 @@ impl ReadLane for CopyRead {
         Ok("COPY TO STDOUT over libpq, the library that the driver links".to_owned())
     }
 
-    fn wire_format(&self, _connection: &Connection, columns: &[Column]) -> Option<WireFormat> {
-        Some(copy::wire_format(columns))
+    fn wire_formats(&self, _connection: &Connection, columns: &[Column]) -> Vec<WireFormat> {
+        let lines = Lines::of(columns).map(|_| lines::FORMAT);
+        [Some(copy::wire_format(columns)), lines].into_iter().flatten().collect()
     }
 
     fn open(
@@ -74,7 +76,9 @@ impl ReadLane for CopyRead {
             }
             _ => format!("({}\n)", select(dialect, source, &list.join(", "))),
         };
-        let format = if wire == Some(copy::TEXT) { "text" } else { "binary" };
+        let lines = (wire == Some(lines::FORMAT)).then(|| Lines::of(columns)).flatten();
+        let as_text = wire == Some(copy::TEXT) || lines.is_some();
+        let format = if as_text { "text" } else { "binary" };
         let setup = copy::text_setup(columns).filter(|_| wire == Some(copy::TEXT));
         if let Some(sql) = setup {
             client.run(sql)?;
@@ -88,6 +92,7 @@ impl ReadLane for CopyRead {
             reusable: setup.is_none() && matches!(source, Source::Table { .. }),
             names: columns.iter().map(|column| column.name.clone()).collect(),
             cells,
+            lines,
             unparsed: wire.is_some(),
             header: format == "binary",
             binary: format == "binary",
@@ -136,6 +141,8 @@ struct CopyReader {
     reusable: bool,
     names: Vec<String>,
     cells: Vec<Cell>,
+    /// The form in which rows are handed over, if it is not the server's own.
+    lines: Option<Lines>,
     unparsed: bool,
     binary: bool,
     /// Whether the stream's header is still to come.
@@ -181,7 +188,15 @@ impl Reader for CopyReader {
                 let column = binary::longest_cell(row).filter(|_| self.binary);
                 return Err(self.over_limit(error, column.map(|(_, position)| position)));
             }
-            if self.unparsed {
+            if let Some(lines) = &self.lines {
+                lines
+                    .append(row, &mut batch.wire.bytes)
+                    .map_err(|InDoubt(column)| Error::InDoubt {
+                        column: self.names.get(column).cloned().unwrap_or_default(),
+                        row: self.rows_read,
+                    })?;
+                batch.wire.rows += 1;
+            } else if self.unparsed {
                 batch.wire.bytes.extend_from_slice(row);
                 batch.wire.rows += 1;
             } else {

@@ -32,8 +32,8 @@ impl WriteLane for CopyWrite {
         }
     }
 
-    fn wire_format(&self, _connection: &Connection, columns: &[Column]) -> Option<WireFormat> {
-        Some(copy::wire_format(columns))
+    fn wire_formats(&self, _connection: &Connection, columns: &[Column]) -> Vec<WireFormat> {
+        vec![copy::wire_format(columns)]
     }
 
     fn open(&self, connection: Connection, resources: &Resources) -> Result<Box<dyn Writer>, Error> {

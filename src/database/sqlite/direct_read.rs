@@ -39,8 +39,8 @@ impl ReadLane for DirectRead {
         Ok("libsqlite3, stepped through: a row at a time in memory, and no value spelled as text".to_owned())
     }
 
-    fn wire_format(&self, _connection: &Connection, _columns: &[Column]) -> Option<WireFormat> {
-        Some(wire::FORMAT)
+    fn wire_formats(&self, _connection: &Connection, _columns: &[Column]) -> Vec<WireFormat> {
+        vec![wire::FORMAT]
     }
 
     fn open(

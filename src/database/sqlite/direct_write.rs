@@ -35,8 +35,8 @@ impl WriteLane for DirectWrite {
         Ok("libsqlite3, a prepared statement in one transaction, and no value spelled as text".to_owned())
     }
 
-    fn wire_format(&self, _connection: &Connection, _columns: &[Column]) -> Option<WireFormat> {
-        Some(wire::FORMAT)
+    fn wire_formats(&self, _connection: &Connection, _columns: &[Column]) -> Vec<WireFormat> {
+        vec![wire::FORMAT]
     }
 
     fn open(&self, connection: Connection, resources: &Resources) -> Result<Box<dyn Writer>, Error> {

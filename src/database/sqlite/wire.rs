@@ -5,7 +5,10 @@ use crate::database::{WireFormat, generic::Classed};
 
 /// Values one after the other: a byte for the class, then eight bytes of a number, or four bytes of a length and so many
 /// bytes of text or of a blob; both in the machine's order.
-pub(super) const FORMAT: WireFormat = WireFormat("values of SQLite");
+pub(super) const FORMAT: WireFormat = WireFormat {
+    name: "values of SQLite",
+    own: true,
+};
 
 const NULL: u8 = 0;
 const INTEGER: u8 = 1;
