@@ -270,8 +270,19 @@ fn copy_table(
     if let Err(error) = &result
         && error.code == IN_DOUBT
     {
-        tracing::debug!(event = "copy.again_parsed", table = report.table, "again, value by value: {error}");
-        result = carry_out(job, request, (Known::default(), false), (pool, interrupt), budget, &mut report);
+        tracing::debug!(
+            event = "copy.again_parsed",
+            table = report.table,
+            "again, value by value: {error}"
+        );
+        result = carry_out(
+            job,
+            request,
+            (Known::default(), false),
+            (pool, interrupt),
+            budget,
+            &mut report,
+        );
     }
     if let Err(error) = result {
         report.created = false;

@@ -96,7 +96,9 @@ impl Look {
             Look::Number => ends_in_digit,
             // `infinity`, `0044-03-15 BC` and `10000-01-01` have other lengths.
             Look::Date => field.len() == 10 && field[4] == b'-' && ends_in_digit,
-            Look::Timestamp => (19..=26).contains(&field.len()) && field[4] == b'-' && field[10] == b' ' && ends_in_digit,
+            Look::Timestamp => {
+                (19..=26).contains(&field.len()) && field[4] == b'-' && field[10] == b' ' && ends_in_digit
+            }
         }
     }
 }
@@ -203,7 +205,11 @@ mod tests {
         ] {
             for value in values {
                 let line = format!("x\t{value}\n");
-                assert_eq!(appended(&[LogicalType::TEXT, logical], &line), Err(InDoubt(1)), "{value}");
+                assert_eq!(
+                    appended(&[LogicalType::TEXT, logical], &line),
+                    Err(InDoubt(1)),
+                    "{value}"
+                );
             }
         }
         let mut out = Vec::new();

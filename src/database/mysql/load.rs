@@ -93,7 +93,11 @@ impl WriteLane for LoadData {
 
     fn wire_formats(&self, _connection: &Connection, columns: &[Column]) -> Vec<WireFormat> {
         let plain = columns.iter().all(FieldRules::takes_lines);
-        Lines::of(columns).filter(|_| plain).map(|_| lines::FORMAT).into_iter().collect()
+        Lines::of(columns)
+            .filter(|_| plain)
+            .map(|_| lines::FORMAT)
+            .into_iter()
+            .collect()
     }
 
     fn open(&self, connection: Connection, resources: &Resources) -> Result<Box<dyn Writer>, Error> {

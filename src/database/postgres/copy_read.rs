@@ -33,7 +33,10 @@ impl ReadLane for CopyRead {
 
     fn wire_formats(&self, _connection: &Connection, columns: &[Column]) -> Vec<WireFormat> {
         let lines = Lines::of(columns).map(|_| lines::FORMAT);
-        [Some(copy::wire_format(columns)), lines].into_iter().flatten().collect()
+        [Some(copy::wire_format(columns)), lines]
+            .into_iter()
+            .flatten()
+            .collect()
     }
 
     fn open(
