@@ -110,6 +110,7 @@ def test_nothing_tells_of_the_machine_that_built_it(binary: Path) -> None:
     content = binary.read_bytes()
     cargo_home = os.environ.get("CARGO_HOME") or str(Path("~/.cargo").expanduser())
     assert b"/registry/" in content
+    assert b"/registry/index." not in content
     assert str(ROOT).encode() not in content
     assert cargo_home.encode() not in content
 

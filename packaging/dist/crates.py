@@ -23,7 +23,7 @@ class Crate:
     license: str  # an SPDX expression
     folder: Path
     repository: Optional[str]
-    sha256: Optional[str]  # of the archive on crates.io; None: it is of this repository
+    sha256: Optional[str]  # of the published archive; None: it is of this repository
     dependencies: list[str] = field(default_factory=list)  # names with versions, as `title`
 
     @property

@@ -7,6 +7,7 @@ Run by `make dist`. Arguments: the file to write, the folder of the ziglang pack
 from __future__ import annotations
 
 import html
+import os
 import re
 import subprocess
 import sys
@@ -30,7 +31,7 @@ This file has the licences of dray and of all that is linked into the executable
 libraries that zig links in.
 
 unixODBC {unixodbc} is under the GNU Lesser General Public License, version 2.1 or later, and is linked statically into the
-native module. Its source is in the crate unix-odbc {crate} on crates.io, unchanged. To use dray with an unixODBC of your own:
+native module. Its source is {source}. To use dray with an unixODBC of your own:
 unpack that crate, change what you want below its folder `unixODBC`, and build dray from the source of the same version by
 
     make dist UNIX_ODBC=/path/of/the/unpacked/crate
@@ -57,9 +58,11 @@ def document(crates: list[Crate], zig: Path) -> str:
     own = [crate for crate in crates if crate.sha256 is None and crate.folder.is_relative_to(ROOT)]
     foreign = [crate for crate in crates if crate not in own]
     (odbc,) = (crate for crate in foreign if crate.name == "unix-odbc")
+    changed = ", changed by who built this" if os.environ.get("UNIX_ODBC") else ""
+    source = f"in the crate unix-odbc {odbc.version}{changed}"
     sections = [
         HEAD.format(
-            version=own[0].version, count=len(foreign), unixodbc=unixodbc_version(crates), crate=odbc.version
+            version=own[0].version, count=len(foreign), unixodbc=unixodbc_version(crates), source=source
         )
     ]
     sections += ["\n".join(f"{crate.title}: {crate.license}" for crate in foreign) + "\n"]

@@ -3,7 +3,7 @@ materials, checksums.
 
 Both programs are linked by zig against glibc 2.17, so that they run on every node; that a build on this machine's own
 libc would do no such thing is why there is no other way to `dist/`. `make dist UNIX_ODBC=FOLDER` links the crate
-`unix-odbc` that is in FOLDER in place of the one on crates.io. Standard library only, Python 3.9 and up.
+`unix-odbc` that is in FOLDER in place of the published one. Standard library only, Python 3.9 and up.
 """
 
 from __future__ import annotations
@@ -62,11 +62,12 @@ def build(steps: Steps, python: Path) -> None:
     environment = dict(os.environ)
     # cargo finds its subcommand, and that finds zig, on PATH.
     environment["PATH"] = f"{python.parent}:{environment['PATH']}"
+    steps.run("cargo fetch", ["cargo", "fetch", "--locked", "--target", TARGET_TRIPLE])
     # Panic messages name source files: without the folders of the machine that built them.
     home = Path(environment.get("CARGO_HOME") or Path.home() / ".cargo")
-    environment["RUSTFLAGS"] = " ".join(
-        f"--remap-path-prefix={folder}={name}" for folder, name in ((home / "registry/src", "/registry"), (ROOT, "/dray"))
-    )
+    registries = sorted((home / "registry" / "src").iterdir())
+    renamed = [*((folder, "/registry") for folder in registries), (ROOT, "/dray")]
+    environment["RUSTFLAGS"] = " ".join(f"--remap-path-prefix={folder}={name}" for folder, name in renamed)
     command = ["cargo", "zigbuild", "--release", "--workspace", "--locked"]
     own_unixodbc = environment.get("UNIX_ODBC")
     if own_unixodbc:

@@ -71,7 +71,7 @@ def document(crates: list[Crate], zig: str) -> Bom:
 
 
 def of_crate(crate: Crate) -> Component:
-    """A crate from crates.io."""
+    """A published crate."""
     reference = (
         [ExternalReference(type=ExternalReferenceType.VCS, url=XsUri(crate.repository))] if crate.repository else []
     )
