@@ -5,7 +5,7 @@ export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long lint build bench bench-quick bench-full clean
+.PHONY: help demo test test-long lint build dist bench bench-quick bench-full clean
 
 help:
 	@echo 'make demo    build dray and run a zipped project with it: real tables of three databases, copied into one'
@@ -14,7 +14,8 @@ help:
 	@echo 'make lint    formatting, clippy, ruff, types'
 	@echo 'make bench   dray beside its peers, 40 minutes; bench-quick: 2 minutes; bench-full: hours (BENCH="--peers duckdb")'
 	@echo 'make build   the release executable and its native module, in target/release/'
-	@echo 'make clean   remove target/: what was built, the test environment, the data of the demo, the logs'
+	@echo 'make dist    what users are given, in dist/: one executable for any node, a wheel, a .deb, licences, checksums'
+	@echo 'make clean   remove target/ and dist/: what was built, the test environment, the data of the demo, the logs'
 
 demo:
 	@$(PYTHON) packaging/demo/run.py
@@ -31,6 +32,9 @@ lint:
 build:
 	cargo build --release --workspace --locked
 
+dist:
+	@$(PYTHON) packaging/dist/run.py
+
 bench:
 	@$(PYTHON) benches/copy/run.py $(BENCH)
 
@@ -41,4 +45,4 @@ bench-full:
 	@$(PYTHON) benches/copy/run.py --size full $(BENCH)
 
 clean:
-	rm -rf target
+	rm -rf target dist

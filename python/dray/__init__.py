@@ -5,24 +5,7 @@ outside ADF); `dray.outputs` is what goes back; `dray.copy_table`, `dray.copy_ta
 databases. Each is loaded on first use, so that `import dray` costs next to nothing.
 """
 
-# Not imported from `typing`, which takes longer to load than all that a trivial run loads of dray.
-# Type checkers know the name.
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
-    from ._errors import ActivityError, Error, OutputsError, ParametersError, UnresolvedSecretError
-    from ._handover import Activity, Batch, ByName, Dataset, LinkedService, Parameters
-    from ._outputs import Outputs
-    from ._secret import KeyVaultSecret, Secret
-
-    activity: Activity
-    params: Parameters
-    linked_services: ByName[LinkedService]
-    datasets: ByName[Dataset]
-    batch: Batch
-    outputs: Outputs
-
+# Each name of the package and its module. What type checkers see is in `__init__.pyi`.
 _NAMES = {
     "ActivityError": "_errors",
     "ConnectError": "_errors",
@@ -62,7 +45,7 @@ __all__ = [*_NAMES, *_CALLED, "__version__"]
 __version__ = "0.1.0"
 
 
-def __getattr__(name: str) -> "Any":
+def __getattr__(name: str) -> object:
     # First of all: Python itself asks here for each submodule that is imported, and importlib is slow to load.
     if name not in _NAMES and name not in _CALLED:
         raise AttributeError(f"module 'dray' has no attribute {name!r}")

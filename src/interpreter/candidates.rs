@@ -30,6 +30,8 @@ pub enum Source {
     Project(String),
     /// The variable `VIRTUAL_ENV`.
     VirtualEnv,
+    /// The virtual environment whose `bin/dray` was called.
+    OwnEnvironment,
     /// A folder on PATH has a file of this name.
     SearchPath(String),
 }
@@ -41,6 +43,7 @@ impl fmt::Display for Source {
             Source::Environment => write!(f, "`DRAY_PYTHON`"),
             Source::Project(folder) => write!(f, "virtual environment `{folder}` of the project"),
             Source::VirtualEnv => write!(f, "`VIRTUAL_ENV`"),
+            Source::OwnEnvironment => write!(f, "virtual environment that dray is installed in"),
             Source::SearchPath(name) => write!(f, "`{name}` on PATH"),
         }
     }
@@ -121,6 +124,23 @@ impl Candidate {
         }
         Candidate::environment(&folder, Source::VirtualEnv)
     }
+
+    /// The folder of the virtual environment that dray is installed in.
+    pub fn own_environment(folder: &Path) -> Candidate {
+        Candidate::environment(folder, Source::OwnEnvironment)
+    }
+}
+
+/// The virtual environment in whose `bin` folder the command lies that this process was started by: `.venv/bin/dray`, as
+/// pip installs it. A bare name is left alone: what PATH has comes to the same where the environment is first on it, and
+/// tools that put commands into environments of their own link to them from a folder on PATH.
+pub(super) fn around_command(command: &OsStr) -> Option<PathBuf> {
+    if !command.as_bytes().contains(&b'/') {
+        return None;
+    }
+    let command = std::path::absolute(command).ok()?;
+    let folder = command.parent().filter(|folder| folder.ends_with("bin"))?.parent()?;
+    folder.join("pyvenv.cfg").is_file().then(|| folder.to_owned())
 }
 
 /// Virtual environments at the top of the project: `.venv`, `venv`, then every folder with a `pyvenv.cfg`, by name.

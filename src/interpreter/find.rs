@@ -9,7 +9,7 @@ use pep440_rs::VersionSpecifiers;
 use serde::Serialize;
 
 use super::cache::Cache;
-use super::candidates::{Candidate, Environment, environment_of, in_project, on_path};
+use super::candidates::{Candidate, Environment, around_command, environment_of, in_project, on_path};
 use super::facts::{Build, Facts};
 use super::probe::probe;
 use super::suitability::judge;
@@ -26,6 +26,8 @@ pub struct Request {
     pub project: Option<PathBuf>,
     /// `VIRTUAL_ENV`: the folder of the active virtual environment.
     pub virtual_env: Option<PathBuf>,
+    /// The folder of the virtual environment that dray is installed in.
+    pub own_environment: Option<PathBuf>,
     /// `PATH`.
     pub path: Option<OsString>,
     /// `requires-python` of the project's pyproject.toml.
@@ -35,7 +37,8 @@ pub struct Request {
 }
 
 impl Request {
-    /// Takes DRAY_PYTHON, VIRTUAL_ENV, PATH and DRAY_LOADING from the environment of this process.
+    /// Takes DRAY_PYTHON, VIRTUAL_ENV, PATH and DRAY_LOADING from the environment of this process, and the virtual
+    /// environment that dray is installed in from the command by which it was started.
     ///
     /// Fails with [`InterpreterError::LoadingChoice`] if DRAY_LOADING has an unknown value.
     pub fn from_environment() -> Result<Request, InterpreterError> {
@@ -43,6 +46,7 @@ impl Request {
         Ok(Request {
             environment: std::env::var_os("DRAY_PYTHON").map(PathBuf::from),
             virtual_env: std::env::var_os("VIRTUAL_ENV").map(PathBuf::from),
+            own_environment: std::env::args_os().next().as_deref().and_then(around_command),
             path: std::env::var_os("PATH"),
             loading: loading.to_string_lossy().parse()?,
             ..Request::default()
@@ -83,7 +87,8 @@ impl fmt::Display for PassedOver {
 }
 
 /// Chooses the Python of a run: the first that does, in the order `--python`, DRAY_PYTHON, a virtual environment at the
-/// top of the project, VIRTUAL_ENV, `python3` and then `python` on PATH, and `python3.N` on PATH, newest first.
+/// top of the project, VIRTUAL_ENV, the one that dray is installed in, `python3` and then `python` on PATH, and `python3.N`
+/// on PATH, newest first.
 ///
 /// A Python is asked what it is by running it, at most 30 s, unless `cache` (see [`super::cache_folder`]) remembers its
 /// answer. Nothing after the first that does is looked at.
@@ -139,11 +144,13 @@ fn candidates(request: &Request) -> impl Iterator<Item = Candidate> {
     };
     let in_project = std::iter::once_with(|| given(&request.project).map(in_project).unwrap_or_default()).flatten();
     let active = std::iter::once_with(|| given(&request.virtual_env).map(Candidate::active_environment)).flatten();
+    let own = std::iter::once_with(|| given(&request.own_environment).map(Candidate::own_environment)).flatten();
     let on_path = std::iter::once_with(move || on_path(search_path.as_deref())).flatten();
     flag.into_iter()
         .chain(environment)
         .chain(in_project)
         .chain(active)
+        .chain(own)
         .chain(on_path)
 }
 
@@ -173,7 +180,7 @@ fn is_final(source: &Source, refusal: &Refusal) -> bool {
     match source {
         Source::Flag | Source::Environment => true,
         Source::VirtualEnv => refusal.is_broken(),
-        Source::Project(_) | Source::SearchPath(_) => false,
+        Source::Project(_) | Source::OwnEnvironment | Source::SearchPath(_) => false,
     }
 }
 

@@ -160,6 +160,28 @@ fn a_broken_active_virtual_environment_is_an_error() {
 }
 
 #[test]
+fn the_environment_that_dray_is_called_in_comes_before_path_and_after_the_active_one() {
+    let root = tempfile::tempdir().unwrap();
+    let (own, active) = (root.path().join("own"), root.path().join("active"));
+    let (own_python, active_python) = (environment(&own), environment(&active));
+    assert_eq!(around_command(own.join("bin/dray").as_os_str()), Some(own.clone()));
+    assert_eq!(around_command(root.path().join("bin/dray").as_os_str()), None);
+    assert_eq!(around_command("dray".as_ref()), None);
+    let request = Request {
+        own_environment: Some(own),
+        path: Request::from_environment().unwrap().path,
+        ..Request::default()
+    };
+    let found = find(&request, None).unwrap().interpreter;
+    assert_eq!((found.executable, found.source), (own_python, Source::OwnEnvironment));
+    let request = Request {
+        virtual_env: Some(active),
+        ..request
+    };
+    assert_eq!(find(&request, None).unwrap().interpreter.executable, active_python);
+}
+
+#[test]
 fn an_active_virtual_environment_of_another_version_is_passed_over() {
     let root = tempfile::tempdir().unwrap();
     let interpreter = environment(&root.path().join("active"));
