@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 
 import pytest
@@ -149,6 +150,14 @@ def test_the_version_names_target_and_payload(dray):
 def test_completions_are_those_of_clap(dray):
     ran = dray("completions", "bash")
     assert ran.returncode == 0 and "_dray()" in ran.stdout
+
+
+def test_completions_that_cannot_be_written_are_a_failure_in_words(executable):
+    with open("/dev/full", "wb") as full:
+        command = [executable, "completions", "bash"]
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False, encoding="utf-8")
+    assert ended.returncode == 117
+    assert ended.stderr.startswith("error: cannot write to stdout: No space left")
 
 
 def test_a_dry_run_prints_the_plan_and_runs_nothing(dray, project, task):

@@ -8,6 +8,7 @@ mod run;
 mod worker;
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode as ProcessExitCode;
 
@@ -60,10 +61,23 @@ pub fn main() -> ProcessExitCode {
     match parsed.map(|cli| cli.command) {
         Ok(Command::Run(arguments)) => ProcessExitCode::from(run::run(&arguments, &rest)),
         Ok(Command::Completions { shell }) => {
-            clap_complete::generate(shell, &mut command_line(), "dray", &mut std::io::stdout());
-            ProcessExitCode::SUCCESS
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut command_line(), "dray", &mut script);
+            print_whole(&script)
         }
         Err(error) => explain_usage(&error),
+    }
+}
+
+/// Prints what a command was asked for. A reader that has seen enough is no failure.
+fn print_whole(bytes: &[u8]) -> ProcessExitCode {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            eprintln!("error: cannot write to stdout: {error}");
+            ProcessExitCode::from(ExitCode::Internal.number())
+        }
+        _ => ProcessExitCode::SUCCESS,
     }
 }
 
