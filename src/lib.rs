@@ -19,5 +19,6 @@ pub mod json_file;
 pub mod odbc;
 pub mod outputs;
 pub mod project;
+pub mod rehearsal;
 pub mod telemetry;
 pub mod worker;

@@ -3,7 +3,9 @@
 //! This module owns the command line: what is parsed here are plain values, checked and resolved by the commands.
 
 mod dry_run;
+mod init;
 mod options;
+mod rehearse;
 mod run;
 mod worker;
 
@@ -30,6 +32,10 @@ struct Cli {
 enum Command {
     /// Run a project: a zip, or a folder in place
     Run(Box<RunArguments>),
+    /// Write a small project that works, to start from
+    Init(init::InitArguments),
+    /// Run the custom activity of an exported pipeline here, as a Batch task would
+    Rehearse(rehearse::RehearseArguments),
     /// Print the completion script of a shell
     Completions {
         /// The shell to complete for
@@ -59,6 +65,8 @@ pub fn main() -> ProcessExitCode {
         .and_then(|matches| Cli::from_arg_matches(&matches));
     match parsed.map(|cli| cli.command) {
         Ok(Command::Run(arguments)) => ProcessExitCode::from(run::run(&arguments, &rest)),
+        Ok(Command::Init(arguments)) => ProcessExitCode::from(init::init(&arguments)),
+        Ok(Command::Rehearse(arguments)) => ProcessExitCode::from(rehearse::rehearse(&arguments)),
         Ok(Command::Completions { shell }) => {
             clap_complete::generate(shell, &mut command_line(), "dray", &mut std::io::stdout());
             ProcessExitCode::SUCCESS

@@ -501,7 +501,8 @@ fn with_hint(sentence: String, hint: Option<&str>) -> String {
     }
 }
 
-fn say_last_line(failure: &Failure) -> u8 {
+/// Says what failed, as every command does at its end, and gives the exit code.
+pub(super) fn say_last_line(failure: &Failure) -> u8 {
     write_last_line(&with_hint(failure.sentence(), failure.hint.as_deref()));
     failure.exit_code.number()
 }

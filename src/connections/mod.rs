@@ -266,7 +266,7 @@ impl Connections {
 }
 
 /// The variable that gives a connection to this name: upper case, and `_` for all but letters and digits of ASCII.
-fn variable_name(name: &str) -> String {
+pub fn variable_name(name: &str) -> String {
     let plain = name.chars().map(|character| match character.is_ascii_alphanumeric() {
         true => character.to_ascii_uppercase(),
         false => '_',
