@@ -12,6 +12,7 @@ pub mod connection_string;
 pub mod connections;
 pub mod copy;
 pub mod database;
+pub mod diagnosis;
 pub mod failure;
 pub mod fingerprint;
 pub mod interpreter;
