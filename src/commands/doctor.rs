@@ -32,7 +32,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(90);
 #[derive(Args, Clone, Debug)]
 #[command(
     after_help = "The exit code is 0 if nothing has failed, else that of a run that would fail so: 111 project, 112 what Data \
-                  Factory handed over, 113 Python, 114 a connection, Key Vault or identity."
+                  Factory handed over, 113 Python, 114 a connection, Key Vault or identity, 117 the node or a driver that kills the process."
 )]
 pub struct DoctorArguments {
     /// A project, whose Python, drivers and connections are looked at too
@@ -239,8 +239,8 @@ impl Scratch {
             Err(failure) => Some(failure.sentence()),
         };
         if let Some(why) = ended_badly {
-            let text = format!("the worker did not look at everything: {why}");
-            checks.push(Check::new(Area::Python, "worker", Status::Failed, text));
+            let text = format!("it did not look at every driver and connection: {why}");
+            checks.push(Check::new(Area::Worker, "", Status::Failed, text));
         }
         Ok(checks)
     }

@@ -58,6 +58,8 @@ pub enum Area {
     Vault,
     /// A database.
     Connection,
+    /// The process that looks at drivers and connections, if it died of one.
+    Worker,
 }
 
 /// How something is judged.
@@ -115,7 +117,7 @@ impl Diagnosis {
     pub fn exit_code(&self) -> u8 {
         let mut failed = self.checks.iter().filter(|check| check.status == Status::Failed);
         let code = failed.next().map(|check| match check.area {
-            Area::Image | Area::Limits | Area::Disk | Area::Batch => ExitCode::Internal,
+            Area::Image | Area::Limits | Area::Disk | Area::Batch | Area::Worker => ExitCode::Internal,
             Area::Project => match check.facts.get("exit_code").and_then(Value::as_u64) {
                 Some(code) if code == u64::from(ExitCode::Activity.number()) => ExitCode::Activity,
                 _ => ExitCode::Project,

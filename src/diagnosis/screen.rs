@@ -66,5 +66,6 @@ fn title(area: Area) -> &'static str {
         Area::Identity => "identity",
         Area::Vault => "key vault",
         Area::Connection => "connection",
+        Area::Worker => "worker",
     }
 }

@@ -53,7 +53,7 @@ const PACKAGES: [(&str, &str, &str); 24] = [
 /// What `missing` names for the libraries that `driver` is linked with: that library itself, or one that it needs in turn.
 /// Empty if the file cannot be read as a library, or lacks nothing.
 ///
-/// A library beside the driver counts as found where the driver says that it is looked for there.
+/// A library beside the driver is asked for by its path where the driver says that it is looked for there.
 pub(super) fn lacking(driver: &Path, missing: impl Fn(&str) -> Option<String>) -> Vec<Lacking> {
     let Ok(bytes) = fs_err::read(driver) else {
         return Vec::new();
@@ -62,9 +62,15 @@ pub(super) fn lacking(driver: &Path, missing: impl Fn(&str) -> Option<String>) -
     let Some(needs) = needs_of(&bytes) else {
         return Vec::new();
     };
-    let beside = |library: &str| needs.looks_beside && own_folder.join(library).is_file();
-    let libraries = needs.libraries.iter().filter(|library| !beside(library));
-    let mut names: Vec<String> = libraries.filter_map(|library| missing(library)).collect();
+    let libraries = needs.libraries.iter().filter_map(|library| {
+        let beside = own_folder.join(library);
+        match needs.looks_beside && beside.is_file() {
+            true => missing(&beside.to_string_lossy()),
+            false => missing(library),
+        }
+    });
+    let mut names: Vec<String> = libraries.collect();
+    names.sort();
     names.dedup();
     let lacking = names.into_iter().map(|library| {
         let known = PACKAGES.iter().find(|(name, _, _)| library.starts_with(name));

@@ -175,7 +175,7 @@ fn storage(checked: &Checked<'_>, properties: Option<&Map<String, Value>>, notes
         ),
         _ => {}
     }
-    if !member(checked.document, "linkedServiceName").is_some_and(|name| reference_name(name).is_some()) {
+    if member(checked.document, "linkedServiceName").is_none_or(|name| reference_name(name).is_none()) {
         notes.fault("it names no Batch account (`linkedServiceName`)".to_owned());
     }
     let service = checked
