@@ -311,6 +311,25 @@ def test_a_secret_in_clear_and_an_encrypted_one_are_remarked_on(rehearse, factor
     assert "s3cret" not in ran.stderr
 
 
+def test_a_secret_parameter_reaches_the_script_and_is_shown_nowhere(rehearse, dray, factory):
+    factory.service("Sales", "Odbc", {"connectionString": "DSN=x;PWD=w0rd-of-dsn"})
+    activity = custom(
+        services=("Sales",),
+        command="./dray run p.zip main.py @{pipeline().parameters.key}",
+        extendedProperties={"key": {"type": "SecureString", "value": "@pipeline().parameters.key"}},
+    )
+    pipeline = factory.pipeline(activity, parameters={"key": {"type": "SecureString"}})
+    ran = rehearse(pipeline, "--set", "key=k3y-of-all")
+    assert ran.returncode == 0, ran.stderr
+    handed = json.loads((ran.task / "wd" / "activity.json").read_text("utf-8"))
+    assert handed["typeProperties"]["extendedProperties"]["key"]["value"] == "k3y-of-all"
+    assert "command     ./dray run p.zip main.py ***" in ran.stderr
+    dry = dray("rehearse", pipeline, "--set", "key=k3y-of-all", "--dry-run")
+    for text in (ran.stderr, dry.stdout, dry.stderr):
+        assert "k3y-of-all" not in text
+        assert "w0rd-of-dsn" not in text
+
+
 def test_linked_services_of_a_file_win_over_those_beside_the_pipeline(rehearse, factory, tmp_path):
     factory.service("Sales", "Odbc", {"connectionString": "DSN=there"})
     own = tmp_path / "own.json"

@@ -11,6 +11,7 @@ use super::run::say_last_line;
 use crate::activity::FILE_NAMES;
 use crate::failure::Failure;
 use crate::rehearsal::{self, Givens, Plan, RehearsalError, Source, Task, Weight, fresh_root};
+use crate::telemetry;
 
 /// `dray rehearse` as given.
 #[derive(Args, Clone, Debug)]
@@ -62,11 +63,14 @@ fn attempt(arguments: &RehearseArguments) -> Result<u8, RehearsalError> {
         arguments.folder.as_deref(),
         arguments.linked_services.as_deref(),
     )?;
+    telemetry::redactor().add_all(plan.secrets.iter().map(String::as_str));
     describe(&plan);
     let faults = plan.findings.iter().filter(|finding| finding.weight == Weight::Fault);
     let faults: Vec<String> = faults.map(|finding| finding.text.clone()).collect();
     if arguments.dry_run {
         for (name, value) in FILE_NAMES.iter().zip(&plan.files) {
+            let mut value = value.clone();
+            telemetry::redactor().redact_json(&mut value);
             print(&format!("{name}\n{value:#}\n"));
         }
     }
@@ -92,7 +96,9 @@ fn attempt(arguments: &RehearseArguments) -> Result<u8, RehearsalError> {
     if let Some(remark) = &end.remark {
         say("", &format!("no `customOutput`: {remark}"));
     }
-    print(&format!("{:#}\n", end.shown));
+    let mut shown = end.shown;
+    telemetry::redactor().redact_json(&mut shown);
+    print(&format!("{shown:#}\n"));
     // A shell has no negative exit codes.
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
     Ok(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX))
@@ -118,6 +124,7 @@ fn describe(plan: &Plan) {
 }
 
 fn say(name: &str, text: &str) {
+    let text = telemetry::redactor().redact(text);
     // Nobody is left to be told.
     let _ = writeln!(std::io::stderr(), "{name:<12}{text}");
 }

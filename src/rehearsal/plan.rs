@@ -11,7 +11,7 @@ use super::expression::{Fault, Scope, now, value_of_text};
 use super::givens::{Givens, typed};
 use super::source::{Kind, Pipeline, Source, handed_over};
 use super::task::Upload;
-use crate::activity::{Special, member};
+use crate::activity::{Special, member, secrets_of_value};
 use crate::json_file::JsonFile;
 
 /// All that a rehearsal does, before it does it.
@@ -36,6 +36,8 @@ pub struct Plan {
     pub stand_ins: Vec<StandIn>,
     /// `policy.timeout`.
     pub timeout: Option<String>,
+    /// What must be masked wherever it is shown: values of SecureString parameters, and the secrets in the three files.
+    pub secrets: Vec<String>,
 }
 
 /// A value that Data Factory would have, and one that was made up for it.
@@ -125,18 +127,26 @@ pub fn plan(
     let timeout = member(&document, "policy")
         .and_then(Value::as_object)
         .and_then(|policy| member(policy, "timeout"))
-        .and_then(Value::as_str);
+        .and_then(Value::as_str)
+        .map(str::to_owned);
+    let command = command.unwrap_or_default().to_owned();
+    let folder_path = folder_path.filter(|path| !path.is_empty()).map(str::to_owned);
+    let stand_ins = scope.stand_ins(&found.definition);
+    let files = [Value::Object(document), Value::Array(services), Value::Array(datasets)];
+    let mut secrets = scope.secrets;
+    secrets.extend(files.iter().flat_map(secrets_of_value));
     Ok(Plan {
         activity: found.name.clone(),
         pipeline: pipeline.name.clone(),
-        command: command.unwrap_or_default().to_owned(),
+        command,
         words,
-        folder_path: folder_path.filter(|path| !path.is_empty()).map(str::to_owned),
-        timeout: timeout.map(str::to_owned),
-        stand_ins: scope.stand_ins(&found.definition),
-        files: [Value::Object(document), Value::Array(services), Value::Array(datasets)],
+        folder_path,
+        timeout,
+        stand_ins,
+        files,
         upload,
         findings,
+        secrets,
     })
 }
 
@@ -157,6 +167,7 @@ struct Run<'a> {
     variables: Map<String, Value>,
     item: Option<Value>,
     made_up: Vec<StandIn>,
+    secrets: Vec<String>,
 }
 
 impl<'a> Run<'a> {
@@ -182,7 +193,9 @@ impl<'a> Run<'a> {
             })?;
             Ok(settled.and_then(|value| value.as_object().cloned()).unwrap_or_default())
         };
-        let parameters = parameters(&declared("parameters")?, &source.template_parameters(), givens)?;
+        let declared_parameters = declared("parameters")?;
+        let parameters = parameters(&declared_parameters, &source.template_parameters(), givens)?;
+        let secrets = secrets_among(&declared_parameters, &parameters);
         let mut variables = Map::new();
         for (name, variable) in declared("variables")? {
             if let Some(default) = variable
@@ -220,6 +233,7 @@ impl<'a> Run<'a> {
             variables,
             item: None,
             made_up,
+            secrets,
         };
         if let Some(items) = &found.items {
             run.item = run.first_item(items, findings);
@@ -355,6 +369,21 @@ fn parameters(
         };
     }
     Ok(parameters)
+}
+
+/// The values of those parameters whose type says that they are secrets.
+fn secrets_among(declared: &Map<String, Value>, parameters: &Map<String, Value>) -> Vec<String> {
+    let is_secret = |name: &str| {
+        let parameter = member(declared, name).and_then(Value::as_object);
+        let kind = parameter
+            .and_then(|parameter| member(parameter, "type"))
+            .and_then(Value::as_str);
+        kind.is_some_and(|kind| kind.eq_ignore_ascii_case("SecureString"))
+    };
+    let secret = parameters.iter().filter(|(name, _)| is_secret(name));
+    secret
+        .filter_map(|(_, value)| value.as_str().map(str::to_owned))
+        .collect()
 }
 
 /// Looks up what the activity refers to.

@@ -89,7 +89,7 @@ pub(super) fn call(name: &str, arguments: &[Value]) -> Option<Result<Value, Stri
 }
 
 /// The names of all functions, those of time included.
-const NAMES: &[&str] = &[
+pub(super) const NAMES: &[&str] = &[
     "add",
     "adddays",
     "addhours",

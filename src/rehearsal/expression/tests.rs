@@ -171,3 +171,11 @@ fn a_failure_holds_no_value() {
         "`item().missing`: there is no `missing`"
     );
 }
+
+#[test]
+fn the_page_names_every_function() {
+    let page = include_str!("../README.md").to_lowercase();
+    for name in functions::NAMES {
+        assert!(page.contains(&format!("`{name}`")), "{name}");
+    }
+}
