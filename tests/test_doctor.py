@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -186,6 +187,28 @@ def test_each_linked_service_is_connected_to(doctor, task, tmp_path, closed_port
     assert named(connections, "Gone")["status"] == "failed"
     assert named(connections, "Gone")["facts"]["kind"] == "PostgreSqlV2"
     assert "h1dden-word" not in ran.stdout + ran.stderr
+
+
+@pytest.mark.parametrize(("product", "name"), [("postgresql", "PostgreSQL"), ("mariadb", "MariaDB")])
+def test_a_server_is_told_by_its_product_and_version(doctor, task, databases, product, name):
+    database = databases(product)
+    task.write_activity(linked_services={"Db": database.odbc})
+    ran = doctor("--workdir", task.folder)
+    assert ran.returncode == 0, ran.stdout
+    facts = named(ran.of("connection"), "Db")["facts"]
+    assert facts["product"] == name
+    ((version,),) = database.query("SELECT VERSION()")
+    digits = [int(part) for part in re.findall(r"\d+", facts["server_version"])]
+    assert digits[:2] == [int(part) for part in re.findall(r"\d+", version)][:2]
+    assert facts["answer_ms"] >= 0
+
+
+def test_what_has_failed_stands_last_on_the_screen(dray, task, closed_port):
+    vaulted(task, f"https://127.0.0.1:{closed_port}/")
+    env = {"AZURE_POD_IDENTITY_AUTHORITY_HOST": f"http://127.0.0.1:{closed_port}", "PATH": "/nonexistent"}
+    ran = dray("doctor", "--workdir", task.folder, env=env)
+    assert ran.returncode == 113
+    assert ran.stdout.splitlines()[-1] == "failed: python, identity, key vault Vault"
 
 
 def test_connections_of_the_project_and_of_variables_are_tried(doctor, project, tmp_path):

@@ -10,7 +10,7 @@ use odbc_sys::InfoType;
 
 use super::{Area, Check, Status};
 use crate::connections::Connections;
-use crate::database::script::{self, Parameters};
+use crate::database::script::{self, Owned, Parameters};
 use crate::database::{Connection, Purpose};
 use crate::failure::Failing;
 use crate::odbc::{DriverSearch, Encoding, Interrupt, load_driver};
@@ -151,10 +151,16 @@ fn attempt(name: &str, connections: &Connections, search: &DriverSearch) -> Resu
     let connection = Connection::open(search, &resolved.string, Purpose::Script, true, &interrupt).map_err(failed)?;
     let connect_ms = milliseconds(started);
     let text = |info| connection.session.info_text(info).unwrap_or_default();
-    let (product, version) = (text(InfoType::DbmsName), text(InfoType::DbmsVer));
+    let (product, mut version) = (text(InfoType::DbmsName), text(InfoType::DbmsVer));
+    let asks_version = connection.dialect.version_query();
     let started = Instant::now();
-    let answered = script::query(&connection, "SELECT 1", &Parameters::default());
+    let answered = script::query(&connection, asks_version.unwrap_or("SELECT 1"), &Parameters::default());
     let answer_ms = answered.is_ok().then(|| milliseconds(started));
+    if let (Some(_), Ok(rows)) = (asks_version, answered)
+        && let Some(Owned::Text(text)) = rows.rows.into_iter().flatten().next()
+    {
+        version = text;
+    }
     drop(done);
     Ok(Reached {
         product,

@@ -107,9 +107,14 @@ pub struct Diagnosis {
 }
 
 impl Diagnosis {
-    /// Puts the checks into the order of the screen; within an area they stay as they came.
+    /// Puts the checks into the order of the screen; within an area they stay as they came, but for connections, which
+    /// come as fast as their servers are.
     pub fn new(mut checks: Vec<Check>) -> Diagnosis {
-        checks.sort_by_key(|check| check.area);
+        let subject = |check: &Check| match check.area {
+            Area::Connection => check.subject.clone(),
+            _ => String::new(),
+        };
+        checks.sort_by_key(|check| (check.area, subject(check)));
         Diagnosis { checks }
     }
 
