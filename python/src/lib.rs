@@ -6,6 +6,7 @@
 mod blocking;
 mod connection;
 mod copy;
+mod doctor;
 mod failures;
 mod names;
 mod run;
@@ -22,6 +23,8 @@ mod _native {
     use crate::connection::{close, commit, connect, execute, query, rollback, set_autocommit};
     #[pymodule_export]
     use crate::copy::copy_tables;
+    #[pymodule_export]
+    use crate::doctor::examine;
     #[pymodule_export]
     use crate::names::{connection_string, dataset_table};
     #[pymodule_export]

@@ -72,7 +72,7 @@ pub fn secrets(project: &Path) -> Vec<String> {
 }
 
 /// Where the project's pyproject.toml is: in a run its root, else the nearest folder upwards that has one.
-fn project_folder() -> Option<PathBuf> {
+pub fn project_folder() -> Option<PathBuf> {
     let run_folder = std::env::var_os("DRAY_RUN").filter(|folder| !folder.is_empty());
     if let Some(spec) = run_folder.and_then(|folder| read_spec(Path::new(&folder)).ok()) {
         return Some(spec.working_folder);

@@ -23,7 +23,7 @@ pub use arguments::as_arguments;
 pub use batch::BatchIdentity;
 pub use error::ActivityError;
 pub use reference::{KeyVaultSecret, Special, member, scalar_text};
-pub use secrets::{MASK, secrets_of_text};
+pub use secrets::{MASK, secrets_of_text, secrets_of_value};
 
 use crate::json_file::{JsonFile, Step};
 use reference::{exact_key, marked, marked_members};

@@ -72,6 +72,14 @@ pub(super) fn collect(key: Option<&str>, value: &Value, found: &mut Vec<String>)
     }
 }
 
+/// Every secret at any depth of `value`; none is empty.
+pub fn secrets_of_value(value: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    collect(None, value, &mut found);
+    found.retain(|secret| !secret.is_empty());
+    found
+}
+
 /// The secret parts of a text: passwords and keys of a connection string, the signature and the password of a URL.
 pub fn secrets_of_text(text: &str) -> Vec<String> {
     let mut found = Vec::new();

@@ -2,8 +2,11 @@
 //!
 //! This module owns the command line: what is parsed here are plain values, checked and resolved by the commands.
 
+mod doctor;
 mod dry_run;
+mod init;
 mod options;
+mod rehearse;
 mod run;
 mod worker;
 
@@ -31,6 +34,12 @@ struct Cli {
 enum Command {
     /// Run a project: a zip, or a folder in place
     Run(Box<RunArguments>),
+    /// Say what this node has, and what of it would do: Python, drivers, connections
+    Doctor(doctor::DoctorArguments),
+    /// Write a small project that works, to start from
+    Init(init::InitArguments),
+    /// Run the custom activity of an exported pipeline here, as a Batch task would
+    Rehearse(rehearse::RehearseArguments),
     /// Print the completion script of a shell
     Completions {
         /// The shell to complete for
@@ -60,6 +69,9 @@ pub fn main() -> ProcessExitCode {
         .and_then(|matches| Cli::from_arg_matches(&matches));
     match parsed.map(|cli| cli.command) {
         Ok(Command::Run(arguments)) => ProcessExitCode::from(run::run(&arguments, &rest)),
+        Ok(Command::Doctor(arguments)) => ProcessExitCode::from(doctor::doctor(&arguments)),
+        Ok(Command::Init(arguments)) => ProcessExitCode::from(init::init(&arguments)),
+        Ok(Command::Rehearse(arguments)) => ProcessExitCode::from(rehearse::rehearse(&arguments)),
         Ok(Command::Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut command_line(), "dray", &mut script);

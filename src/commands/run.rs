@@ -104,12 +104,13 @@ pub struct Plan {
     pub grace: Duration,
     /// Whether outputs.json goes without the `dray` object.
     pub no_summary: bool,
-    log: LogOptions,
+    /// How the run logs.
+    pub(super) log: LogOptions,
 }
 
 /// What the run has come to so far: the material of outputs.json, whatever ends the run.
 #[derive(Default)]
-struct Progress {
+pub(super) struct Progress {
     entrypoint: Option<String>,
     python: Option<String>,
     durations_ms: Vec<(&'static str, u64)>,
@@ -132,7 +133,7 @@ pub fn run(arguments: &RunArguments, rest: &[OsString]) -> u8 {
     let started = Instant::now();
     let environment = |name: &str| std::env::var_os(name);
     let options = Options::new(&environment, None);
-    let task_folder = match task_folder(&options, arguments) {
+    let task_folder = match task_folder(&options, arguments.workdir.as_ref()) {
         Ok(folder) => folder,
         Err(failure) => return say_last_line(&Failure::from(failure)),
     };
@@ -197,10 +198,8 @@ fn attempt(
     end
 }
 
-fn task_folder(options: &Options, arguments: &RunArguments) -> Result<PathBuf, RunFailure> {
-    let given = options
-        .task_folder(arguments.workdir.as_ref())
-        .unwrap_or_else(|| PathBuf::from("."));
+pub(super) fn task_folder(options: &Options, workdir: Option<&OsString>) -> Result<PathBuf, RunFailure> {
+    let given = options.task_folder(workdir).unwrap_or_else(|| PathBuf::from("."));
     let failed = |source| RunFailure::TaskFolder {
         path: given.clone(),
         source,
@@ -291,7 +290,7 @@ fn entry_of(rest: &[OsString]) -> Result<(Option<EntryArgument>, &[OsString]), R
 }
 
 /// Carries the plan out: the tree, the interpreter, the payload, the worker, and what it came to.
-fn act(
+pub(super) fn act(
     plan: &Plan,
     mut keeper: Keeper,
     run_folder: &RunFolder,
@@ -501,7 +500,8 @@ fn with_hint(sentence: String, hint: Option<&str>) -> String {
     }
 }
 
-fn say_last_line(failure: &Failure) -> u8 {
+/// Says what failed, as every command does at its end, and gives the exit code.
+pub(super) fn say_last_line(failure: &Failure) -> u8 {
     write_last_line(&with_hint(failure.sentence(), failure.hint.as_deref()));
     failure.exit_code.number()
 }

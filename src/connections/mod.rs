@@ -158,6 +158,36 @@ impl Connections {
         dataset::table_of_dataset(dataset, &self.dataset_parameters(dataset))
     }
 
+    /// The names of the databases that are known, each with what it is: the type of a linked service, `project` or
+    /// `variable`. A variable gives its name as it spells it, unless it belongs to one of the others.
+    pub fn names(&self) -> Vec<(String, String)> {
+        let mut names: Vec<(String, String)> = Vec::new();
+        for service in &self.handover.linked_services {
+            if let (Some(name), Some(kind)) = (&service.name, &service.type_name)
+                && keys::ServiceType::named(kind).is_some()
+            {
+                names.push((name.clone(), kind.clone()));
+            }
+        }
+        for (name, _) in &self.project {
+            if !names.iter().any(|(other, _)| other.eq_ignore_ascii_case(name)) {
+                names.push((name.clone(), "project".to_owned()));
+            }
+        }
+        for (variable, _) in &self.environment {
+            let Some(variable) = variable
+                .to_str()
+                .filter(|variable| variable.starts_with(VARIABLE_PREFIX))
+            else {
+                continue;
+            };
+            if !names.iter().any(|(other, _)| variable_name(other) == variable) {
+                names.push((variable[VARIABLE_PREFIX.len()..].to_owned(), "variable".to_owned()));
+            }
+        }
+        names
+    }
+
     /// The secrets of every connection in the environment and the project, for whoever masks them before they are used.
     /// Those that cannot be read give what looks like a secret in them.
     pub fn secrets(environment: &[(OsString, OsString)], project: &[(String, String)]) -> Vec<String> {
@@ -266,7 +296,7 @@ impl Connections {
 }
 
 /// The variable that gives a connection to this name: upper case, and `_` for all but letters and digits of ASCII.
-fn variable_name(name: &str) -> String {
+pub fn variable_name(name: &str) -> String {
     let plain = name.chars().map(|character| match character.is_ascii_alphanumeric() {
         true => character.to_ascii_uppercase(),
         false => '_',

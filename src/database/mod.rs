@@ -208,6 +208,11 @@ pub trait Dialect: Send + Sync {
     /// The product's name, in lower case.
     fn name(&self) -> &'static str;
 
+    /// A query for the server's version, a text in its first cell, where the driver's `SQL_DBMS_VER` is not to be trusted.
+    fn version_query(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Whether this is the product, by what its driver answers to `SQL_DBMS_NAME`.
     fn is_product(&self, dbms_name: &str) -> bool;
 

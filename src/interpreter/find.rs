@@ -130,6 +130,31 @@ pub fn find(request: &Request, cache: Option<&Path>) -> Result<Found, Interprete
     Err(InterpreterError::NoneFound { passed_over })
 }
 
+/// A candidate and what it comes to.
+#[derive(Clone, Debug)]
+pub struct Surveyed {
+    /// The file, or the folder that should have had one.
+    pub candidate: PathBuf,
+    /// Why it is considered.
+    pub source: Source,
+    /// Whether it would do.
+    pub outcome: Result<Interpreter, Refusal>,
+}
+
+/// Every candidate of [`find`], those behind the one that it takes included, in its order.
+///
+/// # Errors
+/// `requires-python` of the project makes no sense.
+pub fn survey(request: &Request, cache: Option<&Path>) -> Result<Vec<Surveyed>, InterpreterError> {
+    let search = Search::new(request, cache)?;
+    let surveyed = candidates(request).map(|Candidate { path, source, state }| Surveyed {
+        outcome: state.and_then(|()| search.consider(&path, &source)),
+        candidate: path,
+        source,
+    });
+    Ok(surveyed.collect())
+}
+
 fn candidates(request: &Request) -> impl Iterator<Item = Candidate> {
     let search_path = request.path.clone();
     let named = |name: &Option<PathBuf>, source: Source| {

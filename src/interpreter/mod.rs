@@ -35,7 +35,7 @@ pub use cache::cache_folder;
 pub use candidates::Source;
 pub use error::{InterpreterError, PayloadError};
 pub use facts::Version;
-pub use find::{Found, PassedOver, Request, find, foresee};
+pub use find::{Found, PassedOver, Request, Surveyed, find, foresee, survey};
 pub use load::{preload, run_python};
 pub use payload::{Payload, PayloadKind};
 pub use spare::LaidOut;

@@ -37,6 +37,8 @@ pub struct DriverSearch {
     pub source_inis: Vec<PathBuf>,
     /// Folders in which a bare file name is looked for.
     pub library_folders: Vec<PathBuf>,
+    /// The node's family of systems, as a package with a build for each calls it.
+    pub system: &'static str,
 }
 
 /// Folders with odbcinst.ini: Debian and Red Hat, SUSE, a unixODBC from source.
@@ -58,11 +60,21 @@ impl DriverSearch {
     /// What unixODBC's variables (ODBCINSTINI, ODBCSYSINI, ODBCINI, HOME) and `DRAY_ODBC_DRIVERS` say.
     ///
     /// `DRAY_ODBC_DRIVERS` holds folders and `name=/path/to/driver.so` pairs between colons. `package_folders` are the
-    /// project and the folders of its packages.
+    /// project and the folders of its packages; one with an odbcinst.ini registers drivers by it, before the node's own.
     pub fn from_environment(package_folders: Vec<PathBuf>) -> Self {
         let variable = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let mut search = DriverSearch {
+            driver_inis: package_folders
+                .iter()
+                .map(|folder| folder.join("odbcinst.ini"))
+                .collect(),
             package_folders,
+            system: system_of(
+                &OS_RELEASE
+                    .map(fs_err::read_to_string)
+                    .map(Result::unwrap_or_default)
+                    .join("\n"),
+            ),
             ..Self::default()
         };
         for item in env::var("DRAY_ODBC_DRIVERS")
@@ -152,7 +164,10 @@ impl DriverSearch {
             for section in sections(ini) {
                 // [ODBC] holds settings of the driver manager, [ODBC Drivers] is a list that some tools write.
                 if let Some(file) = section.get("driver64").or_else(|| section.get("driver")) {
-                    let (file, registered_in) = (file.to_owned(), ini.display().to_string());
+                    // A project is unpacked anywhere, so its paths are from where its odbcinst.ini is.
+                    let folder = ini.parent().filter(|_| file.contains('/')).unwrap_or(Path::new(""));
+                    let file = folder.join(file).display().to_string();
+                    let registered_in = ini.display().to_string();
                     drivers.push(Driver {
                         name: section.name.clone(),
                         file,
@@ -161,7 +176,11 @@ impl DriverSearch {
                 }
             }
         }
-        drivers.extend(self.package_folders.iter().flat_map(|folder| packaged_drivers(folder)));
+        drivers.extend(
+            self.package_folders
+                .iter()
+                .flat_map(|folder| packaged_drivers(folder, self.system)),
+        );
         let mut seen: Vec<String> = Vec::new();
         drivers.retain(|driver| {
             let name = driver.name.to_lowercase();
@@ -210,7 +229,11 @@ impl DriverSearch {
         if file.contains('/') {
             return Path::new(file).is_file().then(|| PathBuf::from(file));
         }
-        let folders = self.driver_folders.iter().chain(&self.library_folders);
+        let folders = self
+            .driver_folders
+            .iter()
+            .chain(&self.package_folders)
+            .chain(&self.library_folders);
         folders.map(|folder| folder.join(file)).find(|path| path.is_file())
     }
 
@@ -266,9 +289,32 @@ fn libraries_in(folder: &Path) -> Vec<PathBuf> {
     paths
 }
 
+/// Where a system says which one it is (os-release(5)).
+const OS_RELEASE: [&str; 2] = ["/etc/os-release", "/usr/lib/os-release"];
+
+/// The family of a system, by the text of its os-release: a folder of the wheel `mssql-python-odbc`.
+fn system_of(os_release: &str) -> &'static str {
+    let names = os_release.lines().filter_map(|line| {
+        let names = line.strip_prefix("ID=").or_else(|| line.strip_prefix("ID_LIKE="))?;
+        Some(names.trim_matches(['"', '\'']))
+    });
+    let names: Vec<&str> = names.flat_map(str::split_whitespace).collect();
+    let is_any = |wanted: &[&str]| names.iter().any(|name| wanted.contains(name));
+    if is_any(&["rhel", "fedora", "centos", "azurelinux", "mariner"]) {
+        "rhel"
+    } else if names
+        .iter()
+        .any(|name| *name == "suse" || name.starts_with("sles") || name.starts_with("opensuse"))
+    {
+        "suse"
+    } else {
+        "debian_ubuntu"
+    }
+}
+
 /// Microsoft's driver as the wheel `mssql-python-odbc` carries it: `mssql_python_odbc/libs/linux/<system>/x86_64/lib/`,
-/// one build a family of systems.
-fn packaged_drivers(folder: &Path) -> Vec<Driver> {
+/// one build a family of systems; the others follow, should that one be left out.
+fn packaged_drivers(folder: &Path, system: &str) -> Vec<Driver> {
     let systems = folder.join("mssql_python_odbc/libs/linux");
     let Ok(entries) = fs_err::read_dir(&systems) else {
         return Vec::new();
@@ -276,8 +322,7 @@ fn packaged_drivers(folder: &Path) -> Vec<Driver> {
     let mut systems: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     // Alpine's build needs musl; of the others the node's own family goes first.
     systems.retain(|path| !path.ends_with("alpine"));
-    let red_hat = Path::new("/etc/redhat-release").exists();
-    systems.sort_by_key(|path| (path.ends_with("rhel") != red_hat, path.clone()));
+    systems.sort_by_key(|path| (!path.ends_with(system), path.clone()));
     let files = systems.iter().flat_map(|path| libraries_in(&path.join("x86_64/lib")));
     files
         .filter_map(|path| {
@@ -378,6 +423,27 @@ mod tests {
         let (_folder, search) = node();
         let string = resolve(&search, "Driver={ODBC Driver 18 for SQL Server};Server=h").unwrap();
         assert!(string.get("driver").unwrap().ends_with("lib/libmsodbcsql-18.6.so.2.1"));
+    }
+
+    #[test]
+    fn a_package_with_a_build_for_each_family_of_systems_gives_the_nodes_own() {
+        let (folder, mut search) = node();
+        let red_hat = folder
+            .path()
+            .join("packages/mssql_python_odbc/libs/linux/rhel/x86_64/lib");
+        fs_err::create_dir_all(&red_hat).unwrap();
+        fs_err::write(red_hat.join("libmsodbcsql-18.6.so.2.1"), "").unwrap();
+        for (os_release, expected) in [
+            ("NAME=\"Ubuntu\"\nID=ubuntu\nID_LIKE=debian\n", "debian_ubuntu"),
+            ("ID=\"almalinux\"\nID_LIKE=\"rhel centos fedora\"\n", "rhel"),
+            ("ID=azurelinux\nVERSION_ID=\"3.0\"\n", "rhel"),
+            ("", "debian_ubuntu"),
+        ] {
+            search.system = system_of(os_release);
+            let string = resolve(&search, "Driver={ODBC Driver 18 for SQL Server};Server=h").unwrap();
+            assert!(string.get("driver").unwrap().contains(expected), "{os_release}");
+        }
+        assert_eq!(system_of("ID=\"sles\"\nID_LIKE=\"suse\"\n"), "suse");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::Diagnostic;
+use super::{Diagnostic, Lacking};
 use crate::connection_string::Malformed;
 use crate::failure::{ExitCode, Failing};
 
@@ -32,8 +32,10 @@ pub enum Error {
     DriverUnloadable {
         /// The driver's file.
         path: PathBuf,
-        /// The dynamic linker's words, which name the missing library.
+        /// What it lacks, with the packages; else the dynamic linker's words.
         reason: String,
+        /// The libraries that it needs and the node lacks.
+        lacking: Vec<Lacking>,
     },
     /// `DSN=` names no section of odbc.ini.
     #[error("no data source `{asked}` in odbc.ini{}", listed(.found))]
@@ -169,7 +171,9 @@ impl Failing for Error {
                 "install the driver's package in the pool's start task, or name its file in `DRAY_ODBC_DRIVERS`"
                     .to_owned(),
             ),
-            Error::DriverUnloadable { .. } => Some("install the package that holds the missing library".to_owned()),
+            Error::DriverUnloadable { lacking, .. } if !lacking.is_empty() => {
+                Some("install the packages in the pool's start task".to_owned())
+            }
             _ => None,
         }
     }

@@ -147,7 +147,7 @@ impl Session {
         locale::ensure_utf8();
         let mut string = string.clone();
         let path = search.resolve(&mut string)?;
-        let encoding = library::load(&path)?;
+        let encoding = library::load_driver(&path)?;
         tracing::debug!(event = "odbc.connecting", driver = %path.display(), ?encoding, "connecting");
         // No driver can be told to give up a login. So it has a thread of its own, which is left behind if the run is
         // told to stop, and then closes what it may have opened.

@@ -81,6 +81,11 @@ impl Dialect for Postgres {
         "postgres"
     }
 
+    fn version_query(&self) -> Option<&'static str> {
+        // psqlodbc puts the digits into three places, as versions had them before 10: 15.0.18 for 15.18.
+        Some("SHOW server_version")
+    }
+
     fn is_product(&self, dbms_name: &str) -> bool {
         dbms_name.eq_ignore_ascii_case("PostgreSQL")
     }
