@@ -1,4 +1,4 @@
-"""A server on this machine that answers as the metadata service, the sign-in of Entra and a Key Vault are documented to.
+"""A server on this machine that answers as the metadata service, Entra and a Key Vault are documented to.
 
 Sources: azure-docs, `how-to-use-vm-token.md` and `virtual-machines/linux/scheduled-events.md`; azure-rest-api-specs,
 `specification/keyvault/`; the errors of the metadata service as users have reported them.
@@ -35,8 +35,8 @@ class Asked:
 
 @dataclass
 class Azure:
-    """What the server has, and what it was asked. `faults[path]` are answers that come before the good one, each a status
-    or a status with headers.
+    """What the server has, and what it was asked. `faults[path]` are answers that come before the good one, each a
+    status or a status with headers.
     """
 
     url: str = ""
@@ -56,7 +56,7 @@ class Azure:
 
     @property
     def env(self) -> dict[str, str]:
-        """The variables that lead dray here, and the proxy that nobody may ask for metadata."""
+        """The variables that lead dray here."""
         return {"AZURE_POD_IDENTITY_AUTHORITY_HOST": self.url, "DRAY_AZURE_PATIENCE": "10"}
 
     @property
@@ -122,7 +122,9 @@ def metadata_token(azure: Azure, query: dict[str, str]) -> tuple[int, Any]:
 def vault_secret(azure: Azure, asked: Asked) -> tuple[int, Any]:
     """As Key Vault answers."""
     if asked.headers.get("authorization") not in (f"Bearer {TOKEN}", f"Bearer {PRINCIPAL_TOKEN}"):
-        return 401, {"error": {"code": "Unauthorized", "message": "AKV10000: Request is missing a Bearer or PoP token."}}
+        return 401, {
+            "error": {"code": "Unauthorized", "message": "AKV10000: Request is missing a Bearer or PoP token."}
+        }
     _, _, name, *version = asked.path.split("/")
     if name in azure.forbidden:
         words = "Caller is not authorized to perform action on resource."

@@ -105,7 +105,8 @@ def look(dray, project, task) -> Any:
         ):
             content = document if isinstance(document, bytes) else json.dumps(document).encode()
             (task.folder / name).write_bytes(content)
-        ran = dray("run", project({"main.py": code}), cwd=task.folder, env={**task.env, **env})
+        # What is printed here is looked at as it is, secrets too.
+        ran = dray("run", "--no-mask", project({"main.py": code}), cwd=task.folder, env={**task.env, **env})
         assert ran.returncode == exit_code, ran.stderr
         return ran.stdout.splitlines() if exit_code == 0 else ran
 

@@ -6,13 +6,13 @@ import signal
 import time
 
 import pytest
-from azure_server import ONE, OTHER, TOKEN_PATH, Azure, azure, reference  # noqa: F401
+from azure_server import ONE, OTHER, TOKEN_PATH, Azure, reference
 
 SHOW = "import dray\nprint(len(dray.params.pw.value), dray.params.pw.value[::-1])\n"
 
 
 @pytest.fixture
-def vault(azure: Azure) -> Azure:  # noqa: F811
+def vault(azure: Azure) -> Azure:
     """With one secret in it."""
     azure.secrets["db-password"] = "hunter2-of-the-vault"
     return azure
@@ -61,7 +61,10 @@ def test_a_version_is_asked_for_by_its_name(fetch, vault):
 
 def test_references_are_fetched_at_any_depth_and_each_secret_once(fetch, vault):
     vault.secrets["second"] = "another value"
-    properties = {"deep": {"list": [reference("db-password"), {"x": reference("second")}]}, "pw": reference("db-password")}
+    properties = {
+        "deep": {"list": [reference("db-password"), {"x": reference("second")}]},
+        "pw": reference("db-password"),
+    }
     code = """
 import dray
 deep = dray.params.deep["list"]
@@ -102,7 +105,11 @@ def test_a_linked_service_has_its_password_from_the_vault(fetch, vault):
     vault.secrets["odbc"] = "p;w}d"
     service = {
         "type": "Odbc",
-        "typeProperties": {"connectionString": "Driver={SQLite3};Database=x.db;", "userName": "u", "password": reference("odbc")},
+        "typeProperties": {
+            "connectionString": "Driver={SQLite3};Database=x.db;",
+            "userName": "u",
+            "password": reference("odbc"),
+        },
     }
     code = "import dray\nprint(dray.linked_services['Db'].connection_string[::-1])\n"
     ran = fetch(code, {}, services={**vault.services, "Db": service})
@@ -212,7 +219,9 @@ def test_no_identity_is_told(fetch, task, vault):
     vault.identities = []
     error = error_of(fetch(), task)
     assert error["code"] == "azure.no_identity"
-    assert error["message"].startswith("no managed identity: this node has none (HTTP 400: invalid_request: Identity not found)")
+    assert error["message"].startswith(
+        "no managed identity: this node has none (HTTP 400: invalid_request: Identity not found)"
+    )
     assert "assign a user-assigned managed identity to the Batch pool" in error["message"]
 
 

@@ -10,7 +10,7 @@ import subprocess
 import time
 
 import pytest
-from azure_server import Azure, azure, reference  # noqa: F401
+from azure_server import TOKEN, reference
 
 SECRET = "S3cr3t/value+é'x"
 
@@ -31,7 +31,9 @@ def printing(script):
 
 
 def test_a_secret_is_masked_on_both_streams(printing):
-    ran = printing("import dray, sys\nprint('out', dray.params.pw, '!')\nprint('err', dray.params.pw, file=sys.stderr)\n")
+    ran = printing(
+        "import dray, sys\nprint('out', dray.params.pw, '!')\nprint('err', dray.params.pw, file=sys.stderr)\n"
+    )
     assert ran.stdout == "out *** !\n"
     assert "err ***\n" in ran.stderr
 
@@ -116,7 +118,7 @@ def test_the_streams_are_those_of_dray_where_there_is_nothing_to_mask(executable
     assert (task.folder / "out.txt").read_text() == f"{inode}\n"
 
 
-def test_a_secret_of_the_vault_is_masked_as_soon_as_it_is_there(script, azure):  # noqa: F811
+def test_a_secret_of_the_vault_is_masked_as_soon_as_it_is_there(script, azure):
     azure.secrets["pw"] = "from-the-vault"
     code = """
 import os, subprocess, sys
@@ -136,16 +138,14 @@ raise ValueError(f"with {dray.params.pw} in it")
     assert "ValueError: with *** in it" in ran.stderr
 
 
-def test_a_fetched_secret_is_masked_in_outputs(script, task, azure):  # noqa: F811
+def test_a_fetched_secret_is_masked_in_outputs(script, task, azure):
     azure.secrets["pw"] = "from-the-vault"
     code = "import dray\ndray.outputs['x'] = f'a {dray.params.pw} b'\nopen('outputs.json', 'w').write('{}')\n"
     script(code, services=azure.services, parameters={"pw": reference("pw")}, env=azure.env)
     assert task.outputs()["x"] == "a *** b"
 
 
-def test_a_token_is_masked_too(script, azure):  # noqa: F811
-    from azure_server import TOKEN
-
+def test_a_token_is_masked_too(script, azure):
     azure.secrets["pw"] = "from-the-vault"
     code = f"import dray\ndray.params.pw.value\nprint('{TOKEN}')\n"
     ran = script(code, services=azure.services, parameters={"pw": reference("pw")}, env=azure.env)
@@ -282,7 +282,7 @@ def test_under_an_interpreter_without_libpython_too(printing):
     assert printing("import dray\nprint(dray.params.pw)\n", env={"DRAY_LOADING": "hosted"}).stdout == "***\n"
 
 
-def test_scrub_removes_what_adf_handed_over_and_loses_nothing(script, task, azure):  # noqa: F811
+def test_scrub_removes_what_adf_handed_over_and_loses_nothing(script, task, azure):
     azure.secrets["pw"] = "from-the-vault"
     code = """
 import multiprocessing, os, subprocess, sys
@@ -301,6 +301,18 @@ print(found.stdout)
     expected = ["[]", "CopyTables 1.5 16 14 ['KeyVault1']", "CopyTables 14", ""]
     assert ran.stdout.splitlines() == expected, ran.stderr
     assert not (task.folder / "activity.json").exists()
+
+
+def test_scrub_writes_no_argument_down(script, task):
+    code = """
+import os, subprocess, sys
+print(len(sys.argv[2]), sys.argv[3:])
+found = subprocess.run(["grep", "-rl", "hunter2-in-[c]lear", os.environ["AZ_BATCH_TASK_WORKING_DIR"]], text=True, capture_output=True)
+print(repr(found.stdout))
+"""
+    env = {"DRAY_SCRUB": "1", "DRAY_ARGS_FROM_ACTIVITY": "1"}
+    ran = script(code, "own", parameters={"pw": secure("hunter2-in-clear")}, env=env)
+    assert ran.stdout.splitlines() == ["16 ['own']", "''"], ran.stderr
 
 
 def test_scrub_removes_the_files_of_a_run_that_is_refused_too(dray, project, task):

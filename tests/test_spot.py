@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from azure_server import EVENTS_PATH, Azure, azure  # noqa: F401
+from azure_server import EVENTS_PATH, Azure
 
 WAIT = """
 import time
@@ -27,12 +27,12 @@ def event(kind: str, *machines: str) -> dict:
 
 
 @pytest.fixture
-def spot(azure: Azure, task):  # noqa: F811
+def spot(azure: Azure, task):
     """The variables of a task on a spot node whose metadata service is the test's."""
     return {**task.env, **azure.env, "AZ_BATCH_NODE_IS_DEDICATED": "false"}
 
 
-def test_preemption_of_this_node_ends_the_run_as_sigterm_does(start, project, task, spot, azure, logs):  # noqa: F811
+def test_preemption_of_this_node_ends_the_run_as_sigterm_does(start, project, task, spot, azure, logs):
     process = start("run", project({"main.py": WAIT}), cwd=task.folder, env=spot)
     assert process.stdout.readline() == "waiting\n"
     azure.events.append(event("Preempt", "pool-scale-set_1", azure.machine))
@@ -46,26 +46,28 @@ def test_preemption_of_this_node_ends_the_run_as_sigterm_does(start, project, ta
     assert stopping["fields"]["reason"] == why
 
 
-def test_what_happens_to_others_is_let_pass(script, spot, azure):  # noqa: F811
+def test_what_happens_to_others_is_let_pass(script, spot, azure):
     azure.events += [event("Preempt", "pool-scale-set_1"), event("Freeze", azure.machine)]
     ran = script("import time\ntime.sleep(1.5)\nprint('done')\n", env=spot)
     assert (ran.returncode, ran.stdout) == (0, "done\n"), ran.stderr
     assert azure.count(EVENTS_PATH) >= 1
 
 
-def test_it_can_be_ignored(script, spot, azure):  # noqa: F811
+def test_it_can_be_ignored(script, spot, azure):
     azure.events.append(event("Preempt", azure.machine))
     ran = script("import time\ntime.sleep(1)\n", env={**spot, "DRAY_IGNORE_PREEMPTION": "1"})
     assert (ran.returncode, azure.asked) == (0, [])
 
 
 @pytest.mark.parametrize("dedicated", ["true", ""])
-def test_a_dedicated_node_is_not_watched(script, spot, azure, dedicated):  # noqa: F811
-    assert script("import time\ntime.sleep(0.5)\n", env={**spot, "AZ_BATCH_NODE_IS_DEDICATED": dedicated}).returncode == 0
+def test_a_dedicated_node_is_not_watched(script, spot, azure, dedicated):
+    assert (
+        script("import time\ntime.sleep(0.5)\n", env={**spot, "AZ_BATCH_NODE_IS_DEDICATED": dedicated}).returncode == 0
+    )
     assert not azure.asked
 
 
-def test_a_service_that_does_not_answer_fails_nothing_and_holds_up_nothing(script, spot, azure):  # noqa: F811
+def test_a_service_that_does_not_answer_fails_nothing_and_holds_up_nothing(script, spot, azure):
     nobody = {**spot, "AZURE_POD_IDENTITY_AUTHORITY_HOST": "http://127.0.0.1:9"}
     ran = script("print('done')", env=nobody)
     assert (ran.returncode, ran.stdout) == (0, "done\n")

@@ -43,16 +43,8 @@ def run() -> None:
     compile_file = _take_compiler()
     _prepare_process(folder, int(log_level))
     worker = _Worker(main, target, arguments, compile_file)
-    if kind == "file":
-        entrypoint = worker.run_file
-    elif kind == "module":
-        entrypoint = worker.run_module
-    else:
-
-        def entrypoint() -> None:
-            worker.run_function(function)
-
-    worker.execute(entrypoint, activity == "activity")
+    entrypoints: dict[str, Callable[[], None]] = {"file": worker.run_file, "module": worker.run_module}
+    worker.execute(entrypoints.get(kind, lambda: worker.run_function(function)), activity == "activity")
 
 
 def _take_compiler() -> "_Compiler":

@@ -77,7 +77,11 @@ pub fn connection(py: Python<'_>, error: &ConnectionError) -> PyErr {
             | ConnectionError::NoVault { .. }
             | ConnectionError::ReferenceIncomplete { .. }
     );
-    let class = if is_of_a_secret { "UnresolvedSecretError" } else { "ActivityError" };
+    let class = if is_of_a_secret {
+        "UnresolvedSecretError"
+    } else {
+        "ActivityError"
+    };
     if !is_of_a_secret && error.exit_code() != ExitCode::Activity {
         let fields = Fields {
             code: error.code().to_owned(),

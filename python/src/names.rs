@@ -58,7 +58,9 @@ pub fn connection_string(
 /// Raises `dray.ActivityError` if there is none of that name, or it names no table.
 #[pyfunction]
 pub fn dataset_table(py: Python<'_>, task_folder: PathBuf, name: &str) -> PyResult<String> {
-    let connections = handover(&task_folder).map_err(ConnectionError::from).and_then(|read| Connections::with(read, None));
+    let connections = handover(&task_folder)
+        .map_err(ConnectionError::from)
+        .and_then(|read| Connections::with(read, None));
     let table = connections.and_then(|connections| connections.table_of_dataset(name));
     table.map_err(|error| failures::connection(py, &error))
 }

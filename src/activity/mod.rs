@@ -170,7 +170,10 @@ impl Handover {
 
     /// Whether the activity may fetch secrets from a Key Vault.
     pub fn has_key_vault(&self) -> bool {
-        let mut types = self.linked_services.iter().filter_map(|service| service.type_name.as_deref());
+        let mut types = self
+            .linked_services
+            .iter()
+            .filter_map(|service| service.type_name.as_deref());
         types.any(|name| name.eq_ignore_ascii_case("AzureKeyVault"))
     }
 

@@ -155,11 +155,20 @@ struct Answer {
 
 impl Answer {
     fn read(mut response: Response<Body>) -> Result<Answer, ureq::Error> {
-        let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
+        let retry_after = response
+            .headers()
+            .get("retry-after")
+            .and_then(|value| value.to_str().ok());
         Ok(Answer {
             status: response.status().as_u16(),
-            retry_after: retry_after.and_then(|text| text.trim().parse().ok()).map(Duration::from_secs),
-            body: response.body_mut().with_config().limit(BODY_LIMIT_BYTES).read_to_vec()?,
+            retry_after: retry_after
+                .and_then(|text| text.trim().parse().ok())
+                .map(Duration::from_secs),
+            body: response
+                .body_mut()
+                .with_config()
+                .limit(BODY_LIMIT_BYTES)
+                .read_to_vec()?,
         })
     }
 

@@ -48,7 +48,11 @@ impl Identity {
     /// one of AZURE_CLIENT_ID if that is. `get` gives a variable.
     pub fn from_environment(get: impl Fn(&str) -> Option<String>) -> Identity {
         let get = |name: &str| get(name).filter(|value| !value.is_empty());
-        match (get("AZURE_TENANT_ID"), get("AZURE_CLIENT_ID"), get("AZURE_CLIENT_SECRET")) {
+        match (
+            get("AZURE_TENANT_ID"),
+            get("AZURE_CLIENT_ID"),
+            get("AZURE_CLIENT_SECRET"),
+        ) {
             (Some(tenant_id), Some(client_id), Some(client_secret)) => Identity::ServicePrincipal {
                 tenant_id,
                 client_id,
@@ -184,7 +188,10 @@ fn token(answer: &Value, what: &str) -> Result<Token, AzureError> {
         _ => None,
     };
     let text = answer["access_token"].as_str().filter(|text| !text.is_empty());
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
     let ends = number("expires_on").or_else(|| Some(now + number("expires_in")?));
     Ok(Token {
         text: text.ok_or_else(|| malformed("has no `access_token`"))?.to_owned(),
@@ -230,7 +237,10 @@ pub(super) const CLOUDS: [Cloud; 3] = [
 /// The cloud of a vault's host or of an audience; the public one for hosts of no cloud.
 pub(super) fn cloud_of(host: &str) -> &'static Cloud {
     let host = host.trim_end_matches('/').to_ascii_lowercase();
-    let ends = |suffix: &str| host.strip_suffix(suffix).is_some_and(|rest| rest.is_empty() || rest.ends_with(['.', '/']));
+    let ends = |suffix: &str| {
+        host.strip_suffix(suffix)
+            .is_some_and(|rest| rest.is_empty() || rest.ends_with(['.', '/']))
+    };
     let mut clouds = CLOUDS.iter();
     clouds
         .find(|cloud| ends(cloud.vault_suffix) || ends(cloud.sql_suffix))

@@ -38,7 +38,10 @@ impl Metadata {
 
     /// Asks for `path` with `query`.
     pub(super) fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Response<Body>, ureq::Error> {
-        let request = self.agent.get(format!("{}{path}", self.address)).header("Metadata", "true");
+        let request = self
+            .agent
+            .get(format!("{}{path}", self.address))
+            .header("Metadata", "true");
         request.query_pairs(query.iter().copied()).call()
     }
 }

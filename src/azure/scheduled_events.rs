@@ -46,7 +46,9 @@ fn preemption(document: &Value, own_name: Option<&str>) -> Option<String> {
         let resources = event["Resources"].as_array().map(Vec::as_slice).unwrap_or_default();
         event["EventType"] == "Preempt"
             && match own_name {
-                Some(own) => resources.iter().any(|each| each.as_str().is_some_and(|name| name.eq_ignore_ascii_case(own))),
+                Some(own) => resources
+                    .iter()
+                    .any(|each| each.as_str().is_some_and(|name| name.eq_ignore_ascii_case(own))),
                 None => resources.len() == 1,
             }
     };
@@ -55,14 +57,18 @@ fn preemption(document: &Value, own_name: Option<&str>) -> Option<String> {
 }
 
 fn name_of_this_machine(metadata: &Metadata) -> Option<String> {
-    let name = document(metadata, "/metadata/instance/compute", "2021-02-01")?["name"].as_str()?.to_owned();
+    let name = document(metadata, "/metadata/instance/compute", "2021-02-01")?["name"]
+        .as_str()?
+        .to_owned();
     (!name.is_empty()).then_some(name)
 }
 
 fn document(metadata: &Metadata, path: &str, api_version: &str) -> Option<Value> {
     let mut response = metadata.get(path, &[("api-version", api_version)]).ok()?;
     let body = response.body_mut().read_to_vec().ok()?;
-    serde_json::from_slice(&body).ok().filter(|_| response.status().is_success())
+    serde_json::from_slice(&body)
+        .ok()
+        .filter(|_| response.status().is_success())
 }
 
 #[cfg(test)]

@@ -18,7 +18,13 @@ fn a_vault_tells_by_its_host_whose_token_it_wants() {
 
 #[test]
 fn a_vault_without_https_is_refused_unless_it_is_this_machine() {
-    for url in ["http://v.vault.azure.net", "ftp://v.vault.azure.net", "v.vault.azure.net", "", "https://"] {
+    for url in [
+        "http://v.vault.azure.net",
+        "ftp://v.vault.azure.net",
+        "v.vault.azure.net",
+        "",
+        "https://",
+    ] {
         let error = Vault::new(url).unwrap_err();
         assert_eq!(error.code(), "azure.bad_address", "{url}");
     }
@@ -41,6 +47,9 @@ fn three_variables_make_a_service_principal_and_fewer_a_managed_identity() {
     };
     let all = with(&["AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET"]);
     assert_eq!(all.describe(), "service principal `<AZURE_CLIENT_ID>`");
-    assert_eq!(with(&["AZURE_CLIENT_ID"]).describe(), "managed identity `<AZURE_CLIENT_ID>`");
+    assert_eq!(
+        with(&["AZURE_CLIENT_ID"]).describe(),
+        "managed identity `<AZURE_CLIENT_ID>`"
+    );
     assert_eq!(with(&[]).describe(), "the managed identity of this node");
 }

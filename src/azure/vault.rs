@@ -90,8 +90,16 @@ impl Vault {
             Outcome::Refused(tried, refusal) => {
                 let identity = identity.to_owned();
                 Err(match refusal.status {
-                    401 => AzureError::TokenRefused { what, identity, refusal },
-                    403 => AzureError::Forbidden { what, identity, refusal },
+                    401 => AzureError::TokenRefused {
+                        what,
+                        identity,
+                        refusal,
+                    },
+                    403 => AzureError::Forbidden {
+                        what,
+                        identity,
+                        refusal,
+                    },
                     404 => AzureError::NotFound { what, refusal },
                     _ => tried.failed(&reading, refusal),
                 })

@@ -25,8 +25,8 @@ use crate::project::{EntryArgument, Entrypoint, Limits, Project, link_task_files
 use crate::sharing::{self, Served};
 use crate::telemetry;
 use crate::worker::{
-    self, Keeper, Limit, Observed, OomKills, Pumps, Redirection, RunFolder, RunSpec, StopSignal, Stops, WorkerEnd, WorkerError, explain,
-    memory_limit, watch,
+    self, Keeper, Limit, Observed, OomKills, Pumps, Redirection, RunFolder, RunSpec, StopSignal, Stops, WorkerEnd,
+    WorkerError, explain, memory_limit, watch,
 };
 
 /// A project up to this size is unpacked before threads for it, and one that waits for signals, would have started; what
@@ -117,7 +117,8 @@ pub struct Plan {
     pub scrub: bool,
     /// Whether the announcement that a spot node is taken away is let pass.
     pub ignore_preemption: bool,
-    /// How many of `arguments` the worker makes itself, since some of them lie in a Key Vault; words stand for those here.
+    /// How many of `arguments` the worker makes itself, since some of them lie in a Key Vault (words stand for those here),
+    /// or all of them are not to be written down.
     pub fetched_arguments: usize,
     log: LogOptions,
 }
@@ -260,7 +261,13 @@ fn plan(arguments: &RunArguments, rest: &[OsString], task_folder: &Path) -> Resu
         };
         all_arguments.extend(as_arguments(&handover.extended_properties(), &describe)?);
     }
-    let fetched_arguments = if has_to_fetch.get() { all_arguments.len() } else { 0 };
+    let scrub = options.switch("scrub", arguments.scrub)?;
+    // What the worker is told stands in a file: none of what is to be no longer on the disk.
+    let fetched_arguments = if has_to_fetch.get() || scrub {
+        all_arguments.len()
+    } else {
+        0
+    };
     all_arguments.extend_from_slice(script_arguments);
     let (flag, environment_python) = options.python(arguments.python.as_ref());
     let interpreter = interpreter::Request {
@@ -275,7 +282,7 @@ fn plan(arguments: &RunArguments, rest: &[OsString], task_folder: &Path) -> Resu
         grace: options.grace(arguments.grace.as_ref())?,
         no_summary: options.switch("no-summary", arguments.no_summary)?,
         no_mask: options.switch("no-mask", arguments.no_mask)?,
-        scrub: options.switch("scrub", arguments.scrub)?,
+        scrub,
         ignore_preemption: options.switch("ignore-preemption", arguments.ignore_preemption)?,
         fetched_arguments,
         limits: options.limits(arguments)?,

@@ -104,5 +104,11 @@ fn arguments(spec: &RunSpec) -> [CString; 5] {
     // An argument of a command line has no NUL in it.
     let text = |text: &str| CString::new(text).unwrap_or_default();
     let activity = if spec.arguments_from_activity { c"activity" } else { c"" };
-    [kind.to_owned(), text(target), text(function), text(&level.to_string()), activity.to_owned()]
+    [
+        kind.to_owned(),
+        text(target),
+        text(function),
+        text(&level.to_string()),
+        activity.to_owned(),
+    ]
 }

@@ -89,10 +89,9 @@ impl Parameters<'_> {
             }
             .into());
         };
-        for part in [&mut reference.secret_name, &mut reference.secret_version] {
-            if let Some(text) = part {
-                *text = self.evaluate(text, false, what)?;
-            }
+        let parts = [&mut reference.secret_name, &mut reference.secret_version];
+        for text in parts.into_iter().flatten() {
+            *text = self.evaluate(text, false, what)?;
         }
         fetch(&reference)
     }

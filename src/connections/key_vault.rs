@@ -19,13 +19,19 @@ impl Connections {
     /// A reference that names no vault that was handed over; whatever keeps the vault from answering.
     pub fn secret(&self, reference: &KeyVaultSecret) -> Result<String, ConnectionError> {
         let lacks = |part| ConnectionError::ReferenceIncomplete { lacks: part };
-        let store = reference.store.as_deref().ok_or_else(|| lacks("`store.referenceName`"))?;
+        let store = reference
+            .store
+            .as_deref()
+            .ok_or_else(|| lacks("`store.referenceName`"))?;
         let name = reference.secret_name.as_deref().ok_or_else(|| lacks("`secretName`"))?;
         let vault = self.vault(store)?;
         let get = |name: &str| self.variable(name);
         let patience = Patience::from_environment(get);
         let identity = Identity::from_environment(get);
-        let version = reference.secret_version.as_deref().filter(|version| !version.is_empty());
+        let version = reference
+            .secret_version
+            .as_deref()
+            .filter(|version| !version.is_empty());
         let sharing = Sharing::of(self.variable("DRAY_RUN").as_deref().map(Path::new));
 
         let fetch = || -> Result<Fetched, AzureError> {
@@ -73,7 +79,10 @@ impl Connections {
         }
         let parameters = self.parameters_of(service, None);
         let what = || format!("`typeProperties.baseUrl` of linked service `{store}`");
-        let url = match service.type_properties().and_then(|keys| super::linked_service::present(keys, "baseUrl")) {
+        let url = match service
+            .type_properties()
+            .and_then(|keys| super::linked_service::present(keys, "baseUrl"))
+        {
             Some(value) => parameters.text(value, &what)?,
             None => None,
         };

@@ -206,11 +206,7 @@ impl Connections {
     }
 
     /// What a linked service's expressions mean: `passed`, or else what the activity passes to it, and its defaults.
-    fn parameters_of(
-        &self,
-        service: &Resource,
-        passed: Option<Map<String, serde_json::Value>>,
-    ) -> Parameters<'static> {
+    fn parameters_of(&self, service: &Resource, passed: Option<Map<String, serde_json::Value>>) -> Parameters<'static> {
         let references = self
             .handover
             .activity

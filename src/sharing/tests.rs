@@ -56,7 +56,10 @@ fn after_a_failure_the_next_one_tries() {
 #[test]
 fn what_no_longer_holds_is_fetched_again() {
     for sharing in [run().1, Sharing::Process] {
-        assert_eq!(sharing.once("expires", || fetched("old", Some(1))), Ok("old".to_owned()));
+        assert_eq!(
+            sharing.once("expires", || fetched("old", Some(1))),
+            Ok("old".to_owned())
+        );
         assert_eq!(sharing.once("expires", || fetched("new", None)), Ok("new".to_owned()));
         assert_eq!(sharing.once("expires", || fetched("newer", None)), Ok("new".to_owned()));
     }

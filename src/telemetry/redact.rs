@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, MatchKind, packed};
 use serde_json::{Map, Value};
 
 use super::spellings::spellings;
@@ -31,6 +31,9 @@ pub(super) struct Matcher {
     automaton: Option<AhoCorasick>,
     /// For each pattern, whether it counts only as a whole word.
     whole_word: Vec<bool>,
+    /// Finds quickly whether one of the patterns that count anywhere is there at all: some gigabytes a second, where
+    /// finding all of them, overlaps included, does a few hundred megabytes. `None` for too many patterns.
+    quick: Option<packed::Searcher>,
     /// The patterns that count anywhere, sorted.
     anywhere: Vec<String>,
     /// Whether one of those begins with the byte.
@@ -125,6 +128,7 @@ impl Matcher {
             secrets,
             automaton,
             whole_word,
+            quick: quick_searcher(&anywhere),
             begins,
             longest_bytes: anywhere.iter().map(String::len).max().unwrap_or(0),
             anywhere,
@@ -134,6 +138,9 @@ impl Matcher {
     /// Adds the ranges in which a secret stands, of those that count anywhere: sorted, and joined where they overlap.
     /// None if that cannot be told.
     pub(super) fn ranges(&self, bytes: &[u8], found: &mut Vec<(usize, usize)>) -> Option<()> {
+        if self.quick.as_ref().is_some_and(|quick| quick.find(bytes).is_none()) {
+            return Some(());
+        }
         let matches = self.automaton.as_ref()?.find_overlapping_iter(bytes);
         found.extend(
             matches
@@ -162,7 +169,9 @@ impl Matcher {
             }
             // Sorted, so the first that is greater than its own beginning is the first that begins with it, if any does.
             let next = self.anywhere.partition_point(|pattern| pattern.as_bytes() <= end);
-            self.anywhere.get(next).is_some_and(|pattern| pattern.as_bytes().starts_with(end))
+            self.anywhere
+                .get(next)
+                .is_some_and(|pattern| pattern.as_bytes().starts_with(end))
         };
         (from..bytes.len()).find(begins_one).unwrap_or(bytes.len())
     }
@@ -241,6 +250,20 @@ fn free_key(object: &Map<String, Value>, key: String) -> String {
         }
         number += 1;
     }
+}
+
+/// For the patterns that no other one is a part of: where one is, one of these is.
+fn quick_searcher(patterns: &[String]) -> Option<packed::Searcher> {
+    let is_least = |pattern: &&String| {
+        !patterns
+            .iter()
+            .any(|other| other != *pattern && pattern.contains(other.as_str()))
+    };
+    let mut builder = packed::Config::new().builder();
+    patterns.iter().filter(is_least).for_each(|pattern| {
+        builder.add(pattern);
+    });
+    builder.build()
 }
 
 /// Whether neither neighbour of the range continues a word.

@@ -100,7 +100,11 @@ mod tests {
         for before in ["", "u", "us", "use", "user:"] {
             for after in ["", "1", "12", "123"] {
                 let encoded = STANDARD.encode(format!("{before}s3cr3t?>pass{after}"));
-                let longest = spellings.iter().filter(|each| encoded.contains(*each)).map(String::len).max();
+                let longest = spellings
+                    .iter()
+                    .filter(|each| encoded.contains(*each))
+                    .map(String::len)
+                    .max();
                 // At most one character at either end has bits of the secret and of its neighbour.
                 assert!(longest.is_some_and(|length| length >= 14), "{encoded}");
             }

@@ -109,7 +109,10 @@ mod tests {
     #[test]
     fn a_secret_cut_in_two_is_masked() {
         assert_eq!(text(&redactor(&["hunter2"]), &["a hun", "ter2 b"]), "a *** b");
-        assert_eq!(text(&redactor(&["hunter2"]), &["h", "u", "n", "t", "e", "r", "2"]), "***");
+        assert_eq!(
+            text(&redactor(&["hunter2"]), &["h", "u", "n", "t", "e", "r", "2"]),
+            "***"
+        );
     }
 
     #[test]

@@ -56,7 +56,10 @@ pub fn explain(ended: &Ended, observed: &Observed) -> WorkerEnd {
             Some(reason) => ("run.preempted", format!(": {reason}")),
             None => ("run.stopped", String::new()),
         };
-        let message = format!("{entrypoint} was stopped by {signal}{reason}{}", killed(ended, observed));
+        let message = format!(
+            "{entrypoint} was stopped by {signal}{reason}{}",
+            killed(ended, observed)
+        );
         return stopped(byte(code_of(ended.status)), code, message, observed);
     }
     match ended.status {
@@ -289,6 +292,23 @@ mod tests {
         let error = explain(&stopped, &observed(&events)).error.unwrap();
         assert_eq!(error.message, "main.py was stopped by SIGTERM");
         assert_eq!(error.location.unwrap(), "main.py, line 6, in load");
+    }
+
+    #[test]
+    fn a_stop_from_within_says_why() {
+        let events = Events::default();
+        let stopped = Ended {
+            stop: Some(Stop::Signal(Signal::SIGTERM)),
+            ..ended(Status::Exited(143))
+        };
+        let mut known = observed(&events);
+        known.stop_reason = Some("this spot node is taken away (now)");
+        let error = explain(&stopped, &known).error.unwrap();
+        assert_eq!(error.code, "run.preempted");
+        assert_eq!(
+            error.message,
+            "main.py was stopped by SIGTERM: this spot node is taken away (now)"
+        );
     }
 
     #[test]

@@ -41,7 +41,8 @@ pub struct RunSpec {
     /// `sys.argv[1:]`.
     #[serde(with = "path_text::list")]
     pub arguments: Vec<OsString>,
-    /// Whether the extended properties come before `arguments`, to be made arguments by the worker: some lie in a Key Vault.
+    /// Whether the extended properties come before `arguments`, to be made arguments by the worker: they lie in a
+    /// Key Vault, or are not to be written down.
     pub arguments_from_activity: bool,
     /// Which of the worker's streams go through the supervisor.
     pub redirection: Redirection,
