@@ -26,6 +26,8 @@ pub enum ExitCode {
     TimeLimit = 116,
     /// dray itself is at fault, or the node failed under it (disk full, no permission).
     Internal = 117,
+    /// A secret could not be had from Key Vault, or a token for it, and the script let that error pass.
+    Secret = 118,
 }
 
 impl ExitCode {

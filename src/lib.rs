@@ -2,11 +2,12 @@
 //! project an exact way to copy tables between databases.
 //!
 //! The executable (`main.rs`) uses the supervisor's half alone: [`commands`], [`project`], [`activity`],
-//! [`interpreter`], [`worker`], [`outputs`], [`telemetry`]. The engine ([`copy`], [`database`], [`odbc`]) is reached
+//! [`interpreter`], [`worker`], [`outputs`], [`sharing`], [`telemetry`]. The engine ([`copy`], [`database`], [`odbc`]) is reached
 //! from the native module of the Python package (`python/`) and nowhere else; the linker leaves it out of the
 //! executable. Nothing in this crate knows PyO3.
 
 pub mod activity;
+pub mod azure;
 pub mod commands;
 pub mod connection_string;
 pub mod connections;
@@ -21,5 +22,6 @@ pub mod odbc;
 pub mod outputs;
 pub mod project;
 pub mod rehearsal;
+pub mod sharing;
 pub mod telemetry;
 pub mod worker;

@@ -24,6 +24,8 @@ import pytest
 from copying import Copying
 from databases import Databases, fresh_databases
 
+pytest_plugins = ["azure_server"]
+
 ROOT = Path(__file__).resolve().parent.parent
 
 # A shell starts background jobs with SIGINT ignored, which every program below inherits and Python respects. What has a

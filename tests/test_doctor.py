@@ -239,15 +239,24 @@ def test_an_identity_that_a_vault_needs_and_azure_refuses_fails(doctor, task, me
     assert ran.returncode == 0, ran.stdout
     assert named(ran.of("vault"), "Vault")["status"] == "ok"
     ran = doctor("--workdir", task.folder, env={**env, "AZURE_CLIENT_ID": "other"})
-    assert ran.returncode == 114
+    assert ran.returncode == 118
     (identity,) = ran.of("identity")
-    assert "400 Identity not found; the pool needs the identity that `AZURE_CLIENT_ID` names" in identity["text"]
+    assert "this node has none with client id `other` (HTTP 400: invalid_request: Identity not found)" in identity["text"]
+    assert identity["facts"]["code"] == "azure.no_identity"
+
+
+def test_a_service_principal_of_the_environment_is_told(doctor, metadata):
+    principal = {"AZURE_TENANT_ID": "t", "AZURE_CLIENT_ID": "app-7", "AZURE_CLIENT_SECRET": "hush-hush"}
+    ran = doctor(env={"AZURE_POD_IDENTITY_AUTHORITY_HOST": metadata, **principal})
+    (identity,) = ran.of("identity")
+    assert (identity["status"], "service principal `app-7`" in identity["text"]) == ("note", True)
+    assert "hush-hush" not in ran.stdout + ran.stderr
 
 
 def test_a_vault_out_of_reach_fails_and_no_metadata_service_with_it(doctor, task, closed_port):
     vaulted(task, f"https://127.0.0.1:{closed_port}/")
     ran = doctor("--workdir", task.folder)
-    assert ran.returncode == 114
+    assert ran.returncode == 118
     assert "127.0.0.1 cannot be reached" in named(ran.of("vault"), "Vault")["text"]
     assert ran.of("identity")[0]["status"] == "failed"
 

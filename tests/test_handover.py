@@ -105,7 +105,8 @@ def look(dray, project, task) -> Any:
         ):
             content = document if isinstance(document, bytes) else json.dumps(document).encode()
             (task.folder / name).write_bytes(content)
-        ran = dray("run", project({"main.py": code}), cwd=task.folder, env={**task.env, **env})
+        # What is printed here is looked at as it is, secrets too.
+        ran = dray("run", "--no-mask", project({"main.py": code}), cwd=task.folder, env={**task.env, **env})
         assert ran.returncode == exit_code, ran.stderr
         return ran.stdout.splitlines() if exit_code == 0 else ran
 
@@ -213,10 +214,6 @@ def test_the_smallest_activity_is_enough(look):
         ("dray.datasets['x']", "KeyError", "no dataset `x`; there are: `SalesTable`"),
         ("dray.batch.task", "AttributeError", "dray.batch has no `task`; it has account_name"),
         ("dray.parms", "AttributeError", "module 'dray' has no attribute 'parms'"),
-        ("dray.params.kv_secret.value", "dray.UnresolvedSecretError", "secret `db-password` of key vault `KeyVault1`"),
-        ("f'{dray.params.kv_secret}'", "dray.UnresolvedSecretError", "is not resolved"),
-        ("str(dray.params.kv_secret)", "dray.UnresolvedSecretError", "pass the value as a SecureString"),
-        ("dray.linked_services['Vaulted'].connection_string", "dray.ActivityError", "Vaulted"),
         ("dray.linked_services['Sink1'].connection_string", "dray.ActivityError", "AzureBlobStorage"),
     ],
 )

@@ -29,6 +29,10 @@ Id = NewType("Id", int)
 """
 
 
+# What is printed here is looked at as it is, secrets too.
+UNMASKED = {"DRAY_NO_MASK": "1"}
+
+
 @pytest.fixture
 def call(dray, project, task) -> Callable[..., Any]:
     """`call("x: int", properties={...}, arguments=[...])` runs a function with these parameters, which prints them."""
@@ -43,7 +47,7 @@ def call(dray, project, task) -> Callable[..., Any]:
     ) -> Any:
         task.write_activity(properties)
         source = f"{textwrap.dedent(head)}\ndef run({parameters}):\n{textwrap.indent(textwrap.dedent(body), '    ')}\n"
-        return dray("run", *options, project({"job.py": source}), "job:run", *arguments, cwd=task.folder)
+        return dray("run", *options, project({"job.py": source}), "job:run", *arguments, cwd=task.folder, env=UNMASKED)
 
     return run
 
@@ -272,7 +276,7 @@ def test_a_returned_value_that_is_not_json_is_refused_by_its_path(call):
     assert "outputs['a']['b']" in ran.stderr.splitlines()[-1]
 
 
-def test_secrets_arrive_as_secrets_and_key_vault_references_are_refused(call, task):
+def test_secrets_arrive_as_secrets_and_those_of_a_vault_that_is_not_there_are_refused(call, task):
     secret = {"type": "SecureString", "value": "pass-word-1"}
     vault = {"type": "AzureKeyVaultSecret", "store": {"referenceName": "KV"}, "secretName": "db"}
     ran = call(
@@ -282,8 +286,8 @@ def test_secrets_arrive_as_secrets_and_key_vault_references_are_refused(call, ta
     )
     assert_prints(ran, "pass-word-1 Secret Secret('***') Secret('***') {'inner': Secret('***')} True")
     ran = call("password: str", properties={"password": vault})
-    assert ran.returncode == 110
-    assert "`password` is a Key Vault reference that is not resolved" in ran.stderr.splitlines()[-1]
+    assert ran.returncode == 112
+    assert "Key Vault `KV` is not among the linked services" in ran.stderr.splitlines()[-1]
     ran = call("x: int", properties={"x": secret})
     assert ran.returncode == 110
     assert "pass-word-1" not in ran.stderr + json.dumps(task.outputs())

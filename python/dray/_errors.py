@@ -41,10 +41,14 @@ class ParametersError(Error, TypeError):
 
 
 class UnresolvedSecretError(Error):
-    """The value of a Key Vault reference was asked for, and this version of dray does not fetch it."""
+    """The secret behind a Key Vault reference cannot be had.
 
-    code = "secret.unresolved"
-    exit_code = 112
+    ``code`` tells why: ``azure.no_identity``, ``azure.several_identities``, ``azure.forbidden``, ``azure.not_found``,
+    ``activity.vault_not_referenced`` (with ``exit_code`` 112) and others.
+    """
+
+    code = "azure.failed"
+    exit_code = 118
 
 
 class DatabaseError(Error):

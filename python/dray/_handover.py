@@ -23,7 +23,7 @@ class Parameters(Mapping[str, Any]):
     """The activity's extended properties: `dray.params["name"]`, or `dray.params.name` where the name allows it.
 
     Values are those of the JSON: str, int, float, bool, None, list, dict; a SecureString is a `dray.Secret`, a Key
-    Vault reference a `dray.KeyVaultSecret`, at any depth.
+    Vault reference a `dray.KeyVaultSecret`, which is fetched when its value is first used, at any depth.
     """
 
     def __init__(self, values: dict[str, Any]) -> None:

@@ -193,7 +193,7 @@ def convert(value: Any, hint: Any) -> Any:
     if isinstance(value, KeyVaultSecret):
         if hint is KeyVaultSecret:
             return value
-        raise _Unconvertible("is a Key Vault reference that is not resolved; pass the value as a SecureString")
+        value = value.value
     return _convert_class(value, hint, origin)
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn, Optional
-
-from ._errors import UnresolvedSecretError
+from typing import Any, Optional
 
 MASK = "***"
 
@@ -13,7 +11,7 @@ class Secret(str):
     """A string whose `repr` is masked; its value is what `str`, an f-string and a driver's call see.
 
     Values of type SecureString in what ADF handed over arrive as this. dray masks every known secret in what it writes
-    itself: its log, its errors, outputs.json. `print(secret)` shows it, as for any string.
+    itself (its log, its errors, outputs.json), and in what the script prints unless it prints to a terminal.
     """
 
     __slots__ = ()
@@ -26,7 +24,9 @@ class Secret(str):
 
 
 class KeyVaultSecret:
-    """A reference to a secret in Azure Key Vault, not resolved.
+    """A reference to a secret in Azure Key Vault, which is fetched when its value is first used.
+
+    `value`, `str(...)` and an f-string give the value. Processes of a run that use the same secret fetch it once.
 
     Attributes:
         store: name of the linked service of the vault.
@@ -38,23 +38,31 @@ class KeyVaultSecret:
         self.store = store
         self.secret_name = secret_name
         self.secret_version = secret_version
+        self._value: Optional[Secret] = None
 
     @property
-    def value(self) -> str:
-        """Raises `UnresolvedSecretError`: fetching from the vault is not there yet."""
-        self._refuse()
+    def value(self) -> Secret:
+        """The secret. Waits for the network the first time.
+
+        Raises:
+            UnresolvedSecretError: it cannot be had; its `code` tells why.
+        """
+        if self._value is None:
+            from . import _native, _run
+
+            fetched = _native.fetch_secret(_run.task_folder(), self.store, self.secret_name, self.secret_version)
+            self._value = Secret(fetched)
+        return self._value
 
     def __repr__(self) -> str:
         return f"KeyVaultSecret(store={self.store!r}, secret_name={self.secret_name!r})"
 
     def __str__(self) -> str:
-        self._refuse()
+        return str(self.value)
 
     def __format__(self, format_spec: str) -> str:
-        self._refuse()
+        return format(str(self.value), format_spec)
 
-    def _refuse(self) -> NoReturn:
-        raise UnresolvedSecretError(
-            f"secret `{self.secret_name}` of key vault `{self.store}` is not resolved: ADF hands over the reference, "
-            "not the value; pass the value as a SecureString in the activity's extended properties"
-        )
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Without the value: whoever unpickles it is of the run and gets it from there, or has to ask for itself.
+        return KeyVaultSecret, (self.store, self.secret_name, self.secret_version)

@@ -39,16 +39,12 @@ def run() -> None:
     _run.working_folder = os.getcwd()
     _run.phase = ""
     # What `src/commands/worker.rs` puts behind the `-c` line; the script never sees it.
-    kind, target, function, log_level, *arguments = sys.argv[1:]
+    kind, target, function, log_level, activity, *arguments = sys.argv[1:]
     compile_file = _take_compiler()
     _prepare_process(folder, int(log_level))
     worker = _Worker(main, target, arguments, compile_file)
-    if kind == "file":
-        worker.execute(worker.run_file)
-    elif kind == "module":
-        worker.execute(worker.run_module)
-    else:
-        worker.execute(lambda: worker.run_function(function))
+    entrypoints: dict[str, Callable[[], None]] = {"file": worker.run_file, "module": worker.run_module}
+    worker.execute(entrypoints.get(kind, lambda: worker.run_function(function)), activity == "activity")
 
 
 def _take_compiler() -> "_Compiler":
@@ -206,9 +202,11 @@ class _Worker:
         self._arguments = arguments
         self._phase = "importing"
 
-    def execute(self, entrypoint: "Callable[[], None]") -> None:
+    def execute(self, entrypoint: "Callable[[], None]", fetches_arguments: bool) -> None:
         """Runs `entrypoint` and turns what it lets pass into events and an exit code."""
         try:
+            if fetches_arguments:
+                self._fetch_arguments()
             entrypoint()
             if "dray._outputs" in sys.modules:
                 from ._outputs import outputs
@@ -228,6 +226,12 @@ class _Worker:
         if os.getpid() == _MAIN_PROCESS:
             self._fail(failure)
         self._fail_in_child(failure)
+
+    def _fetch_arguments(self) -> None:
+        """Puts the extended properties before the script's own arguments: some of them lie in a Key Vault."""
+        from . import _native
+
+        self._arguments[:0] = _native.activity_arguments(_run.task_folder())
 
     def run_file(self) -> None:
         """As `python TARGET`."""

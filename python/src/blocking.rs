@@ -22,6 +22,29 @@ enum Message<M, T> {
     Done(T),
 }
 
+/// Runs `work` without the GIL on another thread and returns what it returns, or at once the exception of a signal's
+/// handler: for what waits for the network and leaves nothing half done. The thread then goes on to its end, unheard.
+///
+/// # Errors
+/// That exception; or a `RuntimeError` if the work has panicked.
+pub fn abandonable<T: Send + 'static>(py: Python<'_>, work: impl FnOnce() -> T + Send + 'static) -> PyResult<T> {
+    let (sender, mut receiver) = channel();
+    thread::Builder::new()
+        .name("dray-work".to_owned())
+        .spawn(move || drop(sender.send(work())))
+        .map_err(|error| PyRuntimeError::new_err(format!("no thread to work with: {error}")))?;
+    loop {
+        let receiver = &mut receiver;
+        match py.detach(move || receiver.recv_timeout(POLL)) {
+            Ok(done) => return Ok(done),
+            Err(RecvTimeoutError::Timeout) => py.check_signals()?,
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(PyRuntimeError::new_err("dray's worker thread has panicked"));
+            }
+        }
+    }
+}
+
 /// Runs `work` without the GIL on another thread and returns what it returns.
 ///
 /// `work` may send notes, which `note` takes on the calling thread with the GIL. An exception of a signal's handler, or

@@ -15,7 +15,6 @@ use dray::{
         script::{self, Parameters},
     },
     odbc::{ConnectionString, DriverSearch, Interrupt},
-    telemetry,
 };
 use pyo3::{
     exceptions::PyValueError,
@@ -23,7 +22,7 @@ use pyo3::{
     types::{PyDict, PyList, PyTuple},
 };
 
-use crate::{blocking, failures, values};
+use crate::{blocking, failures, secrets::remember, values};
 
 /// A connection and the process that opened it.
 struct Open {
@@ -75,7 +74,7 @@ fn with<T: Send>(
 pub fn parse_connection_string(py: Python<'_>, text: &str) -> PyResult<ConnectionString> {
     let string = ConnectionString::parse(text)
         .map_err(|error| failures::database(py, None, &dray::odbc::Error::from(error).into()))?;
-    telemetry::redactor().add_all(string.secrets());
+    remember(py, string.secrets());
     Ok(string)
 }
 

@@ -70,7 +70,19 @@ pub fn connection(py: Python<'_>, error: &ConnectionError) -> PyErr {
         Some(hint) => format!("{error}; {hint}"),
         None => error.to_string(),
     };
-    if error.exit_code() != ExitCode::Activity {
+    let is_of_a_secret = matches!(
+        error,
+        ConnectionError::Azure(_)
+            | ConnectionError::VaultNotReferenced { .. }
+            | ConnectionError::NoVault { .. }
+            | ConnectionError::ReferenceIncomplete { .. }
+    );
+    let class = if is_of_a_secret {
+        "UnresolvedSecretError"
+    } else {
+        "ActivityError"
+    };
+    if !is_of_a_secret && error.exit_code() != ExitCode::Activity {
         let fields = Fields {
             code: error.code().to_owned(),
             hint: error.hint(),
@@ -79,8 +91,9 @@ pub fn connection(py: Python<'_>, error: &ConnectionError) -> PyErr {
         return exception(py, "ConnectError", &message, fields);
     }
     let make = || -> PyResult<PyErr> {
-        let raised = py.import("dray._errors")?.getattr("ActivityError")?.call1((message,))?;
+        let raised = py.import("dray._errors")?.getattr(class)?.call1((message,))?;
         raised.setattr("code", error.code())?;
+        raised.setattr("exit_code", error.exit_code().number())?;
         Ok(PyErr::from_value(raised))
     };
     make().unwrap_or_else(|error| error)

@@ -10,6 +10,7 @@ mod doctor;
 mod failures;
 mod names;
 mod run;
+mod secrets;
 mod values;
 
 use pyo3::prelude::*;
@@ -28,7 +29,9 @@ mod _native {
     #[pymodule_export]
     use crate::names::{connection_string, dataset_table};
     #[pymodule_export]
-    use crate::run::{HandoverError, add_secret, handover_json, log, redact, set_phase};
+    use crate::run::{HandoverError, handover_json, log, redact, set_phase};
+    #[pymodule_export]
+    use crate::secrets::{activity_arguments, add_secret, fetch_secret};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

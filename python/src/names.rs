@@ -7,12 +7,12 @@ use dray::{
     connections::{ConnectionError, Connections, Resolved, is_connection_text},
     odbc::DriverSearch,
     project::Project,
-    telemetry,
     worker::read_spec,
 };
 use pyo3::prelude::*;
 
-use crate::failures;
+use crate::secrets::{handover, remember};
+use crate::{blocking, failures};
 
 /// The ODBC connection string for `name_or_text`, secrets and all: the name of a linked service, a dataset, an environment
 /// variable, an entry of `[tool.dray.connections]` or a data source; a URL; or a connection string, given back as it is.
@@ -29,26 +29,27 @@ pub fn connection_string(
     folders: Vec<PathBuf>,
     only_linked_service: bool,
 ) -> PyResult<String> {
-    let search = DriverSearch::from_environment(folders);
     let is_text = !only_linked_service && is_connection_text(name_or_text);
     if is_text {
         // Before anything can go wrong: a traceback shows the script's line.
-        let secrets = secrets_of_text(name_or_text);
-        telemetry::redactor().add_all(secrets.iter().map(String::as_str));
+        remember(py, secrets_of_text(name_or_text).iter().map(String::as_str));
     }
-    let resolve = || -> Result<Resolved, ConnectionError> {
+    let name_or_text = name_or_text.to_owned();
+    let resolve = move || -> Result<Resolved, ConnectionError> {
+        let search = DriverSearch::from_environment(folders);
         // A text needs no file, and so must not fail for one.
         let connections = match is_text {
             true => Connections::of_node(),
-            false => Connections::load(&task_folder, project_folder().as_deref())?,
+            false => Connections::with(handover(&task_folder)?, project_folder().as_deref())?,
         };
         match only_linked_service {
-            true => connections.linked_service(name_or_text, &search),
-            false => connections.resolve(name_or_text, &search),
+            true => connections.linked_service(&name_or_text, &search),
+            false => connections.resolve(&name_or_text, &search),
         }
     };
-    let resolved = resolve().map_err(|error| failures::connection(py, &error))?;
-    telemetry::redactor().add_all(resolved.secrets.iter().map(String::as_str));
+    // A linked service may have its password in a Key Vault.
+    let resolved = blocking::abandonable(py, resolve)?.map_err(|error| failures::connection(py, &error))?;
+    remember(py, resolved.secrets.iter().map(String::as_str));
     Ok(resolved.string.reveal())
 }
 
@@ -57,7 +58,10 @@ pub fn connection_string(
 /// Raises `dray.ActivityError` if there is none of that name, or it names no table.
 #[pyfunction]
 pub fn dataset_table(py: Python<'_>, task_folder: PathBuf, name: &str) -> PyResult<String> {
-    let table = Connections::load(&task_folder, None).and_then(|connections| connections.table_of_dataset(name));
+    let connections = handover(&task_folder)
+        .map_err(ConnectionError::from)
+        .and_then(|read| Connections::with(read, None));
+    let table = connections.and_then(|connections| connections.table_of_dataset(name));
     table.map_err(|error| failures::connection(py, &error))
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use dray::activity::{BatchIdentity, Handover};
+use dray::activity::BatchIdentity;
 use dray::failure::Failing;
 use dray::telemetry::{self, LogLevel};
 use dray::worker::read_spec;
@@ -32,10 +32,11 @@ pub fn begin_in_worker(py: Python<'_>) -> PyResult<()> {
     };
     let spec = read_spec(&folder).map_err(|error| PyOSError::new_err(error.to_string()))?;
     // The supervisor has read the same files and would have ended the run on an error.
-    let mut secrets = Handover::load(&spec.task_folder)
+    let mut secrets = crate::secrets::handover(&spec.task_folder)
         .map(|handover| handover.secrets())
         .unwrap_or_default();
     secrets.extend(crate::names::secrets(&spec.working_folder));
+    secrets.extend(std::env::var("AZURE_CLIENT_SECRET").ok());
     let settings = telemetry::Settings {
         format: spec.log_format.parse().unwrap_or_default(),
         level: spec.log_level.parse().unwrap_or_default(),
@@ -85,24 +86,14 @@ pub fn redact(text: &str) -> String {
     telemetry::redactor().redact(text).into_owned()
 }
 
-/// Makes `secret` known, so that it is masked in all that dray writes in this process.
-#[pyfunction]
-pub fn add_secret(secret: &str) {
-    telemetry::redactor().add(secret);
-}
-
 /// activity.json, linkedServices.json and datasets.json of `task_folder` as one JSON document, secrets marked
 /// (`Handover::to_json_for_python`).
 ///
 /// Raises HandoverError if one of them is malformed.
 #[pyfunction]
 pub fn handover_json(task_folder: PathBuf) -> PyResult<String> {
-    let handover = load(task_folder)?;
+    let handover = crate::secrets::handover(&task_folder).map_err(handover_error)?;
     Ok(handover.to_json_for_python().to_string())
-}
-
-fn load(task_folder: PathBuf) -> PyResult<Handover> {
-    Handover::load(&task_folder).map_err(handover_error)
 }
 
 fn handover_error(error: dray::activity::ActivityError) -> PyErr {

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use serde_json::{Map, Value};
 
 use super::error::ActivityError;
-use super::reference::{Special, scalar_text, unwrapped};
+use super::reference::{KeyVaultSecret, Special, scalar_text, unwrapped};
 
 /// The arguments `--name value` for each extended property, in the order of the file.
 ///
@@ -14,29 +14,31 @@ use super::reference::{Special, scalar_text, unwrapped};
 /// - Numbers keep their digits, booleans are `true` and `false`, null is left out, arrays and objects are compact JSON,
 ///   a SecureString is its value, also inside an object.
 /// - A value that starts with `-` is joined to its name by `=`, since argparse and its kin would take it for an option.
+/// - For a secret in a Key Vault stands what `fetch` gives.
 ///
 /// # Errors
-/// A Key Vault reference, an expression, an empty name, or a NUL character anywhere.
-pub fn as_arguments(properties: &Map<String, Value>) -> Result<Vec<OsString>, ActivityError> {
+/// An expression, an empty name, or a NUL character anywhere; those of `fetch`.
+pub fn as_arguments<E: From<ActivityError>>(
+    properties: &Map<String, Value>,
+    fetch: &dyn Fn(&KeyVaultSecret) -> Result<String, E>,
+) -> Result<Vec<OsString>, E> {
     let mut arguments = Vec::with_capacity(properties.len() * 2);
     for (name, value) in properties {
         if name.is_empty() {
-            return Err(ActivityError::EmptyName);
+            return Err(ActivityError::EmptyName.into());
         }
         let what = || format!("extended property `{}`", name.replace('\0', "\\0"));
-        let value = unwrapped(value).map_err(|special| match special {
-            Special::KeyVaultSecret(reference) => ActivityError::KeyVaultReference {
-                what: what(),
-                reference,
-            },
-            Special::Expression | Special::Secret(_) => ActivityError::Unevaluated { what: what() },
+        let value = unwrapped(value, &|special| match special {
+            Special::Secret(text) => Ok(text),
+            Special::KeyVaultSecret(reference) => fetch(&reference),
+            Special::Expression => Err(ActivityError::Unevaluated { what: what() }.into()),
         })?;
         if value.is_null() {
             continue;
         }
         let text = scalar_text(&value).unwrap_or_else(|| value.to_string());
         if name.contains('\0') || text.contains('\0') {
-            return Err(ActivityError::Nul { what: what() });
+            return Err(ActivityError::Nul { what: what() }.into());
         }
         let option = if name.starts_with('-') {
             name.clone()
@@ -58,7 +60,11 @@ mod tests {
     use super::*;
 
     fn arguments(json: &str) -> Result<Vec<OsString>, ActivityError> {
-        as_arguments(&serde_json::from_str(json).unwrap())
+        let fetch = |reference: &KeyVaultSecret| match reference.secret_name.as_deref() {
+            Some("no\0") => Ok("\0".to_owned()),
+            name => Ok(format!("value of {}", name.unwrap_or_default())),
+        };
+        as_arguments(&serde_json::from_str(json).unwrap(), &fetch)
     }
 
     #[test]
@@ -99,20 +105,18 @@ mod tests {
     }
 
     #[test]
-    fn a_key_vault_reference_is_refused_by_name() {
-        let error = arguments(
-            r#"{"pw": {"type": "AzureKeyVaultSecret", "store": {"referenceName": "Kv"},
-            "secretName": "db"}}"#,
-        )
-        .unwrap_err();
+    fn a_key_vault_reference_is_what_was_fetched_at_any_depth() {
+        let reference = r#"{"type": "AzureKeyVaultSecret", "store": {"referenceName": "Kv"}, "secretName": "db"}"#;
         assert_eq!(
-            error.to_string(),
-            "extended property `pw` is a reference to secret `db` in Key Vault `Kv`, which dray does not resolve"
+            arguments(&format!(r#"{{"pw": {reference}, "deep": [{reference}]}}"#)).unwrap(),
+            ["--pw", "value of db", "--deep", r#"["value of db"]"#].map(OsString::from)
         );
     }
 
     #[test]
     fn a_nul_character_is_refused() {
+        let fetched = r#"{"a": {"type": "AzureKeyVaultSecret", "secretName": "no\u0000"}}"#;
+        assert!(matches!(arguments(fetched), Err(ActivityError::Nul { .. })));
         assert!(matches!(
             arguments(r#"{"a": "x\u0000y"}"#),
             Err(ActivityError::Nul { .. })

@@ -13,9 +13,9 @@ pub enum ActivityError {
     #[error(transparent)]
     File(#[from] JsonFileError),
 
-    /// The value lies in a Key Vault.
+    /// The value lies in a Key Vault, and is none that a connection needs: a table's name, the address of a vault.
     #[error(
-        "{what} is a reference to secret `{}` in Key Vault `{}`, which dray does not resolve",
+        "{what} is a reference to secret `{}` in Key Vault `{}`, and no secret is fetched for that",
         reference.secret_name.as_deref().unwrap_or("?"), reference.store.as_deref().unwrap_or("?")
     )]
     KeyVaultReference {
@@ -76,11 +76,6 @@ impl Failing for ActivityError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            ActivityError::KeyVaultReference { .. } => Some(
-                "read the secret with a Web activity and pass it as a SecureString in the activity's \
-                 `extendedProperties`"
-                    .to_owned(),
-            ),
             ActivityError::Unevaluated { .. } => Some(
                 "functions and variables of Azure Data Factory have no value on the node: pass what the expression comes \
                  to in `extendedProperties`, or as a parameter in `referenceObjects`"

@@ -120,6 +120,63 @@ impl Handover {
         })
     }
 
+    /// Names and contents of the three files, to be read by [`Handover::from_files`]: what they say, not how it was written.
+    pub fn to_files(&self) -> Vec<(String, String)> {
+        let list = |resources: &[Resource]| -> Value { resources.iter().map(|each| each.raw.clone()).collect() };
+        let [activity, linked_services, datasets] = FILE_NAMES;
+        let mut files = vec![
+            (linked_services.to_owned(), list(&self.linked_services).to_string()),
+            (datasets.to_owned(), list(&self.datasets).to_string()),
+        ];
+        if let Some(found) = &self.activity {
+            files.push((activity.to_owned(), Value::Object(found.raw.clone()).to_string()));
+        }
+        files
+    }
+
+    /// As [`Handover::load`], from texts that [`Handover::to_files`] made.
+    ///
+    /// # Errors
+    /// Texts that were made by somebody else.
+    pub fn from_files(files: &[(String, String)]) -> Result<Handover, ActivityError> {
+        let parse = |name: &str, expected| {
+            let found = files.iter().find(|(other, _)| other == name);
+            found.map(|(_, text)| JsonFile::parse(Path::new(name), text.clone().into_bytes(), expected))
+        };
+        let [activity, linked_services, datasets] = FILE_NAMES;
+        Ok(Handover {
+            activity: match parse(activity, "a JSON object") {
+                Some(file) => Some(Activity::from_file(file?)?),
+                None => None,
+            },
+            linked_services: parse(linked_services, "a JSON array").map_or(Ok(Vec::new()), |file| resources(file?))?,
+            datasets: parse(datasets, "a JSON array").map_or(Ok(Vec::new()), |file| resources(file?))?,
+        })
+    }
+
+    /// Removes the three files from `task_folder`, those that are there.
+    ///
+    /// # Errors
+    /// One of them cannot be removed.
+    pub fn remove_files(task_folder: &Path) -> std::io::Result<()> {
+        for name in FILE_NAMES {
+            match fs_err::remove_file(task_folder.join(name)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the activity may fetch secrets from a Key Vault.
+    pub fn has_key_vault(&self) -> bool {
+        let mut types = self
+            .linked_services
+            .iter()
+            .filter_map(|service| service.type_name.as_deref());
+        types.any(|name| name.eq_ignore_ascii_case("AzureKeyVault"))
+    }
+
     /// The extended properties, empty outside ADF.
     pub fn extended_properties(&self) -> Map<String, Value> {
         self.activity

@@ -3,6 +3,8 @@
 //! Knows their shapes (azure-mgmt-datafactory 10.0.0, `models/_models.py`) and nothing of where they were found. Keys
 //! and type names are matched without regard to case: ADF's own samples spell some keys in two ways.
 
+use std::fmt;
+
 use serde_json::{Map, Value, json};
 
 /// The key that marks an object as one of dray's own in the document for the Python package.
@@ -31,6 +33,15 @@ pub struct KeyVaultSecret {
     pub secret_name: Option<String>,
     /// Version; the latest if absent.
     pub secret_version: Option<String>,
+}
+
+impl fmt::Display for KeyVaultSecret {
+    /// A few words for people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let or_unknown = |name: &Option<String>| name.clone().unwrap_or("?".to_owned());
+        let (secret, store) = (or_unknown(&self.secret_name), or_unknown(&self.store));
+        write!(f, "(secret `{secret}` in Key Vault `{store}`)")
+    }
 }
 
 impl Special {
@@ -123,17 +134,18 @@ pub fn marked_members(object: &Map<String, Value>) -> Map<String, Value> {
     object.iter().map(|(key, value)| (key.clone(), marked(value))).collect()
 }
 
-/// A copy of `value` in which each secret at any depth is its plain text, for a script's argument list.
-/// Fails with the first reference or expression that has no value here.
-pub fn unwrapped(value: &Value) -> Result<Value, Special> {
+/// A copy of `value` in which each secret at any depth is its plain text, for a script's argument list. What else has no
+/// value here is `text_of` it, or its error.
+pub fn unwrapped<E>(value: &Value, text_of: &dyn Fn(Special) -> Result<String, E>) -> Result<Value, E> {
+    let inside = |value: &Value| unwrapped(value, text_of);
     match Special::of(value) {
         Some(Special::Secret(text)) => Ok(Value::String(text)),
-        Some(special) => Err(special),
+        Some(special) => text_of(special).map(Value::String),
         None => match value {
-            Value::Array(items) => items.iter().map(unwrapped).collect::<Result<_, _>>().map(Value::Array),
+            Value::Array(items) => items.iter().map(inside).collect::<Result<_, _>>().map(Value::Array),
             Value::Object(object) => object
                 .iter()
-                .map(|(key, value)| Ok((key.clone(), unwrapped(value)?)))
+                .map(|(key, value)| Ok((key.clone(), inside(value)?)))
                 .collect::<Result<_, _>>()
                 .map(Value::Object),
             scalar => Ok(scalar.clone()),

@@ -6,7 +6,7 @@
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
-use super::reference::{KeyVaultSecret, Special};
+use super::reference::Special;
 use crate::connection_string::{Quoting, attributes};
 
 /// What a secret looks like wherever dray writes it.
@@ -135,11 +135,7 @@ pub(super) fn masked_members(object: &Map<String, Value>) -> Map<String, Value> 
 fn masked(key: Option<&str>, value: &Value) -> Value {
     match Special::of(value) {
         Some(Special::Secret(_)) => Value::from(MASK),
-        Some(Special::KeyVaultSecret(KeyVaultSecret { store, secret_name, .. })) => Value::from(format!(
-            "(secret `{}` in Key Vault `{}`)",
-            secret_name.as_deref().unwrap_or("?"),
-            store.as_deref().unwrap_or("?")
-        )),
+        Some(Special::KeyVaultSecret(reference)) => Value::from(reference.to_string()),
         Some(Special::Expression) | None => match value {
             Value::String(_) if key.is_some_and(is_secret_key) => Value::from(MASK),
             Value::String(text) => {

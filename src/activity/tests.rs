@@ -242,3 +242,13 @@ fn the_parameters_for_display_hold_no_secret() {
         "{shown}"
     );
 }
+
+#[test]
+fn what_was_read_can_be_handed_on_without_the_files() {
+    let handover = captured();
+    let again = Handover::from_files(&handover.to_files()).unwrap();
+    assert_eq!(again.to_json_for_python(), handover.to_json_for_python());
+    assert!(again.has_key_vault());
+    let nothing = Handover::from_files(&Handover::default().to_files()).unwrap();
+    assert!(nothing.activity.is_none() && !nothing.has_key_vault());
+}

@@ -32,7 +32,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(90);
 #[derive(Args, Clone, Debug)]
 #[command(
     after_help = "The exit code is 0 if nothing has failed, else that of a run that would fail so: 111 project, 112 what Data \
-                  Factory handed over, 113 Python, 114 a connection, Key Vault or identity, 117 the node or a driver that kills the process."
+                  Factory handed over, 113 Python, 114 a connection, 117 the node or a driver that kills the process, 118 Key Vault or identity."
 )]
 pub struct DoctorArguments {
     /// A project, whose Python, drivers and connections are looked at too
@@ -139,6 +139,10 @@ fn attempt(arguments: &DoctorArguments) -> Result<Diagnosis, Failure> {
                 timeout: Some(TIME_LIMIT),
                 grace: Duration::from_secs(5),
                 no_summary: true,
+                no_mask: true,
+                scrub: false,
+                ignore_preemption: true,
+                fetched_arguments: 0,
                 log: LogOptions {
                     level: "error".to_owned(),
                     ..LogOptions::default()

@@ -60,6 +60,18 @@ pub struct RunArguments {
     #[arg(long)]
     pub no_summary: bool,
 
+    /// Print what the script prints unmasked
+    #[arg(long)]
+    pub no_mask: bool,
+
+    /// Remove activity.json, linkedServices.json and datasets.json once they are read
+    #[arg(long)]
+    pub scrub: bool,
+
+    /// Go on when the metadata service announces that this spot node is taken away
+    #[arg(long)]
+    pub ignore_preemption: bool,
+
     /// Refuse a zip that unpacks to more than this many bytes
     #[arg(long, value_name = "BYTES")]
     pub max_unpacked_bytes: Option<OsString>,
@@ -274,6 +286,9 @@ fn option_of(manifest: &Manifest, name: &str) -> Option<String> {
         "log-level" => manifest.log_level.clone(),
         "log-format" => manifest.log_format.clone(),
         "no-summary" => manifest.no_summary.map(|value| value.to_string()),
+        "no-mask" => manifest.no_mask.map(|value| value.to_string()),
+        "scrub" => manifest.scrub.map(|value| value.to_string()),
+        "ignore-preemption" => manifest.ignore_preemption.map(|value| value.to_string()),
         "args-from-activity" => manifest.args_from_activity.map(|value| value.to_string()),
         "max-unpacked-bytes" => manifest.max_unpacked_bytes.map(|value| value.to_string()),
         "max-members" => manifest.max_members.map(|value| value.to_string()),

@@ -4,6 +4,7 @@
 //! and a dry run prints its result. Whatever happens after the task folder is known ends in [`settle`], which settles
 //! outputs.json and says in one last line what failed.
 
+use std::cell::Cell;
 use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
@@ -13,17 +14,19 @@ use std::time::{Duration, Instant};
 
 use super::dry_run;
 use super::options::{LogOptions, Options, RunArguments};
-use crate::activity::{BatchIdentity, Handover, as_arguments};
+use crate::activity::{ActivityError, BatchIdentity, Handover, KeyVaultSecret, as_arguments, secrets_of_text};
+use crate::azure::scheduled_events;
 use crate::connections::Connections;
 use crate::failure::{ExitCode, Failing, Failure};
 use crate::fingerprint::Fingerprint;
 use crate::interpreter::{self, Found, LaidOut, Payload};
 use crate::outputs::{self, ErrorReport, Events, Settlement, Status, Summary};
 use crate::project::{EntryArgument, Entrypoint, Limits, Project, link_task_files};
+use crate::sharing::{self, Served};
 use crate::telemetry;
 use crate::worker::{
-    self, Keeper, Limit, Observed, OomKills, RunFolder, RunSpec, StopSignal, Stops, WorkerEnd, WorkerError, explain,
-    memory_limit, watch,
+    self, Keeper, Limit, Observed, OomKills, Pumps, Redirection, RunFolder, RunSpec, StopSignal, Stops, WorkerEnd,
+    WorkerError, explain, memory_limit, watch,
 };
 
 /// A project up to this size is unpacked before threads for it, and one that waits for signals, would have started; what
@@ -49,6 +52,9 @@ pub enum RunFailure {
         #[source]
         source: std::io::Error,
     },
+    /// `--scrub` could not remove a file.
+    #[error("cannot remove what `--scrub` is to remove")]
+    Scrub(#[source] std::io::Error),
     /// The kernel gave no descriptor for signals.
     #[error("cannot wait for signals")]
     Signals(#[source] nix::Error),
@@ -75,6 +81,7 @@ impl Failing for RunFailure {
         match self {
             RunFailure::TaskFolder { .. } => "run.task_folder",
             RunFailure::RunFolder { .. } => "run.folder",
+            RunFailure::Scrub(_) => "run.scrub",
             RunFailure::Signals(_) => "run.signals",
             RunFailure::EntryNotUtf8(_) | RunFailure::ModuleMissing => "usage.entrypoint",
             RunFailure::Stopped(..) => "run.stopped",
@@ -104,6 +111,15 @@ pub struct Plan {
     pub grace: Duration,
     /// Whether outputs.json goes without the `dray` object.
     pub no_summary: bool,
+    /// Whether the script's stdout and stderr stay as they are.
+    pub no_mask: bool,
+    /// Whether ADF's files are removed once read.
+    pub scrub: bool,
+    /// Whether the announcement that a spot node is taken away is let pass.
+    pub ignore_preemption: bool,
+    /// How many of `arguments` the worker makes itself, since some of them lie in a Key Vault (words stand for those here),
+    /// or all of them are not to be written down.
+    pub fetched_arguments: usize,
     /// How the run logs.
     pub(super) log: LogOptions,
 }
@@ -178,10 +194,13 @@ fn attempt(
     started: Instant,
     progress: &mut Progress,
 ) -> Result<WorkerEnd, Failure> {
+    worker::switch_off_core_dumps();
     let stops = Stops::collect().map_err(RunFailure::Signals)?;
     let mut keeper = Keeper::start(&stops, super::worker::work).map_err(WorkerError::Start)?;
     outputs::remove_stale(task_folder)?;
-    let plan = plan(arguments, rest, task_folder)?;
+    let plan = plan(arguments, rest, task_folder);
+    scrub(plan.as_ref().ok(), arguments, task_folder)?;
+    let plan = plan?;
     progress.no_summary = plan.no_summary;
     progress.entrypoint = Some(plan.entrypoint.to_string());
     let cache = interpreter::cache_folder(|name| std::env::var_os(name));
@@ -224,6 +243,7 @@ fn plan(arguments: &RunArguments, rest: &[OsString], task_folder: &Path) -> Resu
     let in_project = manifest.as_ref().map(|manifest| manifest.connections.as_slice());
     let in_environment: Vec<_> = std::env::vars_os().collect();
     secrets.extend(Connections::secrets(&in_environment, in_project.unwrap_or_default()));
+    secrets.extend(std::env::var("AZURE_CLIENT_SECRET").ok());
     start_log(log.as_ref().ok(), secrets)?;
 
     let (log, handover, project) = (log?, handover?, project?);
@@ -232,9 +252,21 @@ fn plan(arguments: &RunArguments, rest: &[OsString], task_folder: &Path) -> Resu
     let (entry, script_arguments) = entry_of(rest)?;
     let entrypoint = Entrypoint::choose(entry.as_ref(), &manifest, &project)?;
     let mut all_arguments = Vec::new();
+    let has_to_fetch = Cell::new(false);
     if options.switch("args-from-activity", arguments.args_from_activity)? {
-        all_arguments.extend(as_arguments(&handover.extended_properties())?);
+        let describe = |reference: &KeyVaultSecret| -> Result<String, ActivityError> {
+            has_to_fetch.set(true);
+            Ok(reference.to_string())
+        };
+        all_arguments.extend(as_arguments(&handover.extended_properties(), &describe)?);
     }
+    let scrub = options.switch("scrub", arguments.scrub)?;
+    // What the worker is told stands in a file: none of what is to be no longer on the disk.
+    let fetched_arguments = if has_to_fetch.get() || scrub {
+        all_arguments.len()
+    } else {
+        0
+    };
     all_arguments.extend_from_slice(script_arguments);
     let (flag, environment_python) = options.python(arguments.python.as_ref());
     let interpreter = interpreter::Request {
@@ -248,6 +280,10 @@ fn plan(arguments: &RunArguments, rest: &[OsString], task_folder: &Path) -> Resu
         timeout: options.timeout(arguments.timeout.as_ref())?,
         grace: options.grace(arguments.grace.as_ref())?,
         no_summary: options.switch("no-summary", arguments.no_summary)?,
+        no_mask: options.switch("no-mask", arguments.no_mask)?,
+        scrub,
+        ignore_preemption: options.switch("ignore-preemption", arguments.ignore_preemption)?,
+        fetched_arguments,
         limits: options.limits(arguments)?,
         arguments: all_arguments,
         handover,
@@ -256,6 +292,16 @@ fn plan(arguments: &RunArguments, rest: &[OsString], task_folder: &Path) -> Resu
         interpreter,
         log,
     })
+}
+
+/// Removes ADF's files as soon as they are read, also where the run is refused after that.
+fn scrub(plan: Option<&Plan>, arguments: &RunArguments, task_folder: &Path) -> Result<(), RunFailure> {
+    let environment = |name: &str| std::env::var_os(name);
+    let without_project = || Options::new(&environment, None).switch("scrub", arguments.scrub);
+    match plan.map_or_else(|| without_project().unwrap_or(arguments.scrub), |plan| plan.scrub) {
+        true => Handover::remove_files(task_folder).map_err(RunFailure::Scrub),
+        false => Ok(()),
+    }
 }
 
 /// A wrong option must not leave its own complaint unwritten, so the default stands in for one.
@@ -320,13 +366,16 @@ pub(super) fn act(
     let laid_out = LaidOut::new(&Payload::locate()?, run_folder.payload(), cache.as_deref())?;
     progress.took("interpreter", phase);
 
+    let redirection = share(plan, run_folder)?;
     let spec = RunSpec {
         task_folder: plan.task_folder.clone(),
         working_folder: working_folder.clone(),
         payload: run_folder.payload(),
         interpreter,
         entrypoint: plan.entrypoint.clone(),
-        arguments: plan.arguments.clone(),
+        arguments: plan.arguments[plan.fetched_arguments..].to_vec(),
+        arguments_from_activity: plan.fetched_arguments > 0,
+        redirection,
         log_level: plan.log.level.clone(),
         log_format: plan.log.format.clone(),
     };
@@ -339,13 +388,24 @@ pub(super) fn act(
     let phase = Instant::now();
     telemetry::set_phase("running");
     keeper.order(run_folder.path());
+    let pumps = match keeper.printed() {
+        Some(pipes) if !redirection.is_none() => Some(Pumps::start(pipes, redirection).map_err(WorkerError::Start)?),
+        _ => None,
+    };
+    if !plan.ignore_preemption {
+        watch_for_preemption(stops);
+    }
     // Only now: the worker, which has Python to start first, need not wait for what takes so many files to read.
     let oom_kills_before = OomKills::now();
     let limit = Limit {
         deadline: plan.timeout.map(|limit| started + limit),
         grace: plan.grace,
     };
-    let ended = watch(keeper, &limit, stops)?;
+    let ended = watch(keeper, &limit, stops);
+    if let Some(pumps) = pumps {
+        pumps.finish(ended.as_ref().is_ok_and(|ended| ended.stop.is_some()), stops);
+    }
+    let ended = ended?;
     laid_out.give_back();
     progress.took("script", phase);
     progress.peak_memory_bytes = (ended.peak_memory_bytes > 0).then_some(ended.peak_memory_bytes);
@@ -363,8 +423,56 @@ pub(super) fn act(
             memory_limit: by_signal.then(memory_limit).flatten(),
             time_limit: plan.timeout,
             grace: plan.grace,
+            stop_reason: stops.reason(),
         },
     ))
+}
+
+/// Where there is something to hide: lets the processes of the run tell what they learn of secrets, and says which of the
+/// script's streams are to be masked. Where there is nothing, nothing is done, and nothing costs anything.
+fn share(plan: &Plan, run_folder: &RunFolder) -> Result<Redirection, RunFailure> {
+    let may_fetch = plan.handover.has_key_vault();
+    let to_mask = may_fetch || telemetry::redactor().masks_streams();
+    if !to_mask && !plan.scrub {
+        return Ok(Redirection::default());
+    }
+    let served = Served {
+        on_secret: |secret| {
+            let parts = secrets_of_text(secret);
+            let all = parts.iter().map(String::as_str).chain([secret]);
+            telemetry::redactor().add_all(all);
+        },
+        files: plan.scrub.then(|| plan.handover.to_files()),
+    };
+    sharing::serve(run_folder.path(), served).map_err(|source| RunFailure::RunFolder {
+        path: run_folder.path().to_owned(),
+        source,
+    })?;
+    Ok(if to_mask && !plan.no_mask {
+        Redirection::decide()
+    } else {
+        Redirection::default()
+    })
+}
+
+/// On a spot node of Batch: a thread that stops the run when the node is about to be taken away. It asks the metadata
+/// service once a second and is never waited for.
+fn watch_for_preemption(stops: &Stops) {
+    let environment = |name: &str| std::env::var_os(name);
+    if BatchIdentity::from_env(environment).node_is_dedicated != Some(false) {
+        return;
+    }
+    let stopper = stops.stopper();
+    let thread = std::thread::Builder::new().name("dray-preemption".to_owned());
+    // Without it the run goes on as it would on a node that nobody announces anything to.
+    let _ = thread.spawn(move || {
+        let not_before = scheduled_events::wait_for_preemption(|name| std::env::var(name).ok());
+        let when = match not_before.as_str() {
+            "" => "now".to_owned(),
+            time => format!("not before {time}"),
+        };
+        stopper.stop(format!("this spot node is taken away ({when})"));
+    });
 }
 
 /// The script's working directory: a zip is unpacked, a folder is taken as it is.

@@ -40,15 +40,15 @@ pub fn work(mut orders: Orders) -> u8 {
     let Some(run_folder) = orders.wait() else {
         return 1;
     };
-    drop(orders);
-    begin(&run_folder, &foreseen).unwrap_or_else(|error| {
+    begin(&run_folder, &foreseen, orders).unwrap_or_else(|error| {
         let _ = writeln!(std::io::stderr(), "error: {error}");
         ExitCode::Internal.number()
     })
 }
 
-fn begin(run_folder: &Path, foreseen: &Path) -> std::io::Result<u8> {
+fn begin(run_folder: &Path, foreseen: &Path, orders: Orders) -> std::io::Result<u8> {
     let spec = read_spec(run_folder)?;
+    orders.redirect(spec.redirection)?;
     if let Loading::Library { library, .. } = &spec.interpreter.loading
         && !foreseen.as_os_str().is_empty()
         && library != foreseen
@@ -72,7 +72,7 @@ fn run_entrypoint(spec: &RunSpec, run_folder: &Path) -> i32 {
     let command_line: Vec<CString> = COMMAND_LINE
         .into_iter()
         .map(CStr::to_owned)
-        .chain(arguments(&spec.entrypoint))
+        .chain(arguments(spec))
         // Of what came from a command line, none has a NUL in it; of what came from ADF, it was refused.
         .chain(
             spec.arguments
@@ -90,10 +90,11 @@ fn run_entrypoint(spec: &RunSpec, run_folder: &Path) -> i32 {
     }
 }
 
-/// What `dray._worker` is to run, and the level of Python's root logger: `KIND TARGET FUNCTION LEVEL`, behind which the
-/// script's own arguments follow. They stand here, and not in a file, so that a start needs neither a parser in Python nor the native module.
-fn arguments(entrypoint: &Entrypoint) -> [CString; 4] {
-    let (kind, target, function) = match entrypoint {
+/// What `dray._worker` is to run, the level of Python's root logger, and whether the activity's arguments come first:
+/// `KIND TARGET FUNCTION LEVEL ACTIVITY`, behind which the script's own arguments follow. They stand here, and not in a
+/// file, so that a start needs neither a parser in Python nor the native module.
+fn arguments(spec: &RunSpec) -> [CString; 5] {
+    let (kind, target, function) = match &spec.entrypoint {
         Entrypoint::File { path } => (c"file", path.as_str(), ""),
         Entrypoint::Module { name } => (c"module", name.as_str(), ""),
         Entrypoint::Function { module, function } => (c"function", module.as_str(), function.as_str()),
@@ -102,5 +103,12 @@ fn arguments(entrypoint: &Entrypoint) -> [CString; 4] {
     let level = telemetry::python_level().map_or(100, LogLevel::to_python);
     // An argument of a command line has no NUL in it.
     let text = |text: &str| CString::new(text).unwrap_or_default();
-    [kind.to_owned(), text(target), text(function), text(&level.to_string())]
+    let activity = if spec.arguments_from_activity { c"activity" } else { c"" };
+    [
+        kind.to_owned(),
+        text(target),
+        text(function),
+        text(&level.to_string()),
+        activity.to_owned(),
+    ]
 }

@@ -13,7 +13,7 @@ use crate::activity::{Resource, Special, member};
 /// A dataset that names none; an expression that is more than a parameter.
 pub(super) fn linked_service_of_dataset(
     dataset: &Resource,
-    parameters: &Parameters,
+    parameters: &Parameters<'_>,
 ) -> Result<(String, Map<String, Value>), ConnectionError> {
     let name = dataset.name.clone().unwrap_or_default();
     let reference = dataset
@@ -52,7 +52,7 @@ pub(super) fn linked_service_of_dataset(
 ///
 /// # Errors
 /// A dataset that names none, or by an expression that is more than a parameter.
-pub(super) fn table_of_dataset(dataset: &Resource, parameters: &Parameters) -> Result<String, ConnectionError> {
+pub(super) fn table_of_dataset(dataset: &Resource, parameters: &Parameters<'_>) -> Result<String, ConnectionError> {
     let name = dataset.name.clone().unwrap_or_default();
     let type_properties = dataset.type_properties();
     let text = |key: &'static str| -> Result<Option<String>, ConnectionError> {

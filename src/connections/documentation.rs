@@ -258,9 +258,10 @@ fn document() -> String {
     text.push_str(
         "\n## Linked services\n\nBoth forms are read: a `connectionString` (with the password in it or beside it), and a key for \
          each part; a key wins over the string. Case does not matter; numbers and booleans may be text. A value may be a \
-         string, a SecureString, or `@{linkedService().Name}` of a parameter, which is the value in the activity's \
-         `referenceObjects`, else the parameter's default. A Key Vault reference, any other expression, and a password that an \
-         integration runtime keeps (`connectVia`, `encryptedCredential`) are errors that say what to do, if the value is \
+         string, a SecureString, a reference to a secret in a Key Vault, or `@{linkedService().Name}` of a parameter, which is \
+         the value in the activity's `referenceObjects`, else the parameter's default. A secret is fetched if it is needed, \
+         with the identity of the node; the Key Vault's own linked service has to stand in `referenceObjects` as well. \
+         Any other expression, and a password that an integration runtime keeps (`connectVia`, `encryptedCredential`) are errors that say what to do, if the value is \
          needed. A keyword of a connection string that is not listed is passed over with a warning in the log.\n",
     );
     for product in PRODUCTS {

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::activity::ActivityError;
+use crate::azure::AzureError;
 use crate::failure::{ExitCode, Failing};
 use crate::odbc;
 use crate::project::ProjectError;
@@ -46,6 +47,38 @@ pub enum ConnectionError {
     /// What ADF handed over cannot be read, or a value of it is not there.
     #[error(transparent)]
     Activity(#[from] ActivityError),
+
+    /// A secret cannot be had from its Key Vault.
+    #[error(transparent)]
+    Azure(#[from] AzureError),
+
+    /// A reference to a secret in a Key Vault whose linked service was not handed over.
+    #[error(
+        "Key Vault `{store}` is not among the linked services that the activity references; key vaults among them: {}",
+        if vaults.is_empty() { "none".to_owned() } else { quoted(vaults, ", ") }
+    )]
+    VaultNotReferenced {
+        /// The name that the reference has for it.
+        store: String,
+        /// The vaults that were handed over.
+        vaults: Vec<String>,
+    },
+
+    /// A reference to a secret that names a linked service of another type.
+    #[error("linked service `{name}` is of type `{type_name}`, and no Key Vault to take a secret from")]
+    NoVault {
+        /// The linked service.
+        name: String,
+        /// Its type; empty if it has none.
+        type_name: String,
+    },
+
+    /// A reference to a secret that does not say which.
+    #[error("a reference to a secret in a Key Vault has no {lacks}")]
+    ReferenceIncomplete {
+        /// The key that it lacks.
+        lacks: &'static str,
+    },
 
     /// The project's pyproject.toml cannot be read.
     #[error(transparent)]
@@ -268,6 +301,7 @@ impl Failing for ConnectionError {
     fn exit_code(&self) -> ExitCode {
         match self {
             ConnectionError::Activity(error) => error.exit_code(),
+            ConnectionError::Azure(error) => error.exit_code(),
             ConnectionError::Project(error) => error.exit_code(),
             ConnectionError::Odbc(error) => error.exit_code(),
             ConnectionError::Malformed { origin, .. }
@@ -282,6 +316,10 @@ impl Failing for ConnectionError {
     fn code(&self) -> &'static str {
         match self {
             ConnectionError::Activity(error) => error.code(),
+            ConnectionError::Azure(error) => error.code(),
+            ConnectionError::VaultNotReferenced { .. } => "activity.vault_not_referenced",
+            ConnectionError::NoVault { .. } => "activity.no_vault",
+            ConnectionError::ReferenceIncomplete { .. } => "activity.reference_incomplete",
             ConnectionError::Project(error) => error.code(),
             ConnectionError::Odbc(error) => error.code(),
             ConnectionError::UnknownName { .. } => "connection.unknown_name",
@@ -310,6 +348,11 @@ impl Failing for ConnectionError {
     fn hint(&self) -> Option<String> {
         match self {
             ConnectionError::Activity(error) => error.hint(),
+            ConnectionError::Azure(error) => error.hint(),
+            ConnectionError::VaultNotReferenced { store, .. } => Some(format!(
+                "in the pipeline, add {{\"referenceName\": \"{store}\", \"type\": \"LinkedServiceReference\"}} to \
+                 `referenceObjects.linkedServices` of the custom activity: only what is listed there is handed over"
+            )),
             ConnectionError::Project(error) => error.hint(),
             ConnectionError::Odbc(error) => error.hint(),
             ConnectionError::UnknownName { name, variable, .. } => Some(format!(

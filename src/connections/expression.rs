@@ -8,40 +8,58 @@
 use serde_json::{Map, Value};
 
 use super::ConnectionError;
-use crate::activity::{ActivityError, Special, member, scalar_text};
+use crate::activity::{ActivityError, KeyVaultSecret, Special, member, scalar_text};
+
+/// Fetches a secret from its Key Vault.
+type Fetch<'a> = &'a dyn Fn(&KeyVaultSecret) -> Result<String, ConnectionError>;
 
 /// The values of parameters, by name.
 #[derive(Default)]
-pub(super) struct Parameters {
+pub(super) struct Parameters<'a> {
     linked_service: Map<String, Value>,
     dataset: Map<String, Value>,
+    fetch: Option<Fetch<'a>>,
 }
 
-impl Parameters {
+impl Parameters<'static> {
     /// Those of a linked service: what is passed to it, and the defaults of `properties.parameters`.
     pub(super) fn of_linked_service(
         passed: &Map<String, Value>,
         properties: Option<&Map<String, Value>>,
-    ) -> Parameters {
+    ) -> Parameters<'static> {
         Parameters {
             linked_service: with_defaults(passed, properties),
-            dataset: Map::new(),
+            ..Parameters::default()
         }
     }
 
     /// Those of a dataset.
-    pub(super) fn of_dataset(passed: &Map<String, Value>, properties: Option<&Map<String, Value>>) -> Parameters {
+    pub(super) fn of_dataset(
+        passed: &Map<String, Value>,
+        properties: Option<&Map<String, Value>>,
+    ) -> Parameters<'static> {
         Parameters {
-            linked_service: Map::new(),
             dataset: with_defaults(passed, properties),
+            ..Parameters::default()
         }
     }
 
+    /// The same, where what lies in a Key Vault is fetched from there.
+    pub(super) fn fetching(self, fetch: Fetch<'_>) -> Parameters<'_> {
+        Parameters {
+            fetch: Some(fetch),
+            ..self
+        }
+    }
+}
+
+impl Parameters<'_> {
     /// The text that `value` comes to: of a scalar its own, of an expression object or of a string with `@{...}` in it
     /// the evaluated one. `what` names the value in errors. `None` for null, and for what has no text.
     ///
     /// # Errors
-    /// An expression that is more than a parameter's name; a parameter without a value; a Key Vault reference.
+    /// An expression that is more than a parameter's name; a parameter without a value; a Key Vault reference whose secret
+    /// cannot be had.
     pub(super) fn text(&self, value: &Value, what: &dyn Fn() -> String) -> Result<Option<String>, ConnectionError> {
         match Special::of(value) {
             Some(Special::Expression) => {
@@ -54,16 +72,28 @@ impl Parameters {
                 Some(reference) => self.value_of(reference, what).map(Some),
                 None => Ok(Some(text)),
             },
-            Some(Special::KeyVaultSecret(reference)) => Err(ActivityError::KeyVaultReference {
-                what: what(),
-                reference,
-            }
-            .into()),
+            Some(Special::KeyVaultSecret(reference)) => self.fetched(reference, what).map(Some),
             None => match value {
                 Value::String(text) => self.evaluate(text, false, what).map(Some),
                 other => Ok(scalar_text(other)),
             },
         }
+    }
+
+    /// The secret, whose name may hold a parameter.
+    fn fetched(&self, mut reference: KeyVaultSecret, what: &dyn Fn() -> String) -> Result<String, ConnectionError> {
+        let Some(fetch) = self.fetch else {
+            return Err(ActivityError::KeyVaultReference {
+                what: what(),
+                reference,
+            }
+            .into());
+        };
+        let parts = [&mut reference.secret_name, &mut reference.secret_version];
+        for text in parts.into_iter().flatten() {
+            *text = self.evaluate(text, false, what)?;
+        }
+        fetch(&reference)
     }
 
     /// `is_expression` says that the text is known to be one, whatever it looks like.
@@ -106,11 +136,7 @@ impl Parameters {
             .ok_or_else(missing)?;
         match Special::of(value) {
             Some(Special::Secret(text)) => Ok(text),
-            Some(Special::KeyVaultSecret(reference)) => Err(ActivityError::KeyVaultReference {
-                what: what(),
-                reference,
-            }
-            .into()),
+            Some(Special::KeyVaultSecret(reference)) => self.fetched(reference, what),
             Some(Special::Expression) => Err(ActivityError::Unevaluated { what: what() }.into()),
             None => scalar_text(value).ok_or_else(missing),
         }
@@ -162,7 +188,7 @@ mod tests {
     use super::*;
     use crate::failure::Failing;
 
-    fn parameters() -> Parameters {
+    fn parameters() -> Parameters<'static> {
         let properties = json!({"parameters": {"Db": {"type": "String", "defaultValue": "sales"},
             "Host": {"type": "String", "defaultValue": "h0"}, "Pw": {"type": "SecureString"}, "None": {"type": "String"}}});
         let passed = json!({"host": "h1", "Pw": {"type": "SecureString", "value": "s3"}, "Port": 5432});

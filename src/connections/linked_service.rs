@@ -27,7 +27,7 @@ struct Service<'a> {
     service_type: &'static ServiceType,
     properties: Option<&'a Map<String, Value>>,
     type_properties: Option<&'a Map<String, Value>>,
-    parameters: &'a Parameters,
+    parameters: &'a Parameters<'a>,
 }
 
 /// What the linked service says of its connection. `client_id` names the managed identity to use where a node has
@@ -38,7 +38,7 @@ struct Service<'a> {
 /// integration runtime has kept, a way to sign in that no driver here has.
 pub(super) fn read(
     resource: &Resource,
-    parameters: &Parameters,
+    parameters: &Parameters<'_>,
     client_id: Option<&str>,
 ) -> Result<Target, ConnectionError> {
     let name = resource.name.clone().unwrap_or_default();

@@ -2,7 +2,8 @@
 //!
 //! Owns where a name is looked up and in which order, what each key of a linked service becomes (CONNECTIONS.md, which a
 //! test holds to the code), and which driver of the node serves a product. It must not know how a connection is opened,
-//! or who asks. Knows [`crate::activity`] for what ADF handed over, and [`crate::odbc`] for the drivers that there are.
+//! or who asks. Knows [`crate::activity`] for what ADF handed over, [`crate::odbc`] for the drivers that there are, and
+//! [`crate::azure`] for secrets that lie in a Key Vault.
 //!
 //! A name is, in this order: the environment variable `DRAY_CONNECTION_` and the name, a linked service, a dataset, an
 //! entry of `[tool.dray.connections]`, a data source of odbc.ini. A variable is set for this one run and so says what is
@@ -15,6 +16,7 @@ mod documentation;
 mod driver;
 mod error;
 mod expression;
+mod key_vault;
 mod keys;
 mod linked_service;
 mod settings;
@@ -32,7 +34,7 @@ pub use attributes::Node;
 pub use error::{ConnectionError, Origin};
 pub use text::is_connection_text;
 
-use crate::activity::{Handover, Resource, secrets_of_text};
+use crate::activity::{Handover, KeyVaultSecret, Resource, secrets_of_text};
 use crate::connection_string::ConnectionString;
 use crate::odbc::DriverSearch;
 use crate::project::Project;
@@ -69,12 +71,20 @@ impl Connections {
     /// # Errors
     /// A malformed file of either.
     pub fn load(task_folder: &Path, project: Option<&Path>) -> Result<Connections, ConnectionError> {
+        Connections::with(Handover::load(task_folder)?, project)
+    }
+
+    /// The same with what was handed over read already.
+    ///
+    /// # Errors
+    /// A malformed pyproject.toml.
+    pub fn with(handover: Handover, project: Option<&Path>) -> Result<Connections, ConnectionError> {
         let project = match project {
             Some(folder) => Project::open(folder)?.manifest()?.connections,
             None => Vec::new(),
         };
         Ok(Connections {
-            handover: Handover::load(task_folder)?,
+            handover,
             project,
             environment: env::vars_os().collect(),
             node: Node::here(),
@@ -219,24 +229,31 @@ impl Connections {
         search: &DriverSearch,
     ) -> Result<Resolved, ConnectionError> {
         let name = service.name.clone().unwrap_or_default();
+        let fetch = |reference: &KeyVaultSecret| self.secret(reference);
+        let parameters = self.parameters_of(service, passed).fetching(&fetch);
+        let target = linked_service::read(service, &parameters, self.node.client_id.as_deref())?;
+        self.to_string(target, &Origin::LinkedService(name), search)
+    }
+
+    /// What a linked service's expressions mean: `passed`, or else what the activity passes to it, and its defaults.
+    fn parameters_of(&self, service: &Resource, passed: Option<Map<String, serde_json::Value>>) -> Parameters<'static> {
         let references = self
             .handover
             .activity
             .iter()
             .flat_map(|activity| &activity.linked_service_references);
+        let name = service.name.as_deref().unwrap_or_default();
         let passed = passed.unwrap_or_else(|| {
-            let mut named = references.filter(|reference| is_named(reference.name.as_deref(), &name));
+            let mut named = references.filter(|reference| is_named(reference.name.as_deref(), name));
             named
                 .next()
                 .map(|reference| reference.parameters.clone())
                 .unwrap_or_default()
         });
-        let parameters = Parameters::of_linked_service(&passed, service.properties());
-        let target = linked_service::read(service, &parameters, self.node.client_id.as_deref())?;
-        self.to_string(target, &Origin::LinkedService(name), search)
+        Parameters::of_linked_service(&passed, service.properties())
     }
 
-    fn dataset_parameters(&self, dataset: &Resource) -> Parameters {
+    fn dataset_parameters(&self, dataset: &Resource) -> Parameters<'static> {
         let references = self
             .handover
             .activity

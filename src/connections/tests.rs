@@ -439,12 +439,12 @@ fn a_connection_that_cannot_be_made_says_why() {
         (
             "Odbc",
             json!({"connectionString": in_vault()}),
-            "activity.key_vault_reference",
+            "activity.vault_not_referenced",
         ),
         (
             "Odbc",
             json!({"connectionString": "DSN=x", "password": in_vault()}),
-            "activity.key_vault_reference",
+            "activity.vault_not_referenced",
         ),
         (
             "Odbc",
@@ -476,7 +476,7 @@ fn a_connection_that_cannot_be_made_says_why() {
         (
             "SqlServer",
             json!({"server": "s", "userName": "u", "password": in_vault()}),
-            "activity.key_vault_reference",
+            "activity.vault_not_referenced",
         ),
         (
             "SqlServer",

@@ -128,7 +128,8 @@ impl Diagnosis {
                 _ => ExitCode::Project,
             },
             Area::Python => ExitCode::Interpreter,
-            Area::Driver | Area::Identity | Area::Vault | Area::Connection => ExitCode::Connection,
+            Area::Driver | Area::Connection => ExitCode::Connection,
+            Area::Identity | Area::Vault => ExitCode::Secret,
         });
         code.map_or(0, ExitCode::number)
     }

@@ -29,6 +29,12 @@ pub struct Manifest {
     pub log_format: Option<String>,
     /// `[tool.dray] no-summary`.
     pub no_summary: Option<bool>,
+    /// `[tool.dray] no-mask`.
+    pub no_mask: Option<bool>,
+    /// `[tool.dray] scrub`.
+    pub scrub: Option<bool>,
+    /// `[tool.dray] ignore-preemption`.
+    pub ignore_preemption: Option<bool>,
     /// `[tool.dray] args-from-activity`.
     pub args_from_activity: Option<bool>,
     /// `[tool.dray] max-unpacked-bytes`.
@@ -51,7 +57,7 @@ enum Place<'a> {
     Texts(&'a mut Vec<(String, String)>),
 }
 
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 15] = [
     "entry",
     "timeout",
     "grace",
@@ -59,6 +65,9 @@ const KEYS: [&str; 12] = [
     "log-level",
     "log-format",
     "no-summary",
+    "no-mask",
+    "scrub",
+    "ignore-preemption",
     "args-from-activity",
     "max-unpacked-bytes",
     "max-members",
@@ -137,6 +146,9 @@ impl Manifest {
             "log-level" => Place::Text(&mut self.log_level),
             "log-format" => Place::Text(&mut self.log_format),
             "no-summary" => Place::Switch(&mut self.no_summary),
+            "no-mask" => Place::Switch(&mut self.no_mask),
+            "scrub" => Place::Switch(&mut self.scrub),
+            "ignore-preemption" => Place::Switch(&mut self.ignore_preemption),
             "args-from-activity" => Place::Switch(&mut self.args_from_activity),
             "max-unpacked-bytes" => Place::Number(&mut self.max_unpacked_bytes),
             "max-members" => Place::Number(&mut self.max_members),
@@ -221,7 +233,7 @@ mod tests {
         let manifest = parse(
             "\u{feff}[project]\nname = 'x'\nrequires-python = '>=3.10'\n[tool.ruff]\nx = 1\n[tool.dray]\nentry = 'a:b'\n\
              timeout = '2h30m'\ngrace = '30s'\npython = '/usr/bin/python3'\nlog-level = 'debug'\nlog-format = 'json'\n\
-             no-summary = true\nargs-from-activity = false\nmax-unpacked-bytes = 1_000\nmax-members = 0x10\nmax-ratio = 7\n\
+             no-summary = true\nno-mask = true\nscrub = true\nignore-preemption = false\nargs-from-activity = false\nmax-unpacked-bytes = 1_000\nmax-members = 0x10\nmax-ratio = 7\n\
              [tool.dray.connections]\nWarehouse = 'postgresql://h/d'\n\"Hr Db\" = 'DSN=hr'\n",
         )
         .unwrap();
@@ -234,6 +246,9 @@ mod tests {
             log_level: text("debug"),
             log_format: text("json"),
             no_summary: Some(true),
+            no_mask: Some(true),
+            scrub: Some(true),
+            ignore_preemption: Some(false),
             args_from_activity: Some(false),
             max_unpacked_bytes: Some(1000),
             max_members: Some(16),

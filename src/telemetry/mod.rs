@@ -22,6 +22,8 @@ mod filter;
 mod layer;
 mod record;
 mod redact;
+mod spellings;
+mod stream;
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal};
@@ -39,6 +41,7 @@ use tracing_subscriber::layer::SubscriberExt;
 
 pub use filter::{LevelSpec, LogLevel};
 pub use redact::Redactor;
+pub use stream::MaskedStream;
 
 use crate::activity::BatchIdentity;
 use crate::failure::{ExitCode, Failing};

@@ -8,18 +8,15 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use aho_corasick::{AhoCorasick, MatchKind};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use aho_corasick::{AhoCorasick, MatchKind, packed};
 use serde_json::{Map, Value};
 
+use super::spellings::spellings;
 use crate::activity::MASK;
 
 /// Secrets with fewer characters are masked only where they stand as a whole word: masking each `ab` in a text would
 /// leave nothing to read.
 const SHORT_CHARACTERS: usize = 4;
-
-/// What Python's `urllib.parse.quote` and most others leave as it is.
-const UNRESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// A growing set of secrets, to be masked in whatever passes through. Shared between threads.
 #[derive(Debug, Default)]
@@ -28,12 +25,21 @@ pub struct Redactor {
 }
 
 #[derive(Debug)]
-struct Matcher {
+pub(super) struct Matcher {
     secrets: BTreeSet<String>,
     /// `None` if the automaton could not be built; then everything is masked rather than nothing.
     automaton: Option<AhoCorasick>,
     /// For each pattern, whether it counts only as a whole word.
     whole_word: Vec<bool>,
+    /// Finds quickly whether one of the patterns that count anywhere is there at all: some gigabytes a second, where
+    /// finding all of them, overlaps included, does a few hundred megabytes. `None` for too many patterns.
+    quick: Option<packed::Searcher>,
+    /// The patterns that count anywhere, sorted.
+    anywhere: Vec<String>,
+    /// Whether one of those begins with the byte.
+    begins: [bool; 256],
+    /// The length of the longest of those.
+    longest_bytes: usize,
 }
 
 impl Redactor {
@@ -44,13 +50,13 @@ impl Redactor {
         }
     }
 
-    /// Masks `secret` from now on. An empty one is ignored.
-    pub fn add(&self, secret: &str) {
-        self.add_all([secret]);
+    /// Masks `secret` from now on. An empty one is ignored. Returns whether it was not known before.
+    pub fn add(&self, secret: &str) -> bool {
+        self.add_all([secret])
     }
 
     /// [`Redactor::add`] for several at once, which costs about as much as for one.
-    pub fn add_all<'s>(&self, secrets: impl IntoIterator<Item = &'s str>) {
+    pub fn add_all<'s>(&self, secrets: impl IntoIterator<Item = &'s str>) -> bool {
         // A poisoned lock holds a whole value all the same: it is only ever replaced.
         let mut matcher = self.matcher.write().unwrap_or_else(PoisonError::into_inner);
         let mut all = matcher
@@ -64,9 +70,16 @@ impl Redactor {
                 .filter(|secret| !secret.is_empty())
                 .map(str::to_owned),
         );
-        if all.len() > before {
+        let is_new = all.len() > before;
+        if is_new {
             *matcher = Some(Arc::new(Matcher::new(all)));
         }
+        is_new
+    }
+
+    /// Whether there is a secret that a [`MaskedStream`](super::MaskedStream) would mask.
+    pub fn masks_streams(&self) -> bool {
+        self.matcher().is_some_and(|matcher| matcher.longest_bytes > 0)
     }
 
     /// `text` with each known secret replaced by `***`; borrowed if there was none.
@@ -88,7 +101,7 @@ impl Redactor {
         self.matcher().map_or(0, |matcher| matcher.redact_json(value, false))
     }
 
-    fn matcher(&self) -> Option<Arc<Matcher>> {
+    pub(super) fn matcher(&self) -> Option<Arc<Matcher>> {
         self.matcher.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -105,11 +118,62 @@ impl Matcher {
             .match_kind(MatchKind::Standard)
             .build(&patterns)
             .ok();
+        let counts_anywhere = patterns.iter().zip(&whole_word).filter(|(_, whole_word)| !**whole_word);
+        let anywhere: Vec<String> = counts_anywhere.map(|(pattern, _)| pattern.clone()).collect();
+        let mut begins = [false; 256];
+        for first in anywhere.iter().filter_map(|pattern| pattern.bytes().next()) {
+            begins[usize::from(first)] = true;
+        }
         Matcher {
             secrets,
             automaton,
             whole_word,
+            quick: quick_searcher(&anywhere),
+            begins,
+            longest_bytes: anywhere.iter().map(String::len).max().unwrap_or(0),
+            anywhere,
         }
+    }
+
+    /// Adds the ranges in which a secret stands, of those that count anywhere: sorted, and joined where they overlap.
+    /// None if that cannot be told.
+    pub(super) fn ranges(&self, bytes: &[u8], found: &mut Vec<(usize, usize)>) -> Option<()> {
+        if self.quick.as_ref().is_some_and(|quick| quick.find(bytes).is_none()) {
+            return Some(());
+        }
+        let matches = self.automaton.as_ref()?.find_overlapping_iter(bytes);
+        found.extend(
+            matches
+                .filter(|each| !self.whole_word[each.pattern().as_usize()])
+                .map(|each| (each.start(), each.end())),
+        );
+        found.sort_unstable();
+        found.dedup_by(|later, earlier| {
+            let overlaps = later.0 < earlier.1;
+            if overlaps {
+                earlier.1 = earlier.1.max(later.1);
+            }
+            overlaps
+        });
+        Some(())
+    }
+
+    /// Where the longest end of `bytes` starts that may be the beginning of a secret that is not there as a whole yet;
+    /// the length of `bytes` if none may.
+    pub(super) fn open_end(&self, bytes: &[u8]) -> usize {
+        let from = bytes.len().saturating_sub(self.longest_bytes.saturating_sub(1));
+        let begins_one = |start: &usize| {
+            let end = &bytes[*start..];
+            if !self.begins[usize::from(end[0])] {
+                return false;
+            }
+            // Sorted, so the first that is greater than its own beginning is the first that begins with it, if any does.
+            let next = self.anywhere.partition_point(|pattern| pattern.as_bytes() <= end);
+            self.anywhere
+                .get(next)
+                .is_some_and(|pattern| pattern.as_bytes().starts_with(end))
+        };
+        (from..bytes.len()).find(begins_one).unwrap_or(bytes.len())
     }
 
     fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
@@ -188,60 +252,18 @@ fn free_key(object: &Map<String, Value>, key: String) -> String {
     }
 }
 
-/// The ways in which a secret may appear inside other text.
-fn spellings(secret: &str) -> BTreeSet<String> {
-    let json = Value::from(secret).to_string();
-    let json = json[1..json.len() - 1].to_owned();
-    // Python's json.dumps escapes all that is not ASCII, in units of UTF-16.
-    let ascii_json = json.chars().fold(String::new(), |mut text, character| {
-        if character.is_ascii() {
-            text.push(character);
-        } else {
-            let mut units = [0; 2];
-            for unit in character.encode_utf16(&mut units) {
-                text.push_str(&format!("\\u{unit:04x}"));
-            }
-        }
-        text
+/// For the patterns that no other one is a part of: where one is, one of these is.
+fn quick_searcher(patterns: &[String]) -> Option<packed::Searcher> {
+    let is_least = |pattern: &&String| {
+        !patterns
+            .iter()
+            .any(|other| other != *pattern && pattern.contains(other.as_str()))
+    };
+    let mut builder = packed::Config::new().builder();
+    patterns.iter().filter(is_least).for_each(|pattern| {
+        builder.add(pattern);
     });
-    let quoted = utf8_percent_encode(secret, &UNRESERVED).to_string();
-    let path = quoted.replace("%2F", "/");
-    let form = quoted.replace("%20", "+");
-    BTreeSet::from([
-        secret.to_owned(),
-        json,
-        ascii_json,
-        // Inside a JSON string inside a JSON string, and in Python's repr of a text with both kinds of quotes.
-        secret.replace('\\', "\\\\").replace('\'', "\\'"),
-        // Inside the braces of a connection string.
-        secret.replace('}', "}}"),
-        utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string(),
-        lower_escapes(&quoted),
-        lower_escapes(&form),
-        quoted,
-        path,
-        form,
-    ])
-}
-
-/// Percent escapes with lower-case digits, as some clients write them.
-fn lower_escapes(text: &str) -> String {
-    let mut after_percent = 0;
-    text.chars()
-        .map(|character| {
-            if character == '%' {
-                after_percent = 2;
-                return character;
-            }
-            let escape = after_percent > 0;
-            after_percent = i32::max(0, after_percent - 1);
-            if escape {
-                character.to_ascii_lowercase()
-            } else {
-                character
-            }
-        })
-        .collect()
+    builder.build()
 }
 
 /// Whether neither neighbour of the range continues a word.

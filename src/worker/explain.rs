@@ -34,6 +34,8 @@ pub struct Observed<'a> {
     pub time_limit: Option<Duration>,
     /// The grace time after a stop.
     pub grace: Duration,
+    /// Why the run was stopped from within by SIGTERM, if it was.
+    pub stop_reason: Option<&'a str>,
 }
 
 /// Explains the worker's end.
@@ -50,8 +52,15 @@ pub fn explain(ended: &Ended, observed: &Observed) -> WorkerEnd {
     if let Some(Stop::Signal(signal)) = ended.stop
         && (ended.killed_after_grace || code_of(ended.status) == 128 + signal as i32)
     {
-        let message = format!("{entrypoint} was stopped by {signal}{}", killed(ended, observed));
-        return stopped(byte(code_of(ended.status)), "run.stopped", message, observed);
+        let (code, reason) = match observed.stop_reason {
+            Some(reason) => ("run.preempted", format!(": {reason}")),
+            None => ("run.stopped", String::new()),
+        };
+        let message = format!(
+            "{entrypoint} was stopped by {signal}{reason}{}",
+            killed(ended, observed)
+        );
+        return stopped(byte(code_of(ended.status)), code, message, observed);
     }
     match ended.status {
         Status::Exited(0) => match observed.events.errors.first() {
@@ -218,6 +227,7 @@ mod tests {
             }),
             time_limit: Some(Duration::from_secs(9000)),
             grace: Duration::from_secs(30),
+            stop_reason: None,
         }
     }
 
@@ -282,6 +292,23 @@ mod tests {
         let error = explain(&stopped, &observed(&events)).error.unwrap();
         assert_eq!(error.message, "main.py was stopped by SIGTERM");
         assert_eq!(error.location.unwrap(), "main.py, line 6, in load");
+    }
+
+    #[test]
+    fn a_stop_from_within_says_why() {
+        let events = Events::default();
+        let stopped = Ended {
+            stop: Some(Stop::Signal(Signal::SIGTERM)),
+            ..ended(Status::Exited(143))
+        };
+        let mut known = observed(&events);
+        known.stop_reason = Some("this spot node is taken away (now)");
+        let error = explain(&stopped, &known).error.unwrap();
+        assert_eq!(error.code, "run.preempted");
+        assert_eq!(
+            error.message,
+            "main.py was stopped by SIGTERM: this spot node is taken away (now)"
+        );
     }
 
     #[test]

@@ -63,6 +63,7 @@ pub struct Keeper {
     pub(super) socket: UnixStream,
     orders: Option<PipeWriter>,
     has_foreseen: bool,
+    printed: Option<[PipeReader; 2]>,
 }
 
 impl Keeper {
@@ -79,6 +80,8 @@ impl Keeper {
         prctl::set_child_subreaper(true)?;
         let (socket, keepers) = UnixStream::pair()?;
         let (waiting, orders) = io::pipe()?;
+        let ((stdout, stdout_in), (stderr, stderr_in)) = (io::pipe()?, io::pipe()?);
+        let inlets = [stdout_in, stderr_in];
         // SAFETY: this process has one thread, so the child's copy of every lock and allocator is in a sound state.
         match unsafe { fork() }? {
             ForkResult::Parent { child } => Ok(Keeper {
@@ -86,12 +89,13 @@ impl Keeper {
                 socket,
                 orders: Some(orders),
                 has_foreseen: false,
+                printed: Some([stdout, stderr]),
             }),
             ForkResult::Child => {
                 // The ends of the supervisor: as long as they are open here, its death goes unseen.
-                drop((socket, orders));
+                drop((socket, orders, stdout, stderr));
                 close(stops.as_fd());
-                keep(keepers, waiting, work)
+                keep(keepers, waiting, inlets, work)
             }
         }
     }
@@ -101,6 +105,11 @@ impl Keeper {
     pub fn foresee(&mut self, library: &Path) {
         self.has_foreseen = true;
         self.tell(library);
+    }
+
+    /// The other ends of the pipes that the worker's stdout and stderr go into if it is ordered so; once.
+    pub fn printed(&mut self) -> Option<[PipeReader; 2]> {
+        self.printed.take()
     }
 
     /// Orders the worker to do what stands in `run.json` of `run_folder`.
@@ -135,8 +144,8 @@ impl Drop for Keeper {
 }
 
 /// The keeper's life, from the fork on.
-fn keep(mut supervisor: UnixStream, waiting: PipeReader, work: fn(Orders) -> u8) -> ! {
-    match start(&supervisor, waiting, work) {
+fn keep(mut supervisor: UnixStream, waiting: PipeReader, inlets: [PipeWriter; 2], work: fn(Orders) -> u8) -> ! {
+    match start(&supervisor, waiting, inlets, work) {
         Ok((worker, children)) => watch(&mut supervisor, worker, &children),
         Err(error) => say_not_started(&mut supervisor, error),
     }
@@ -144,7 +153,12 @@ fn keep(mut supervisor: UnixStream, waiting: PipeReader, work: fn(Orders) -> u8)
     unsafe { libc::_exit(0) }
 }
 
-fn start(supervisor: &UnixStream, waiting: PipeReader, work: fn(Orders) -> u8) -> nix::Result<(Pid, SignalFd)> {
+fn start(
+    supervisor: &UnixStream,
+    waiting: PipeReader,
+    inlets: [PipeWriter; 2],
+    work: fn(Orders) -> u8,
+) -> nix::Result<(Pid, SignalFd)> {
     prctl::set_child_subreaper(true)?;
     // Whoever signals the supervisor's group must not end the keeper, which then could not clean up.
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)?;
@@ -179,7 +193,7 @@ fn start(supervisor: &UnixStream, waiting: PipeReader, work: fn(Orders) -> u8) -
             // The supervisor blocked SIGTERM and SIGINT for itself; Python must get them.
             let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
             // With the exit handlers: those of what Python loads are among them.
-            std::process::exit(i32::from(work(Orders::new(waiting.into()))))
+            std::process::exit(i32::from(work(Orders::new(waiting.into(), Some(inlets)))))
         }
     }
 }

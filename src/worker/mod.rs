@@ -16,19 +16,23 @@
 //!
 //! Nothing here knows what the worker runs: this module sees a process, its exit status, its memory, and a run folder.
 
+mod core_dumps;
 mod descendants;
 mod explain;
 mod keeper;
 mod memory;
 mod order;
+mod pump;
 mod run_folder;
 mod signals;
 mod watch;
 
+pub use core_dumps::switch_off as switch_off_core_dumps;
 pub use explain::{Observed, WorkerEnd, explain};
 pub use keeper::Keeper;
 pub use memory::{MemoryLimit, OomKills, memory_limit};
 pub use order::{Orders, enter, start_again};
+pub use pump::{Pumps, Redirection};
 pub use run_folder::{RunFolder, RunSpec, read_spec, record_error};
-pub use signals::{StopSignal, Stops};
+pub use signals::{StopSignal, Stopper, Stops};
 pub use watch::{Ended, Limit, Status, Stop, WorkerError, watch};

@@ -7,26 +7,46 @@
 
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, PipeWriter, Write};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
+use super::pump::Redirection;
 use super::run_folder::RunSpec;
 
 /// The supervisor's words, as they come.
 pub struct Orders {
     pipe: BufReader<File>,
+    inlets: Option<[PipeWriter; 2]>,
 }
 
 impl Orders {
-    /// What the supervisor writes to the other end of `pipe`.
-    pub fn new(pipe: OwnedFd) -> Orders {
+    /// What the supervisor writes to the other end of `pipe`; `inlets` lead to its pumps.
+    pub fn new(pipe: OwnedFd, inlets: Option<[PipeWriter; 2]>) -> Orders {
         Orders {
             pipe: BufReader::new(pipe.into()),
+            inlets,
         }
+    }
+
+    /// Puts the pipes to the supervisor's pumps in the place of this process's stdout and stderr, as it is told to; those
+    /// that are not needed are closed. To be done before anything is printed; in a process that was started again it is
+    /// done already.
+    ///
+    /// # Errors
+    /// None that dup2(2) has for descriptors that are open.
+    pub fn redirect(self, redirection: Redirection) -> io::Result<()> {
+        let Some(inlets) = self.inlets else { return Ok(()) };
+        if let Some(number) = redirection.stdout {
+            nix::unistd::dup2_stdout(&inlets[number])?;
+        }
+        if let Some(number) = redirection.stderr {
+            nix::unistd::dup2_stderr(&inlets[number])?;
+        }
+        Ok(())
     }
 
     /// As [`start_again`] left them, under the number that it named on the command line.
@@ -35,7 +55,7 @@ impl Orders {
         let pipe = unsafe { OwnedFd::from_raw_fd(descriptor) };
         // It came through exec, and goes no further.
         let _ = fcntl(pipe.as_fd(), FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
-        Orders::new(pipe)
+        Orders::new(pipe, None)
     }
 
     /// Waits for the next word. None: the supervisor has ended without one.

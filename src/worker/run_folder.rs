@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
+use super::pump::Redirection;
 use crate::failure::Failure;
 use crate::interpreter::path_text;
 
@@ -40,6 +41,11 @@ pub struct RunSpec {
     /// `sys.argv[1:]`.
     #[serde(with = "path_text::list")]
     pub arguments: Vec<OsString>,
+    /// Whether the extended properties come before `arguments`, to be made arguments by the worker: they lie in a
+    /// Key Vault, or are not to be written down.
+    pub arguments_from_activity: bool,
+    /// Which of the worker's streams go through the supervisor.
+    pub redirection: Redirection,
     /// `--log-level` as it holds for this run.
     pub log_level: String,
     /// `--log-format` as it holds for this run.

@@ -4,11 +4,13 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::Pid;
 
 /// A signal that asked the run to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +24,20 @@ pub struct StopSignal {
 /// SIGTERM and SIGINT of this process, from its creation on.
 pub struct Stops {
     descriptor: SignalFd,
+    reason: Arc<OnceLock<String>>,
+}
+
+/// Stops the run from within, as a SIGTERM from outside would.
+pub struct Stopper {
+    reason: Arc<OnceLock<String>>,
+}
+
+impl Stopper {
+    /// Sends this process SIGTERM; `reason` says why to whoever reads of it.
+    pub fn stop(self, reason: String) {
+        let _ = self.reason.set(reason);
+        let _ = kill(Pid::this(), Signal::SIGTERM);
+    }
 }
 
 impl Stops {
@@ -36,7 +52,20 @@ impl Stops {
         signals.thread_block()?;
         Ok(Stops {
             descriptor: SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?,
+            reason: Arc::default(),
         })
+    }
+
+    /// What another thread can stop the run with.
+    pub fn stopper(&self) -> Stopper {
+        Stopper {
+            reason: Arc::clone(&self.reason),
+        }
+    }
+
+    /// Why a [`Stopper`] has stopped the run, if one has.
+    pub fn reason(&self) -> Option<&str> {
+        self.reason.get().map(String::as_str)
     }
 
     /// The next signal that has come, without waiting.

@@ -112,7 +112,7 @@ impl Watch {
             }
             while let Some(received) = stops.next() {
                 if self.stop.is_none() {
-                    tracing::warn!(event = "run.stopping", signal = %received.signal, "told to stop");
+                    tracing::warn!(event = "run.stopping", signal = %received.signal, reason = stops.reason(), "told to stop");
                     self.begin_stop(Stop::Signal(received.signal), limit.grace);
                     if !received.from_terminal {
                         self.order(received.signal as u8);

@@ -1,0 +1,95 @@
+//! From a reference in ADF's files to the secret itself: which vault its linked service names, and whose token opens it.
+//!
+//! ADF resolves no such reference for custom activities, and hands over of the vault no more than its linked service, and
+//! that only if the activity references it (azure-docs, `store-credentials-in-key-vault.md`). A token is asked for once per
+//! audience, a secret once, for all processes of a run.
+
+use std::path::Path;
+
+use super::{ConnectionError, Connections, is_named};
+use crate::activity::{KeyVaultSecret, Resource, secrets_of_text};
+use crate::azure::{AzureError, Identity, Patience, Vault};
+use crate::sharing::{Fetched, Sharing};
+use crate::telemetry;
+
+impl Connections {
+    /// The value of the secret, fetched by whoever asks for it first, and masked from then on.
+    ///
+    /// # Errors
+    /// A reference that names no vault that was handed over; whatever keeps the vault from answering.
+    pub fn secret(&self, reference: &KeyVaultSecret) -> Result<String, ConnectionError> {
+        let lacks = |part| ConnectionError::ReferenceIncomplete { lacks: part };
+        let store = reference
+            .store
+            .as_deref()
+            .ok_or_else(|| lacks("`store.referenceName`"))?;
+        let name = reference.secret_name.as_deref().ok_or_else(|| lacks("`secretName`"))?;
+        let vault = self.vault(store)?;
+        let get = |name: &str| self.variable(name);
+        let patience = Patience::from_environment(get);
+        let identity = Identity::from_environment(get);
+        let version = reference
+            .secret_version
+            .as_deref()
+            .filter(|version| !version.is_empty());
+        let sharing = Sharing::of(self.variable("DRAY_RUN").as_deref().map(Path::new));
+
+        let fetch = || -> Result<Fetched, AzureError> {
+            let audience = vault.audience();
+            let fetch_token = || {
+                let token = identity.token(audience, get, patience)?;
+                telemetry::redactor().add(&token.text);
+                Ok::<_, AzureError>(Fetched {
+                    value: token.text,
+                    holds_until: Some(token.usable_until),
+                })
+            };
+            let token = sharing.once(&format!("token {} {audience}", identity.describe()), fetch_token)?;
+            let value = vault.secret((name, version), &token, &identity.describe(), patience)?;
+            Ok(Fetched {
+                value,
+                holds_until: None,
+            })
+        };
+        let value = sharing.once(&vault.id_of(name, version), fetch)?;
+        // A secret may be a whole connection string, whose parts are secrets in turn.
+        let mut parts = secrets_of_text(&value);
+        if !parts.is_empty() {
+            sharing.tell(&parts);
+        }
+        parts.push(value.clone());
+        telemetry::redactor().add_all(parts.iter().map(String::as_str));
+        Ok(value)
+    }
+
+    fn vault(&self, store: &str) -> Result<Vault, ConnectionError> {
+        let Some(service) = self.handover.linked_service(store) else {
+            let is_vault = |service: &&Resource| is_named(service.type_name.as_deref(), "AzureKeyVault");
+            let vaults = self.handover.linked_services.iter().filter(is_vault);
+            return Err(ConnectionError::VaultNotReferenced {
+                store: store.to_owned(),
+                vaults: vaults.filter_map(|service| service.name.clone()).collect(),
+            });
+        };
+        if !is_named(service.type_name.as_deref(), "AzureKeyVault") {
+            return Err(ConnectionError::NoVault {
+                name: store.to_owned(),
+                type_name: service.type_name.clone().unwrap_or_default(),
+            });
+        }
+        let parameters = self.parameters_of(service, None);
+        let what = || format!("`typeProperties.baseUrl` of linked service `{store}`");
+        let url = match service
+            .type_properties()
+            .and_then(|keys| super::linked_service::present(keys, "baseUrl"))
+        {
+            Some(value) => parameters.text(value, &what)?,
+            None => None,
+        };
+        let url = url.ok_or_else(|| ConnectionError::MissingKey {
+            name: store.to_owned(),
+            key: "typeProperties.baseUrl".to_owned(),
+        })?;
+        Ok(Vault::new(&url)?)
+    }
+}
