@@ -4,7 +4,9 @@
 
 mod dry_run;
 mod options;
+mod preemption;
 mod run;
+mod secrets;
 mod worker;
 
 use std::ffi::OsString;
