@@ -6,8 +6,10 @@ mod doctor;
 mod dry_run;
 mod init;
 mod options;
+mod preemption;
 mod rehearse;
 mod run;
+mod secrets;
 mod worker;
 
 use std::ffi::OsString;

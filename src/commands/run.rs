@@ -14,19 +14,19 @@ use std::time::{Duration, Instant};
 
 use super::dry_run;
 use super::options::{LogOptions, Options, RunArguments};
-use crate::activity::{ActivityError, BatchIdentity, Handover, KeyVaultSecret, as_arguments, secrets_of_text};
-use crate::azure::scheduled_events;
+use super::preemption::watch_for_preemption;
+use super::secrets::share;
+use crate::activity::{ActivityError, BatchIdentity, Handover, KeyVaultSecret, as_arguments};
 use crate::connections::Connections;
 use crate::failure::{ExitCode, Failing, Failure};
 use crate::fingerprint::Fingerprint;
 use crate::interpreter::{self, Found, LaidOut, Payload};
 use crate::outputs::{self, ErrorReport, Events, Settlement, Status, Summary};
 use crate::project::{EntryArgument, Entrypoint, Limits, Project, link_task_files};
-use crate::sharing::{self, Served};
 use crate::telemetry;
 use crate::worker::{
-    self, Keeper, Limit, Observed, OomKills, Pumps, Redirection, RunFolder, RunSpec, StopSignal, Stops, WorkerEnd,
-    WorkerError, explain, memory_limit, watch,
+    self, Keeper, Limit, Observed, OomKills, Pumps, RunFolder, RunSpec, StopSignal, Stops, WorkerEnd, WorkerError,
+    explain, memory_limit, watch,
 };
 
 /// A project up to this size is unpacked before threads for it, and one that waits for signals, would have started; what
@@ -366,7 +366,10 @@ pub(super) fn act(
     let laid_out = LaidOut::new(&Payload::locate()?, run_folder.payload(), cache.as_deref())?;
     progress.took("interpreter", phase);
 
-    let redirection = share(plan, run_folder)?;
+    let redirection = share(plan, run_folder).map_err(|source| RunFailure::RunFolder {
+        path: run_folder.path().to_owned(),
+        source,
+    })?;
     let spec = RunSpec {
         task_folder: plan.task_folder.clone(),
         working_folder: working_folder.clone(),
@@ -426,53 +429,6 @@ pub(super) fn act(
             stop_reason: stops.reason(),
         },
     ))
-}
-
-/// Where there is something to hide: lets the processes of the run tell what they learn of secrets, and says which of the
-/// script's streams are to be masked. Where there is nothing, nothing is done, and nothing costs anything.
-fn share(plan: &Plan, run_folder: &RunFolder) -> Result<Redirection, RunFailure> {
-    let may_fetch = plan.handover.has_key_vault();
-    let to_mask = may_fetch || telemetry::redactor().masks_streams();
-    if !to_mask && !plan.scrub {
-        return Ok(Redirection::default());
-    }
-    let served = Served {
-        on_secret: |secret| {
-            let parts = secrets_of_text(secret);
-            let all = parts.iter().map(String::as_str).chain([secret]);
-            telemetry::redactor().add_all(all);
-        },
-        files: plan.scrub.then(|| plan.handover.to_files()),
-    };
-    sharing::serve(run_folder.path(), served).map_err(|source| RunFailure::RunFolder {
-        path: run_folder.path().to_owned(),
-        source,
-    })?;
-    Ok(if to_mask && !plan.no_mask {
-        Redirection::decide()
-    } else {
-        Redirection::default()
-    })
-}
-
-/// On a spot node of Batch: a thread that stops the run when the node is about to be taken away. It asks the metadata
-/// service once a second and is never waited for.
-fn watch_for_preemption(stops: &Stops) {
-    let environment = |name: &str| std::env::var_os(name);
-    if BatchIdentity::from_env(environment).node_is_dedicated != Some(false) {
-        return;
-    }
-    let stopper = stops.stopper();
-    let thread = std::thread::Builder::new().name("dray-preemption".to_owned());
-    // Without it the run goes on as it would on a node that nobody announces anything to.
-    let _ = thread.spawn(move || {
-        let not_before = scheduled_events::wait_for_preemption(|name| std::env::var(name).ok());
-        let when = match not_before.as_str() {
-            "" => "now".to_owned(),
-            time => format!("not before {time}"),
-        };
-        stopper.stop(format!("this spot node is taken away ({when})"));
-    });
 }
 
 /// The script's working directory: a zip is unpacked, a folder is taken as it is.
