@@ -4,6 +4,8 @@
 
 mod dry_run;
 mod options;
+mod pack;
+mod packages;
 mod run;
 mod worker;
 
@@ -17,6 +19,7 @@ use crate::failure::ExitCode;
 use crate::interpreter::Payload;
 use crate::worker::Orders;
 use options::RunArguments;
+use pack::PackArguments;
 
 /// Runs a zipped Python project as the single command of an Azure Data Factory custom activity.
 #[derive(Parser)]
@@ -30,6 +33,8 @@ struct Cli {
 enum Command {
     /// Run a project: a zip, or a folder in place
     Run(Box<RunArguments>),
+    /// Pack a project and its dependencies into one zip that runs on a node
+    Pack(Box<PackArguments>),
     /// Print the completion script of a shell
     Completions {
         /// The shell to complete for
@@ -59,6 +64,7 @@ pub fn main() -> ProcessExitCode {
         .and_then(|matches| Cli::from_arg_matches(&matches));
     match parsed.map(|cli| cli.command) {
         Ok(Command::Run(arguments)) => ProcessExitCode::from(run::run(&arguments, &rest)),
+        Ok(Command::Pack(arguments)) => ProcessExitCode::from(pack::pack(&arguments)),
         Ok(Command::Completions { shell }) => {
             clap_complete::generate(shell, &mut command_line(), "dray", &mut std::io::stdout());
             ProcessExitCode::SUCCESS
