@@ -67,6 +67,14 @@ pub enum DependencyError {
         "`--install` needs a `requirements.txt`, or `dependencies` of `[project]` in pyproject.toml, in the project"
     )]
     NothingToInstall,
+    /// `--install`, and a requirement is a folder, of which it cannot be told whether it has changed.
+    #[error("`{file}` names the folder `{folder}`, which `--install` does not install")]
+    Folder {
+        /// Path of the requirements in the project.
+        file: String,
+        /// As named.
+        folder: String,
+    },
     /// `--install`, and there is nothing to install with.
     #[error("cannot install the project's dependencies: `uv` is not on PATH, and `{}` has no pip", interpreter.display())]
     NoInstaller {
@@ -111,7 +119,7 @@ impl Failing for DependencyError {
     fn exit_code(&self) -> ExitCode {
         use DependencyError::*;
         match self {
-            Manifest { .. } | Requirement { .. } | NothingToInstall => ExitCode::Project,
+            Manifest { .. } | Requirement { .. } | NothingToInstall | Folder { .. } => ExitCode::Project,
             Platform { .. } | Unmet { .. } | Unanswered { .. } | NoInstaller { .. } | Install { .. } => {
                 ExitCode::Interpreter
             }
@@ -130,6 +138,7 @@ impl Failing for DependencyError {
             Unmet { .. } => "dependencies.unmet",
             Unanswered { .. } => "dependencies.no_answer",
             NothingToInstall => "dependencies.nothing_to_install",
+            Folder { .. } => "dependencies.folder_named",
             NoInstaller { .. } => "dependencies.no_installer",
             Install { .. } => "dependencies.install_failed",
             Stopped => "run.time_limit",
@@ -155,6 +164,7 @@ impl Failing for DependencyError {
                 "pack them into the project with `dray pack`, have them installed on the node with `dray run --install`, \
                  or run without them with `--ignore-requirements`"
             }
+            Folder { .. } => "build a wheel of it, and name that; or have its modules in the project itself",
             NoInstaller { .. } => {
                 "pack them into the project with `dray pack`, or install python3-pip in the pool's start task"
             }

@@ -44,7 +44,7 @@ pub fn install(
     deadline: Option<Instant>,
 ) -> Result<Packages, DependencyError> {
     let started = Instant::now();
-    let key = format!("{KEY_PREFIX}-{}", identity(requirements, interpreter));
+    let key = format!("{KEY_PREFIX}-{}", identity(requirements, interpreter, working_folder)?);
     let taken = store.take(&key, cancel, |folder| {
         make(requirements, interpreter, working_folder, folder, cancel, deadline)
     });
@@ -71,8 +71,12 @@ pub fn install(
     }
 }
 
-/// Of the requirements with all files that they include, and of the interpreter.
-fn identity(requirements: &Requirements, interpreter: &Interpreter) -> String {
+/// Of the requirements with all files that they include or name, and of the interpreter.
+fn identity(
+    requirements: &Requirements,
+    interpreter: &Interpreter,
+    working_folder: &Path,
+) -> Result<String, DependencyError> {
     let mut hasher = Sha256::new();
     let mut add = |text: &[u8]| {
         hasher.update((text.len() as u64).to_le_bytes());
@@ -86,7 +90,18 @@ fn identity(requirements: &Requirements, interpreter: &Interpreter) -> String {
         add(path.as_bytes());
         add(text.as_bytes());
     }
-    hexadecimal(&hasher.finalize()[..16])
+    for named in requirements.paths() {
+        let path = working_folder.join(&named);
+        if path.is_dir() {
+            return Err(DependencyError::Folder {
+                file: requirements.file.to_owned(),
+                folder: named,
+            });
+        }
+        // What is not there, the installer will say.
+        add(&fs_err::read(&path).unwrap_or_default());
+    }
+    Ok(hexadecimal(&hasher.finalize()[..16]))
 }
 
 fn make(

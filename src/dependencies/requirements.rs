@@ -113,6 +113,20 @@ impl Requirements {
     }
 }
 
+impl Requirements {
+    /// The paths that are named as requirements; pip takes them from the folder that it runs in.
+    pub(super) fn paths(&self) -> Vec<String> {
+        std::iter::once(&self.text)
+            .chain(self.others.iter().map(|(_, text)| text))
+            .flat_map(|text| lines(text))
+            .filter_map(|line| match line.kind() {
+                Line::Path(path) => Some(path.to_owned()),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
 fn read(project: &Project, path: &str) -> Result<Option<String>, ProjectError> {
     let bytes = project.read_small(path, MAX_BYTES)?;
     Ok(bytes.map(|bytes| {
@@ -144,6 +158,8 @@ enum Line<'a> {
     Requirement(&'a str),
     /// `-r FILE` or `-c FILE`.
     File(&'a str),
+    /// A path, `-e` or not.
+    Path(&'a str),
     Other,
 }
 
@@ -162,9 +178,13 @@ impl LogicalLine {
         }
         // `--hash` and the like follow a requirement.
         let text = text.split(" --").next().unwrap_or(text).trim();
-        let is_path = text.starts_with(['.', '/']) || text.ends_with(".whl") && !text.contains('@');
+        let editable = text.strip_prefix("-e").or_else(|| text.strip_prefix("--editable"));
+        let named = editable.map_or(text, |rest| rest.trim_start_matches(['=', ' ', '\t']));
+        if named.starts_with(['.', '/']) || named.ends_with(".whl") && !named.contains(['@', ':']) {
+            return Line::Path(named.split(['[', ';']).next().unwrap_or(named).trim());
+        }
         let is_url = text.split_once("://").is_some_and(|(scheme, _)| !scheme.contains('@'));
-        if text.is_empty() || text.starts_with('-') || is_path || is_url || text.contains("${") {
+        if text.is_empty() || text.starts_with('-') || is_url || text.contains("${") {
             return Line::Other;
         }
         Line::Requirement(text)
