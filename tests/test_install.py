@@ -31,7 +31,9 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (site_packages,) = (folder / "env").glob("lib/python3*/site-packages")
     source = Index(folder / "index")
     wheels = [
-        source.wheel("alpha", "1.5", requires=["delta; extra == 'more'", "gone; extra == 'all'"], extras=["more", "all"]),
+        source.wheel(
+            "alpha", "1.5", requires=["delta; extra == 'more'", "gone; extra == 'all'"], extras=["more", "all"]
+        ),
         source.wheel("Under_Score.name", "2.0rc1"),
         source.wheel("delta", "3.0+local.1"),
     ]
@@ -48,9 +50,16 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(dray: Any, project: Any, task: Any, environment: Path, tmp_path: Path) -> Callable[..., Any]:
     """`run(requirements, code)` runs a project with that requirements.txt under `environment`."""
 
-    def run(requirements: str, code: str = "print('started')", *options: str, files: Any = None, env: Any = None) -> Any:
+    def run(
+        requirements: str, code: str = "print('started')", *options: str, files: Any = None, env: Any = None
+    ) -> Any:
         path = project({"main.py": code, "requirements.txt": requirements, **(files or {})})
-        variables = {**task.env, "AZ_BATCH_NODE_SHARED_DIR": str(tmp_path), "DRAY_PYTHON": str(environment), **(env or {})}
+        variables = {
+            **task.env,
+            "AZ_BATCH_NODE_SHARED_DIR": str(tmp_path),
+            "DRAY_PYTHON": str(environment),
+            **(env or {}),
+        }
         return dray("run", *options, path, "main.py", cwd=task.folder, env=variables, timeout=120)
 
     return run

@@ -138,7 +138,8 @@ def test_what_does_not_belong_to_a_project_is_left_out(pack, tree, tmp_path):
             "data/keep.csv": "",
             "docs/manual.md": "",
             "sub/notes.tmp": "",
-            "pyproject.toml": "[tool.dray]\nexclude = ['*.tmp', '/docs/']\n",
+            "sub/kept.tmp": "",
+            "pyproject.toml": "[tool.dray]\nexclude = ['*.tmp', '!kept.tmp', '/docs/']\n",
             ".git/config": "",
             ".dray/x": "",
             "env/pyvenv.cfg": "",
@@ -156,9 +157,33 @@ def test_what_does_not_belong_to_a_project_is_left_out(pack, tree, tmp_path):
         pack(folder, "--output", folder / "out.zip")
     archive = zipfile.ZipFile(folder / "out.zip")
     expected = [".gitignore", ".hidden", "data/keep.csv", "link", "main.py", "pyproject.toml", "run.sh"]
+    expected += ["sub/kept.tmp"]
     assert archive.namelist() == expected
     assert stat.S_IMODE(archive.getinfo("run.sh").external_attr >> 16) == 0o755
     assert archive.read("link") == b"data/keep.csv"
+
+
+def test_gitignore_files_are_read_as_git_reads_them(pack, tree, tmp_path):
+    files = {
+        ".gitignore": "# logs\n*.log\n!keep.log\n/top.txt\nbuild/\ndeep/**/x.bin\n\\#odd\n*.t[mx]p\ntrailing.txt   \n",
+        "project/.gitignore": "local.txt\n/anchored\n!again.log\n",
+        "project/sub/.gitignore": "!local.txt\n*.md\n",
+        **{f"project/{name}": "x" for name in ("a.log", "keep.log", "again.log", "top.txt", "local.txt", "anchored")},
+        **{f"project/{name}": "x" for name in ("#odd", "a.tmp", "a.txp", "a.tnp", "trailing.txt", "deep/a/b/x.bin")},
+        **{
+            f"project/sub/{name}": "x" for name in ("local.txt", "a.md", "anchored", "build/x", "a.log", "b", "top.txt")
+        },
+        "project/build": "a file",
+    }
+    repository = tree(files, "repository")
+    subprocess.run(["git", "init", "--quiet", repository], check=True)
+    listed = ["git", "-c", "core.excludesFile=", "ls-files", "--others", "--exclude-standard"]
+    by_git = subprocess.run(
+        listed, cwd=repository / "project", capture_output=True, text=True, check=True
+    ).stdout.split()
+    pack(repository / "project")
+    assert members(tmp_path / "project.zip") == sorted(by_git)
+    assert "keep.log" in by_git and "sub/local.txt" in by_git and "sub/build/x" not in by_git
 
 
 @pytest.mark.parametrize("uv", [False, True], ids=["pip", "uv"])
@@ -240,6 +265,22 @@ def test_a_lock_holds_the_versions_and_refuses_other_files(pack, tree, index, tm
     index.wheel("beta", files={"beta.py": "tampered"})
     ran = pack(folder, "--requirements", lock, ok=False, **by_lock)
     assert ran.returncode == 111 and "HASHES" in ran.stderr
+
+
+def test_a_lock_in_the_project_is_no_part_of_it(pack, tree, index, tmp_path):
+    index.wheel("alpha")
+    folder = tree({"requirements.txt": index.lines + "alpha\n"})
+    zips = []
+    for _ in range(2):
+        pack(folder, "--lock", folder / "lock.txt")
+        zips.append((tmp_path / "project.zip").read_bytes())
+    assert zips[0] == zips[1] and "lock.txt" not in members(tmp_path / "project.zip")
+
+
+def test_requirements_that_ask_for_nothing_are_no_failure(pack, tree, index, tmp_path):
+    said = pack(tree({"main.py": "1", "requirements.txt": "# none\n" + index.lines})).stdout
+    assert "no dependencies; 2 files of the project" in said
+    assert members(tmp_path / "project.zip") == ["main.py", "requirements.txt"]
 
 
 def test_dependencies_of_pyproject_are_packed_where_there_is_no_requirements_txt(pack, tree, index, tmp_path):
@@ -370,7 +411,11 @@ def test_two_packages_with_one_file_are_named(pack, tree, index):
 @pytest.mark.parametrize(
     ("options", "code", "wanted"),
     [
-        (["--platform", "solaris"], 110, "`solaris` is neither a tag such as `manylinux_2_35_x86_64` nor one of `ubuntu"),
+        (
+            ["--platform", "solaris"],
+            110,
+            "`solaris` is neither a tag such as `manylinux_2_35_x86_64` nor one of `ubuntu",
+        ),
         (["--python", "2.7"], 110, "`2.7` is not a version of Python from 3.9 on, such as `3.12`"),
         (["--requirements", "nowhere.txt"], 117, "cannot read the requirements: failed to canonicalize path"),
     ],

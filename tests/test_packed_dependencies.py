@@ -12,7 +12,7 @@ import time
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Callable, Optional, Union
+from typing import Any, Optional, Union
 
 import pytest
 from conftest import interpreters
@@ -229,7 +229,11 @@ def test_tasks_of_two_users_have_an_entry_each(node, executable, tmp_path):
         for item in (task, public):
             os.chown(item, 65534, 65534)
         shared.chmod(0o1777)
-        env = {"PATH": "/usr/bin:/bin", "AZ_BATCH_NODE_SHARED_DIR": str(shared), "DRAY_PAYLOAD": str(public / "payload")}
+        env = {
+            "PATH": "/usr/bin:/bin",
+            "AZ_BATCH_NODE_SHARED_DIR": str(shared),
+            "DRAY_PAYLOAD": str(public / "payload"),
+        }
         command = [public / "dray", "run", "--python", "/usr/bin/python3", public / "project.zip"]
         ran = subprocess.run(command, cwd=task, env=env, user=65534, group=65534, capture_output=True, text=True)
         assert ran.stdout == "65534\n", ran.stderr
@@ -318,7 +322,9 @@ def test_what_was_not_used_for_long_is_removed_and_what_is_in_use_is_not(node, s
     number = (in_use / "site-packages/number.py").read_text()
     gate = tmp_path / "gate"
     os.mkfifo(gate)
-    path = node.zip(f"import pkg; print(1, flush=True); open({str(gate)!r}).read()", {**PACKAGE, FOLDER + "number.py": number})
+    path = node.zip(
+        f"import pkg; print(1, flush=True); open({str(gate)!r}).read()", {**PACKAGE, FOLDER + "number.py": number}
+    )
     folder = tmp_path / "using"
     folder.mkdir()
     process = start("run", path, cwd=folder, env=node.env)

@@ -57,7 +57,8 @@ class Index:
     def source(self, name: str, version: str = "1.0") -> Path:
         """A source distribution whose build would leave a trace, `built`, in this folder."""
         path = self.folder / f"{name}-{version}.tar.gz"
-        setup = f"open({str(self.folder / 'built')!r}, 'w')\nfrom setuptools import setup\nsetup(name={name!r}, version={version!r})\n"
+        setup = f"open({str(self.folder / 'built')!r}, 'w')\n"
+        setup += f"from setuptools import setup\nsetup(name={name!r}, version={version!r})\n"
         with tarfile.open(path, "w:gz") as archive:
             for member, text in (
                 ("setup.py", setup),

@@ -61,6 +61,15 @@ fn take(
         .unwrap_or_default();
     let key = format!("{KEY_PREFIX}-{target}{}", split.inside.identity());
     let taken = store.take(&key, cancel, |folder| {
+        let (needed, free) = (split.inside.unpacked_bytes(), store.room_bytes());
+        if needed > free {
+            return Err(ProjectError::DiskFull {
+                folder: folder.to_owned(),
+                needed,
+                free,
+                unit: "bytes",
+            });
+        }
         split.inside.unpack(folder, &judged(), threads, cancel).map(|_| ())
     });
     match taken {

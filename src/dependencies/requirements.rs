@@ -129,10 +129,20 @@ impl Requirements {
 
 fn read(project: &Project, path: &str) -> Result<Option<String>, ProjectError> {
     let bytes = project.read_small(path, MAX_BYTES)?;
-    Ok(bytes.map(|bytes| {
-        let text = String::from_utf8_lossy(&bytes);
-        text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned()
-    }))
+    Ok(bytes.map(|bytes| decoded(&bytes)))
+}
+
+/// As pip reads it: UTF-16 where a byte order mark says so, as PowerShell's `pip freeze > requirements.txt` writes it.
+fn decoded(bytes: &[u8]) -> String {
+    let utf16 = |bytes: &[u8], to_unit: fn([u8; 2]) -> u16| {
+        let units: Vec<u16> = bytes.chunks_exact(2).map(|pair| to_unit([pair[0], pair[1]])).collect();
+        String::from_utf16_lossy(&units)
+    };
+    match bytes {
+        [0xff, 0xfe, rest @ ..] => utf16(rest, u16::from_le_bytes),
+        [0xfe, 0xff, rest @ ..] => utf16(rest, u16::from_be_bytes),
+        [0xef, 0xbb, 0xbf, rest @ ..] | rest => String::from_utf8_lossy(rest).into_owned(),
+    }
 }
 
 /// A path in the project that is named in the file at `file`.
@@ -193,6 +203,14 @@ impl LogicalLine {
     fn is_constraint(&self) -> bool {
         self.text.starts_with("-c") || self.text.starts_with("--constraint")
     }
+}
+
+/// Whether a file of requirements asks for anything, and does not only set options.
+pub fn asks_for_anything(text: &str) -> bool {
+    lines(text).any(|line| {
+        let sets_option = line.text.starts_with("--") || line.text.starts_with("-i") || line.text.starts_with("-f");
+        !sets_option || matches!(line.kind(), Line::File(_) | Line::Path(_))
+    })
 }
 
 /// Whether a file of requirements pins each by its hash, as a lock does.
@@ -279,6 +297,22 @@ mod tests {
             requirements.parse().unwrap_err().to_string(),
             "`requirements.txt` line 3: `==1` is not a requirement: it does not begin with a name"
         );
+    }
+
+    #[test]
+    fn options_alone_ask_for_nothing() {
+        assert!(!asks_for_anything("# none\n--index-url x\n-i y\n\n"));
+        assert!(asks_for_anything("-r other.txt\n") && asks_for_anything("--editable .\n") && asks_for_anything("a\n"));
+    }
+
+    #[test]
+    fn a_file_of_powershell_is_read() {
+        let utf16: Vec<u8> = "a==1\r\nb\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert_eq!(
+            named(&decoded(&[&[0xff, 0xfe], utf16.as_slice()].concat()), &[]),
+            ["a", "b"]
+        );
+        assert_eq!(decoded(b"\xef\xbb\xbfa"), "a");
     }
 
     #[test]

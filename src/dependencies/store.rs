@@ -35,6 +35,9 @@ const LOCK_SUFFIX: &str = ".lock";
 const KEPT_UNUSED: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 /// All entries together keep to this many bytes, and to a quarter of their disk.
 const KEPT_BYTES: u64 = 10 * 1024 * 1024 * 1024;
+/// What is unpacked into the store takes no more than this part of what is free. Entries of users who come no more (Batch
+/// can give each task one of its own) stay as long as the node does, and must not fill its disk.
+const PART_OF_FREE: u64 = 8;
 /// How often a lock that another task holds is tried.
 const LOCK_TRIED: Duration = Duration::from_millis(20);
 
@@ -85,6 +88,11 @@ impl Store {
         let path = cache.join(FOLDER);
         open_own_folder(&path)?;
         Ok(Store { path })
+    }
+
+    /// Bytes that an entry may have; the rest of what is free is left to the tasks.
+    pub fn room_bytes(&self) -> u64 {
+        rustix::fs::statvfs(&self.path).map_or(0, |disk| disk.f_bavail.saturating_mul(disk.f_frsize) / PART_OF_FREE)
     }
 
     /// The entry `key`. Where there is none, or one that is no longer whole, `make` is to make the folder that it is given,

@@ -18,20 +18,6 @@ pub enum PackError {
     /// `--python` or `--platform` makes no sense.
     #[error("{0}")]
     Target(String),
-    /// A pattern of `exclude` is none.
-    #[error("`exclude` in [tool.dray] of pyproject.toml: `{pattern}` is not a pattern: {cause}")]
-    Exclude {
-        /// The pattern.
-        pattern: String,
-        /// What is wrong with it.
-        cause: String,
-    },
-    /// A folder or a .gitignore cannot be read.
-    #[error("cannot read the project")]
-    Walk {
-        /// The library's words, with the path.
-        source: ignore::Error,
-    },
     /// A name that no member of a project can have.
     #[error("`{}` in the project has a name that is not UTF-8", path.display())]
     NotUtf8 {
@@ -118,8 +104,6 @@ impl Failing for PackError {
         match self {
             NotAFolder { .. } => "pack.not_a_folder",
             Target(_) => "usage.option",
-            Exclude { .. } => "pack.exclude_invalid",
-            Walk { .. } => "pack.unreadable",
             NotUtf8 { .. } => "pack.name_not_utf8",
             Special { .. } => "pack.special_file",
             LinkLeaves { .. } => "pack.symlink_leaves_tree",

@@ -16,6 +16,7 @@
 //! be freed of all that again.
 
 mod error;
+mod ignored;
 mod resolve;
 mod sources;
 mod target;
@@ -99,7 +100,11 @@ pub fn pack(request: &Request) -> Result<Packed, PackError> {
     }
     let manifest = project.manifest()?;
     let source = resolve::Source::of(&project, &manifest, request.requirements.as_deref())?;
-    let mut members = sources::collect(&request.folder, &manifest.exclude, &request.output, source.is_some())?;
+    let written: Vec<&Path> = std::iter::once(&request.output)
+        .chain(&request.lock)
+        .map(PathBuf::as_path)
+        .collect();
+    let mut members = sources::collect(&request.folder, &manifest.exclude, &written, source.is_some())?;
     let project_files = members.len();
     let mut notes = Vec::new();
     let mut packages = Vec::new();

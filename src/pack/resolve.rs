@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
 use super::{PackError, Target};
-use crate::dependencies::{Requirements, has_hashes};
+use crate::dependencies::{Requirements, asks_for_anything, has_hashes};
 use crate::project::{Manifest, Project};
 
 /// `download.py` found no pip.
@@ -33,14 +33,14 @@ impl Source {
     /// `named`, else the project's own; None where it has none.
     pub fn of(project: &Project, manifest: &Manifest, named: Option<&Path>) -> Result<Option<Source>, PackError> {
         let file = |path: &Path, shown: &Path| -> Result<Option<Source>, PackError> {
-            let path = fs_err::canonicalize(path).map_err(|source| PackError::Io {
+            let failed = |source| PackError::Io {
                 doing: "read the requirements".to_owned(),
                 source,
-            })?;
-            Ok(Some(Source::File {
-                path,
-                shown: shown.display().to_string(),
-            }))
+            };
+            let path = fs_err::canonicalize(path).map_err(failed)?;
+            let text = fs_err::read(&path).map_err(failed)?;
+            let shown = shown.display().to_string();
+            Ok(asks_for_anything(&String::from_utf8_lossy(&text)).then_some(Source::File { path, shown }))
         };
         if let Some(named) = named {
             return file(named, named);

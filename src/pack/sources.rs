@@ -1,12 +1,11 @@
 //! The files of a folder that belong to its project.
 
 use std::fs::Metadata;
+use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use ignore::WalkBuilder;
-use ignore::overrides::{Override, OverrideBuilder};
-
+use super::ignored::Ignored;
 use super::{Content, Member, Members, PackError};
 
 /// Never part of a project: histories, what dray and Python leave behind.
@@ -16,114 +15,111 @@ const LEFT_OUT: [&str; 3] = [".git", ".dray", "__pycache__"];
 const PACKED: &str = ".python_packages";
 
 /// All files below `folder` that neither a .gitignore (in it, or above it in its repository) nor `exclude` names. Left out
-/// as well: virtual environments, known by their pyvenv.cfg or conda-meta, the zip itself, and, where they are packed anew,
-/// packages that were packed before.
+/// as well: virtual environments, known by their pyvenv.cfg or conda-meta, what this pack writes (`written`), and, where
+/// packages are packed anew, those that were packed before.
 pub(super) fn collect(
     folder: &Path,
     exclude: &[String],
-    output: &Path,
+    written: &[&Path],
     packs_anew: bool,
 ) -> Result<Members, PackError> {
-    let output = std::path::absolute(output).unwrap_or_else(|_| output.to_owned());
-    let root = fs_err::canonicalize(folder).map_err(|source| PackError::Io {
-        doing: "read the project".to_owned(),
-        source,
-    })?;
-    let output = output
-        .parent()
-        .and_then(|parent| parent.canonicalize().ok())
-        .map_or(output.clone(), |parent| {
-            parent.join(output.file_name().unwrap_or_default())
-        });
-    let walk_root = root.clone();
-    let walk = WalkBuilder::new(&root)
-        .hidden(false)
-        .ignore(false)
-        .git_global(false) // another machine has another one
-        .git_exclude(false)
-        .require_git(false)
-        .overrides(overrides(&root, exclude)?)
-        .filter_entry(move |entry| {
-            let name = entry.file_name().to_string_lossy();
-            let is_folder = entry.file_type().is_some_and(|kind| kind.is_dir());
-            if entry.path() == walk_root {
-                return true;
-            }
-            if is_folder {
-                let is_packed = packs_anew && name == PACKED && entry.depth() == 1;
-                return !LEFT_OUT.contains(&&*name) && !is_packed && !is_virtual_environment(entry.path());
-            }
-            !name.ends_with(".pyc") && !is_zip_itself(entry.path(), &output)
-        })
-        .sort_by_file_name(std::cmp::Ord::cmp)
-        .build();
-    let mut members = Members::new();
-    for entry in walk {
-        let entry = entry.map_err(|source| PackError::Walk { source })?;
-        let path = entry.path();
-        let Ok(relative) = path.strip_prefix(&root) else {
-            continue;
-        };
-        let metadata = fs_err::symlink_metadata(path).map_err(|source| PackError::Io {
-            doing: "read the project".to_owned(),
-            source,
-        })?;
-        if relative.as_os_str().is_empty() || metadata.is_dir() {
-            continue;
-        }
-        let Some(name) = relative.to_str() else {
-            return Err(PackError::NotUtf8 {
-                path: relative.to_owned(),
-            });
-        };
-        members.insert(name.to_owned(), member(&root, relative, path, &metadata)?);
-    }
-    Ok(members)
+    let root = fs_err::canonicalize(folder).map_err(unreadable)?;
+    let mut walk = Walk {
+        ignored: Ignored::at_top(&root, exclude).map_err(unreadable)?,
+        written: written.iter().map(|path| with_real_folder(path)).collect(),
+        packs_anew,
+        members: Members::new(),
+    };
+    walk.folder(&root, "")?;
+    Ok(walk.members)
 }
 
-/// A pattern of a .gitignore leaves out; in the library's overrides it is the one with a `!` that does.
-fn overrides(root: &Path, exclude: &[String]) -> Result<Override, PackError> {
-    let mut builder = OverrideBuilder::new(root);
-    for pattern in exclude {
-        let inverted = match pattern.strip_prefix('!') {
-            Some(kept) => kept.to_owned(),
-            None => format!("!{pattern}"),
-        };
-        builder.add(&inverted).map_err(|source| PackError::Exclude {
-            pattern: pattern.clone(),
-            cause: source.to_string(),
-        })?;
+struct Walk {
+    ignored: Ignored,
+    written: Vec<PathBuf>,
+    packs_anew: bool,
+    members: Members,
+}
+
+impl Walk {
+    fn folder(&mut self, folder: &Path, relative: &str) -> Result<(), PackError> {
+        self.ignored.enter(folder, relative).map_err(unreadable)?;
+        for entry in fs_err::read_dir(folder).map_err(unreadable)? {
+            let entry = entry.map_err(unreadable)?;
+            let (path, metadata) = (entry.path(), entry.metadata().map_err(unreadable)?); // of a link itself
+            let Some(name) = entry.file_name().to_str().map(str::to_owned) else {
+                return Err(PackError::NotUtf8 { path });
+            };
+            let relative = match relative {
+                "" => name.clone(),
+                _ => format!("{relative}/{name}"),
+            };
+            if self.leaves_out(&path, &relative, &name, metadata.is_dir()) {
+                continue;
+            }
+            if metadata.is_dir() {
+                self.folder(&path, &relative)?;
+            } else {
+                let member = member(Path::new(&relative), &path, &metadata)?;
+                self.members.insert(relative, member);
+            }
+        }
+        self.ignored.leave();
+        Ok(())
     }
-    builder.build().map_err(|source| PackError::Exclude {
-        pattern: exclude.join(", "),
-        cause: source.to_string(),
-    })
+
+    fn leaves_out(&self, path: &Path, relative: &str, name: &str, is_folder: bool) -> bool {
+        let always = if is_folder {
+            LEFT_OUT.contains(&name) || (self.packs_anew && relative == PACKED) || is_virtual_environment(path)
+        } else {
+            name.ends_with(".pyc") || self.written.iter().any(|written| is_written(path, written))
+        };
+        always || self.ignored.leaves_out(relative, is_folder)
+    }
+}
+
+fn unreadable(source: io::Error) -> PackError {
+    PackError::Io {
+        doing: "read the project".to_owned(),
+        source,
+    }
 }
 
 fn is_virtual_environment(folder: &Path) -> bool {
     folder.join("pyvenv.cfg").is_file() || folder.join("conda-meta").is_dir()
 }
 
-/// The zip of an earlier time, or one that is being written.
-fn is_zip_itself(path: &Path, output: &Path) -> bool {
-    if path.parent() != output.parent() {
-        return false;
+/// The path as the walk sees it.
+fn with_real_folder(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    match (
+        absolute.parent().and_then(|parent| parent.canonicalize().ok()),
+        absolute.file_name(),
+    ) {
+        (Some(parent), Some(name)) => parent.join(name),
+        _ => absolute,
     }
-    let (name, output) = (
-        path.file_name().unwrap_or_default(),
-        output.file_name().unwrap_or_default(),
-    );
-    let unfinished = super::zip::unfinished_prefix(output);
-    name == output || name.to_string_lossy().starts_with(&unfinished)
 }
 
-fn member(root: &Path, relative: &Path, path: &Path, metadata: &Metadata) -> Result<Member, PackError> {
+/// A file of an earlier time, or one that was being written.
+fn is_written(path: &Path, written: &Path) -> bool {
+    if path.parent() != written.parent() {
+        return false;
+    }
+    let (name, written) = (
+        path.file_name().unwrap_or_default(),
+        written.file_name().unwrap_or_default(),
+    );
+    name == written
+        || name
+            .to_string_lossy()
+            .starts_with(&super::zip::unfinished_prefix(written))
+}
+
+fn member(relative: &Path, path: &Path, metadata: &Metadata) -> Result<Member, PackError> {
     if metadata.is_symlink() {
-        let target = fs_err::read_link(path).map_err(|source| PackError::Io {
-            doing: "read the project".to_owned(),
-            source,
-        })?;
-        return link(root, relative, &target);
+        let target = fs_err::read_link(path).map_err(unreadable)?;
+        return link(relative, &target);
     }
     if !metadata.is_file() {
         return Err(PackError::Special {
@@ -138,27 +134,19 @@ fn member(root: &Path, relative: &Path, path: &Path, metadata: &Metadata) -> Res
 }
 
 /// What a run would refuse is refused here, where it can be mended.
-fn link(root: &Path, relative: &Path, target: &Path) -> Result<Member, PackError> {
+fn link(relative: &Path, target: &Path) -> Result<Member, PackError> {
     let leaves = || PackError::LinkLeaves {
         path: relative.to_owned(),
         target: target.to_owned(),
     };
     let text = target.to_str().filter(|_| target.is_relative()).ok_or_else(leaves)?;
-    let place = root.join(relative.parent().unwrap_or(Path::new("")));
-    let mut resolved = PathBuf::new();
-    for component in place.join(target).components() {
+    let mut depth = relative.components().count() - 1;
+    for component in target.components() {
         match component {
-            std::path::Component::ParentDir => {
-                resolved.pop();
-            }
-            other => resolved.push(other),
+            std::path::Component::ParentDir => depth = depth.checked_sub(1).ok_or_else(leaves)?,
+            std::path::Component::Normal(_) => depth += 1,
+            _ => {}
         }
-        if !resolved.starts_with(root) && resolved.components().count() >= root.components().count() {
-            return Err(leaves());
-        }
-    }
-    if !resolved.starts_with(root) {
-        return Err(leaves());
     }
     Ok(Member {
         content: Content::Link(text.to_owned()),

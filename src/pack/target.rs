@@ -1,7 +1,10 @@
 //! The place that packages are got for: a version of Python, and a C library.
 
-/// The images that Batch offers, with the glibc and the Python of each.
-const IMAGES: [(&str, (u32, u32), (u32, u32)); 7] = [
+/// Major and minor.
+pub type Version = (u32, u32);
+
+/// The images that Batch offers, with the Python and the glibc of each.
+const IMAGES: [(&str, Version, Version); 7] = [
     ("ubuntu-24.04", (3, 12), (2, 39)),
     ("ubuntu-22.04", (3, 10), (2, 35)),
     ("debian-12", (3, 11), (2, 36)),
@@ -12,15 +15,15 @@ const IMAGES: [(&str, (u32, u32), (u32, u32)); 7] = [
 ];
 
 /// The oldest Python that dray runs.
-const OLDEST: (u32, u32) = (3, 9);
+const OLDEST: Version = (3, 9);
 
 /// Where packages are to run. Default: the newest Ubuntu image that Batch offers, 24.04 with Python 3.12 and glibc 2.39.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// Major and minor version.
-    pub python: (u32, u32),
-    /// Major and minor version.
-    pub glibc: (u32, u32),
+    /// Major and minor version of Python.
+    pub python: Version,
+    /// Major and minor version of the C library.
+    pub glibc: Version,
 }
 
 impl Target {
@@ -79,7 +82,7 @@ impl Target {
 
 const ARCHITECTURE: &str = std::env::consts::ARCH;
 
-fn glibc_of(tag: &str) -> Option<(u32, u32)> {
+fn glibc_of(tag: &str) -> Option<Version> {
     let tag = tag.strip_suffix(ARCHITECTURE)?.strip_suffix('_')?;
     let version = match tag {
         "manylinux2014" => return Some((2, 17)),
@@ -89,7 +92,7 @@ fn glibc_of(tag: &str) -> Option<(u32, u32)> {
     (version.0 == 2 && (5..1000).contains(&version.1)).then_some(version)
 }
 
-fn minor_version(text: &str) -> Option<(u32, u32)> {
+fn minor_version(text: &str) -> Option<Version> {
     let (major, minor) = text.split_once('.')?;
     Some((major.parse().ok()?, minor.parse().ok()?)).filter(|(major, _)| *major == 3)
 }
