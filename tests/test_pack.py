@@ -278,7 +278,9 @@ def test_a_lock_in_the_project_is_no_part_of_it(pack, tree, index, tmp_path):
 
 
 def test_requirements_that_ask_for_nothing_are_no_failure(pack, tree, index, tmp_path):
-    said = pack(tree({"main.py": "1", "requirements.txt": "# none\n" + index.lines})).stdout
+    folder = tree({"main.py": "1", "requirements.txt": "# none\n" + index.lines})
+    pack(folder, "--lock", tmp_path / "lock.txt")
+    said = pack(folder, "--requirements", tmp_path / "lock.txt").stdout
     assert "no dependencies; 2 files of the project" in said
     assert members(tmp_path / "project.zip") == ["main.py", "requirements.txt"]
 

@@ -224,6 +224,7 @@ fn wait(mut child: Child, cancel: &AtomicBool, deadline: Option<Instant>) -> Res
             return Ok(status);
         }
         if cancel.load(Ordering::Relaxed) || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            // All of it, before what it has written is removed; what has left its group is ended with the run.
             let _ = killpg(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL);
             let _ = child.wait();
             return Err(DependencyError::Stopped);

@@ -109,9 +109,9 @@ pub fn pack(request: &Request) -> Result<Packed, PackError> {
     let mut notes = Vec::new();
     let mut packages = Vec::new();
     let mut described = None;
+    let mut distributions = Vec::new();
     if let Some(source) = source {
         let wheels = resolve::wheels(&source, &request.folder, &request.target)?;
-        let mut distributions = Vec::new();
         for path in &wheels.files {
             let wheel = wheel::open(path)?;
             let size_bytes = wheel.add_to(&mut members, request.strip, &mut notes)?;
@@ -121,13 +121,13 @@ pub fn pack(request: &Request) -> Result<Packed, PackError> {
         }
         distributions.sort_by_key(|distribution| distribution.name.to_lowercase());
         packages.sort_by_key(|(_, size_bytes)| std::cmp::Reverse(*size_bytes));
-        if let Some(lock) = &request.lock {
-            write_lock(lock, &request.target, &distributions)?;
-        }
-        let packed_for = PackedFor::new(request.target.python, request.target.platform(), distributions);
+        let packed_for = PackedFor::new(request.target.python, request.target.platform(), distributions.clone());
         let text = serde_json::to_string_pretty(&packed_for).unwrap_or_default() + "\n";
         members.insert(PACKED_MANIFEST.to_owned(), Member::of_text(text));
         described = Some((source.shown(), wheels.resolver));
+    }
+    if let Some(lock) = &request.lock {
+        write_lock(lock, &request.target, &distributions)?;
     }
     let unpacked_bytes = members.values().map(|member| member.size_bytes).sum();
     let files = members.len();
