@@ -2,10 +2,12 @@
 
     python3 benches/start_up.py [--rounds 15] [--python /usr/bin/python3] [--executable target/release/dray]
 
-Two projects: one of a single file, and one of about 100 MB with packages vendored by pip (numpy, pandas, pyarrow),
-whose script imports numpy. Both commands run in turn in a fresh folder each round, so that a machine that slows down
-slows both; the medians and their ratio are printed. Folders are kept until the end: a file system that has just freed
-what is asked for again would favour whoever comes second. Needs unzip and, for the second project, pip.
+Three projects: one of a single file, one of about 100 MB with packages vendored by pip (numpy, pandas, pyarrow),
+whose script imports numpy, and the same packed by `dray pack`: of that, the first task on a node, a later one, and
+`python3` on the unpacked folder, where it starts with everything compiled. The commands run in turn in a fresh folder
+each round, so that a machine that slows down slows all; the medians and their ratio to bash are printed. Folders are
+kept until the end: a file system that has just freed what is asked for again would favour whoever comes second. Needs
+unzip and, for all but the first project, pip. For one CPU: `taskset -c 0 python3 benches/start_up.py`.
 """
 
 from __future__ import annotations
@@ -47,6 +49,7 @@ def main() -> int:
         compare("one file", small, arguments, work)
         if not arguments.small_only:
             compare("100 MB", vendored(work, arguments.python), arguments, work)
+            compare("100 MB packed", packed(work, arguments), arguments, work, is_packed=True)
     return 0
 
 
@@ -66,44 +69,74 @@ def say_versions(arguments: argparse.Namespace) -> None:
 def vendored(work: Path, python: str) -> Path:
     """A zip of the packages and a script, as people vendor them: installed into the project's own folder."""
     tree = work / "tree"
-    version = subprocess.run(
-        [python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], capture_output=True, text=True, check=True
-    ).stdout.strip()
     subprocess.run(
         [sys.executable, "-m", "pip", "install", "--quiet", "--target", tree, "--only-binary", ":all:",
-         "--python-version", version, *PACKAGES],
+         "--python-version", version_of(python), *PACKAGES],
         check=True,
     )  # fmt: skip
     (tree / "main.py").write_text(LARGE)
     return Path(shutil.make_archive(str(work / "large"), "zip", tree))
 
 
-def compare(name: str, project: Path, arguments: argparse.Namespace, work: Path) -> None:
+def version_of(python: str) -> str:
+    code = "import sys; print('%d.%d' % sys.version_info[:2])"
+    return subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def packed(work: Path, arguments: argparse.Namespace) -> Path:
+    """The same packages and script, packed by `dray pack` for this machine."""
+    tree = work / "packed"
+    tree.mkdir()
+    (tree / "main.py").write_text(LARGE)
+    (tree / "requirements.txt").write_text("\n".join(PACKAGES) + "\n")
+    glibc = platform.libc_ver()[1].replace(".", "_")
+    target = ["--python", version_of(arguments.python), "--platform", f"manylinux_{glibc}_x86_64"]
+    command = [arguments.executable, "pack", tree, "-o", work / "packed.zip", *target]
+    print(subprocess.run(command, capture_output=True, text=True, check=True).stdout, end="")
+    return work / "packed.zip"
+
+
+def compare(name: str, project: Path, arguments: argparse.Namespace, work: Path, *, is_packed: bool = False) -> None:
     directory = os.path.dirname(arguments.python)
     # A home of its own, so that what dray remembers of the interpreter is there from the second run on, as on a node.
     environment = {"PATH": f"{directory}:/usr/bin:/bin", "HOME": str(work), "LC_ALL": "C.UTF-8"}
+    run = [str(arguments.executable), "run", "--python", arguments.python, project.name, "main.py"]
     commands = {
         "bash": ["/bin/bash", "-c", f"unzip -q {project.name} && {arguments.python} main.py"],
-        "dray": [str(arguments.executable), "run", "--python", arguments.python, project.name, "main.py"],
+        "dray": run,
     }
+    in_place = work / f"{name}-in-place"
+    if is_packed:
+        environment["PYTHONPATH"] = ".python_packages/lib/site-packages"
+        commands["dray, first task"] = run
+        commands["python3 in place"] = [arguments.python, "main.py"]
+        subprocess.run(["unzip", "-q", project, "-d", in_place], check=True)
+    kept = work / ".cache" / "dray" / "dependencies"
     times: dict[str, list[float]] = {label: [] for label in commands}
     for number in range(-1, arguments.rounds):
         for label, command in commands.items():
             folder = work / f"{name}-{label}-{number}"
             folder.mkdir()
             os.link(project, folder / project.name)
+            is_first = label == "dray, first task"
+            if is_first and kept.is_dir():
+                kept.rename(kept.with_name("later"))
             begun = time.perf_counter()
-            done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False)
+            where = in_place if command[0] == arguments.python else folder
+            done = subprocess.run(command, cwd=where, env=environment, capture_output=True, check=False)
             took = time.perf_counter() - begun
             if done.returncode != 0:
                 raise SystemExit(f"{label} failed: {done.stderr.decode(errors='replace')}")
-            if number >= 0:  # the first round warms the caches of both
+            if is_first and kept.with_name("later").is_dir():
+                kept.rename(folder / "kept")
+                kept.with_name("later").rename(kept)
+            if number >= 0:  # the first round warms the caches of all
                 times[label].append(took)
     size = project.stat().st_size / 1e6
     medians = {label: statistics.median(values) * 1000 for label, values in times.items()}
-    ratio = medians["dray"] / medians["bash"]
-    print(f"{name} ({size:.1f} MB zip), median of {arguments.rounds}: bash {medians['bash']:.1f} ms, "
-          f"dray {medians['dray']:.1f} ms, ratio {ratio:.2f}")  # fmt: skip
+    print(f"{name} ({size:.1f} MB zip), median of {arguments.rounds}:")
+    for label, median in medians.items():
+        print(f"  {label:<17} {median:8.1f} ms, ratio {median / medians['bash']:.2f}")
 
 
 if __name__ == "__main__":

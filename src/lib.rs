@@ -1,8 +1,9 @@
 //! dray runs a zipped Python project as the single command of an Azure Data Factory custom activity, and gives that
 //! project an exact way to copy tables between databases.
 //!
-//! The executable (`main.rs`) uses the supervisor's half alone: [`commands`], [`project`], [`activity`],
-//! [`interpreter`], [`worker`], [`outputs`], [`sharing`], [`telemetry`]. The engine ([`copy`], [`database`], [`odbc`]) is reached
+//! The executable (`main.rs`) uses the supervisor's half alone: [`commands`], [`project`], [`dependencies`], [`pack`],
+//! [`activity`], [`interpreter`], [`worker`], [`outputs`], [`sharing`], [`telemetry`]. The engine ([`copy`], [`database`],
+//! [`odbc`]) is reached
 //! from the native module of the Python package (`python/`) and nowhere else; the linker leaves it out of the
 //! executable. Nothing in this crate knows PyO3.
 
@@ -13,6 +14,7 @@ pub mod connection_string;
 pub mod connections;
 pub mod copy;
 pub mod database;
+pub mod dependencies;
 pub mod diagnosis;
 pub mod failure;
 pub mod fingerprint;
@@ -20,6 +22,7 @@ pub mod interpreter;
 pub mod json_file;
 pub mod odbc;
 pub mod outputs;
+pub mod pack;
 pub mod project;
 pub mod rehearsal;
 pub mod sharing;

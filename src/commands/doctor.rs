@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::options::{LogOptions, Options, RunArguments};
+use super::packages::Dependencies;
 use super::run::{Plan, Progress, RunFailure, act, say_last_line, task_folder};
 use crate::activity::Handover;
 use crate::connections::Connections;
@@ -100,7 +101,20 @@ fn attempt(arguments: &DoctorArguments) -> Result<Diagnosis, Failure> {
     });
 
     let cache = interpreter::cache_folder(environment);
-    let (flag, environment_python) = Options::new(&environment, Some(&manifest)).python(arguments.python.as_ref());
+    let options = Options::new(&environment, Some(&manifest));
+    let (flag, environment_python) = options.python(arguments.python.as_ref());
+    // Drivers may lie among packed packages. Whether a Python has what the project needs is for a run to see.
+    let decided = project
+        .as_ref()
+        .map(|project| Dependencies::decide(project, &manifest, &options, &RunArguments::default()));
+    let dependencies = match decided {
+        Some(Ok(packed @ Dependencies::Packed { .. })) => packed,
+        Some(Err(failure)) => {
+            checks.push(failed_project(&failure));
+            Dependencies::Unknown
+        }
+        _ => Dependencies::Unknown,
+    };
     let request = interpreter::Request {
         flag,
         environment: environment_python,
@@ -109,6 +123,7 @@ fn attempt(arguments: &DoctorArguments) -> Result<Diagnosis, Failure> {
             _ => None,
         },
         requires_python: manifest.requires_python.clone(),
+        packed_for: dependencies.python_version(),
         ..interpreter::Request::from_environment()?
     };
     let pythons = python::checks(&request, cache.as_deref());
@@ -125,7 +140,7 @@ fn attempt(arguments: &DoctorArguments) -> Result<Diagnosis, Failure> {
                 Some(project) => project,
                 None => Project::open(&scratch.empty_project()?)?,
             };
-            let limits = Options::new(&environment, Some(&manifest)).limits(&RunArguments::default())?;
+            let limits = options.limits(&RunArguments::default())?;
             let plan = Plan {
                 task_folder,
                 handover,
@@ -134,6 +149,7 @@ fn attempt(arguments: &DoctorArguments) -> Result<Diagnosis, Failure> {
                 entrypoint: Entrypoint::Module {
                     name: MODULE.to_owned(),
                 },
+                dependencies,
                 arguments: vec![scratch.report().into_os_string()],
                 interpreter: request,
                 timeout: Some(TIME_LIMIT),

@@ -73,6 +73,7 @@ fn describe(plan: &Plan, text: &mut String) -> Result<(), Failure> {
     for argument in arguments {
         line(text, "", &argument);
     }
+    line(text, "dependencies", &plan.dependencies.describe());
     let activity = plan.handover.activity.as_ref();
     line(
         text,

@@ -6,6 +6,8 @@ mod doctor;
 mod dry_run;
 mod init;
 mod options;
+mod pack;
+mod packages;
 mod preemption;
 mod rehearse;
 mod run;
@@ -23,6 +25,7 @@ use crate::failure::ExitCode;
 use crate::interpreter::Payload;
 use crate::worker::Orders;
 use options::RunArguments;
+use pack::PackArguments;
 
 /// Runs a zipped Python project as the single command of an Azure Data Factory custom activity.
 #[derive(Parser)]
@@ -42,6 +45,8 @@ enum Command {
     Init(init::InitArguments),
     /// Run the custom activity of an exported pipeline here, as a Batch task would
     Rehearse(rehearse::RehearseArguments),
+    /// Pack a project and its dependencies into one zip that runs on a node
+    Pack(Box<PackArguments>),
     /// Print the completion script of a shell
     Completions {
         /// The shell to complete for
@@ -74,6 +79,7 @@ pub fn main() -> ProcessExitCode {
         Ok(Command::Doctor(arguments)) => ProcessExitCode::from(doctor::doctor(&arguments)),
         Ok(Command::Init(arguments)) => ProcessExitCode::from(init::init(&arguments)),
         Ok(Command::Rehearse(arguments)) => ProcessExitCode::from(rehearse::rehearse(&arguments)),
+        Ok(Command::Pack(arguments)) => ProcessExitCode::from(pack::pack(&arguments)),
         Ok(Command::Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut command_line(), "dray", &mut script);

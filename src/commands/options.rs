@@ -72,6 +72,18 @@ pub struct RunArguments {
     #[arg(long)]
     pub ignore_preemption: bool,
 
+    /// Install requirements.txt, or the dependencies in pyproject.toml, once for the node
+    #[arg(long)]
+    pub install: bool,
+
+    /// Run the script though the interpreter has not what requirements.txt names
+    #[arg(long)]
+    pub ignore_requirements: bool,
+
+    /// Unpack packed dependencies for this run alone, and keep nothing of them for the node's next task
+    #[arg(long)]
+    pub fresh_dependencies: bool,
+
     /// Refuse a zip that unpacks to more than this many bytes
     #[arg(long, value_name = "BYTES")]
     pub max_unpacked_bytes: Option<OsString>,
@@ -289,6 +301,9 @@ fn option_of(manifest: &Manifest, name: &str) -> Option<String> {
         "no-mask" => manifest.no_mask.map(|value| value.to_string()),
         "scrub" => manifest.scrub.map(|value| value.to_string()),
         "ignore-preemption" => manifest.ignore_preemption.map(|value| value.to_string()),
+        "install" => manifest.install.map(|value| value.to_string()),
+        "ignore-requirements" => manifest.ignore_requirements.map(|value| value.to_string()),
+        "fresh-dependencies" => manifest.fresh_dependencies.map(|value| value.to_string()),
         "args-from-activity" => manifest.args_from_activity.map(|value| value.to_string()),
         "max-unpacked-bytes" => manifest.max_unpacked_bytes.map(|value| value.to_string()),
         "max-members" => manifest.max_members.map(|value| value.to_string()),

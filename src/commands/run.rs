@@ -14,10 +14,12 @@ use std::time::{Duration, Instant};
 
 use super::dry_run;
 use super::options::{LogOptions, Options, RunArguments};
+use super::packages::{self, Dependencies};
 use super::preemption::watch_for_preemption;
 use super::secrets::share;
 use crate::activity::{ActivityError, BatchIdentity, Handover, KeyVaultSecret, as_arguments};
 use crate::connections::Connections;
+use crate::dependencies::{self, PACKED_FOLDER, Packages};
 use crate::failure::{ExitCode, Failing, Failure};
 use crate::fingerprint::Fingerprint;
 use crate::interpreter::{self, Found, LaidOut, Payload};
@@ -101,6 +103,8 @@ pub struct Plan {
     pub limits: Limits,
     /// What to run.
     pub entrypoint: Entrypoint,
+    /// What is done about the packages that it needs.
+    pub dependencies: Dependencies,
     /// `sys.argv[1:]`.
     pub arguments: Vec<OsString>,
     /// What the search for an interpreter starts from; the project's tree is added once it is there.
@@ -268,11 +272,13 @@ fn plan(arguments: &RunArguments, rest: &[OsString], task_folder: &Path) -> Resu
         0
     };
     all_arguments.extend_from_slice(script_arguments);
+    let dependencies = Dependencies::decide(&project, &manifest, &options, arguments)?;
     let (flag, environment_python) = options.python(arguments.python.as_ref());
     let interpreter = interpreter::Request {
         flag,
         environment: environment_python,
         requires_python: manifest.requires_python.clone(),
+        packed_for: dependencies.python_version(),
         ..interpreter::Request::from_environment()?
     };
     Ok(Plan {
@@ -289,6 +295,7 @@ fn plan(arguments: &RunArguments, rest: &[OsString], task_folder: &Path) -> Resu
         handover,
         project,
         entrypoint,
+        dependencies,
         interpreter,
         log,
     })
@@ -346,7 +353,7 @@ pub(super) fn act(
 ) -> Result<WorkerEnd, Failure> {
     tracing::info!(event = "run.started", version = env!("CARGO_PKG_VERSION"), entrypoint = %plan.entrypoint, "run started");
     let phase = Instant::now();
-    let working_folder = lay_out_project(plan, run_folder, stops)?;
+    let (working_folder, packed) = lay_out_project(plan, run_folder, stops)?;
     progress.took("unpack", phase);
     progress.working_folder = Some(working_folder.clone());
     // A folder that is run in place may hold the outputs.json of a run before.
@@ -366,6 +373,19 @@ pub(super) fn act(
     let laid_out = LaidOut::new(&Payload::locate()?, run_folder.payload(), cache.as_deref())?;
     progress.took("interpreter", phase);
 
+    let phase = Instant::now();
+    let deadline = plan.timeout.map(|limit| started + limit);
+    let packages = packages::provide(
+        &plan.dependencies,
+        packed,
+        &interpreter,
+        &plan.entrypoint,
+        &working_folder,
+        stops,
+        deadline,
+    )?;
+    progress.took("dependencies", phase);
+
     let redirection = share(plan, run_folder).map_err(|source| RunFailure::RunFolder {
         path: run_folder.path().to_owned(),
         source,
@@ -374,6 +394,7 @@ pub(super) fn act(
         task_folder: plan.task_folder.clone(),
         working_folder: working_folder.clone(),
         payload: run_folder.payload(),
+        packages: packages.as_ref().map(|packages| packages.folder.clone()),
         interpreter,
         entrypoint: plan.entrypoint.clone(),
         arguments: plan.arguments[plan.fetched_arguments..].to_vec(),
@@ -401,9 +422,10 @@ pub(super) fn act(
     // Only now: the worker, which has Python to start first, need not wait for what takes so many files to read.
     let oom_kills_before = OomKills::now();
     let limit = Limit {
-        deadline: plan.timeout.map(|limit| started + limit),
+        deadline,
         grace: plan.grace,
     };
+    packages::prune(packages.as_ref());
     let ended = watch(keeper, &limit, stops);
     if let Some(pumps) = pumps {
         pumps.finish(ended.as_ref().is_ok_and(|ended| ended.stop.is_some()), stops);
@@ -431,40 +453,56 @@ pub(super) fn act(
     ))
 }
 
-/// The script's working directory: a zip is unpacked, a folder is taken as it is.
-fn lay_out_project(plan: &Plan, run_folder: &RunFolder, stops: &Stops) -> Result<PathBuf, Failure> {
+/// The script's working directory, and the packages in the project: a zip is unpacked, a folder is taken as it is.
+fn lay_out_project(plan: &Plan, run_folder: &RunFolder, stops: &Stops) -> Result<(PathBuf, Option<Packages>), Failure> {
     let archive = match &plan.project {
         Project::Folder(folder) => {
             let root = fs_err::canonicalize(folder.root()).map_err(|source| RunFailure::TaskFolder {
                 path: folder.root().to_owned(),
                 source,
             })?;
-            return Ok(root);
+            let packages = matches!(plan.dependencies, Dependencies::Packed { .. }).then(|| Packages {
+                folder: root.join(PACKED_FOLDER),
+                entry: None,
+            });
+            return Ok((root, packages));
         }
         Project::Zip(archive) => archive,
     };
     telemetry::set_phase("unpacking");
     let tree = run_folder.project();
+    let store = plan.dependencies.store_of_packed();
+    let lay_out = |threads, cancel: &AtomicBool| {
+        dependencies::lay_out(
+            archive,
+            &tree,
+            plan.dependencies.python_version(),
+            &plan.limits,
+            threads,
+            cancel,
+            store.as_ref(),
+        )
+    };
     let unpacked = if archive.unpacked_bytes() < UNPACKED_AT_ONCE_BYTES {
-        archive.unpack(&tree, &plan.limits, 1, &AtomicBool::new(false))
+        lay_out(1, &AtomicBool::new(false))
     } else {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         stops
-            .cancelling(|cancel| archive.unpack(&tree, &plan.limits, threads, cancel))
+            .cancelling(|cancel| lay_out(threads, cancel))
             .map_err(|error| RunFailure::Signals(nix::Error::from_raw(error.raw_os_error().unwrap_or(0))))?
     };
     refuse_if_stopped(stops, "the project was unpacked")?;
-    unpacked?;
+    let packages = unpacked?;
     let linked = link_task_files(&tree, &plan.task_folder)?;
     tracing::debug!(
         event = "project.linked",
         files = linked.join(", "),
         "linked the task's files into the project"
     );
-    Ok(tree)
+    Ok((tree, packages))
 }
 
-fn refuse_if_stopped(stops: &Stops, during: &str) -> Result<(), RunFailure> {
+pub(super) fn refuse_if_stopped(stops: &Stops, during: &str) -> Result<(), RunFailure> {
     match stops.next() {
         Some(stop) => Err(RunFailure::Stopped(stop, during.to_owned())),
         None => Ok(()),

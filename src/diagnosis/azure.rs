@@ -55,17 +55,27 @@ pub fn checks(handover: &Handover, client_id: Option<&str>) -> Vec<Check> {
 pub fn identity(client_id: Option<&str>, is_needed: bool) -> Check {
     let bad = if is_needed { Status::Failed } else { Status::Note };
     if let principal @ Identity::ServicePrincipal { .. } = Identity::from_environment(|name| std::env::var(name).ok()) {
-        let text = format!("{}, from the environment; whether it may sign in is not tried", principal.describe());
+        let text = format!(
+            "{}, from the environment; whether it may sign in is not tried",
+            principal.describe()
+        );
         return Check::new(Area::Identity, "", Status::Note, text);
     }
     let started = Instant::now();
     match look_for_managed_identity(client_id, |name| std::env::var(name).ok()) {
         Ok(client_id) => {
             let latency_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-            let named = client_id.as_ref().map_or(String::new(), |id| format!("client id {id}, "));
-            Check::new(Area::Identity, "", Status::Ok, format!("{named}a token in {latency_ms} ms"))
-                .fact("client_id", client_id)
-                .fact("latency_ms", latency_ms)
+            let named = client_id
+                .as_ref()
+                .map_or(String::new(), |id| format!("client id {id}, "));
+            Check::new(
+                Area::Identity,
+                "",
+                Status::Ok,
+                format!("{named}a token in {latency_ms} ms"),
+            )
+            .fact("client_id", client_id)
+            .fact("latency_ms", latency_ms)
         }
         Err(error) => {
             let hint = error.hint().map_or(String::new(), |hint| format!("; {hint}"));

@@ -225,7 +225,11 @@ fn is_unchanged(dependency: &Dependency) -> bool {
     Fingerprint::of(&dependency.path) == dependency.fingerprint
 }
 
-fn open_own_folder(path: &Path) -> io::Result<OwnedFd> {
+/// Opens a folder that is made if need be, and that nobody but this user or root can have written.
+///
+/// # Errors
+/// It cannot be made or opened, is a symbolic link, or others may write it.
+pub fn open_own_folder(path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let folder = match open(path, flags, Mode::empty()) {
         Ok(folder) => folder,

@@ -115,6 +115,12 @@ impl Failing for InterpreterError {
                 "make the virtual environment anew, unset VIRTUAL_ENV, or name another Python with `--python`"
                     .to_owned(),
             ),
+            InterpreterError::Named { refusal, .. } if packed_for(refusal).is_some() => packed_for(refusal),
+            InterpreterError::NoneFound { passed_over }
+                if passed_over.iter().any(|other| packed_for(&other.reason).is_some()) =>
+            {
+                passed_over.iter().find_map(|other| packed_for(&other.reason))
+            }
             InterpreterError::Named { .. } | InterpreterError::NoneFound { .. } => Some(format!(
                 "name a CPython 3.{OLDEST_MINOR} or newer with `--python` or `DRAY_PYTHON`"
             )),
@@ -124,6 +130,17 @@ impl Failing for InterpreterError {
             _ => None,
         }
     }
+}
+
+/// What helps where a Python would do but for the dependencies in the project.
+fn packed_for(refusal: &Refusal) -> Option<String> {
+    let Refusal::PackedFor { found, packed_for } = refusal else {
+        return None;
+    };
+    Some(format!(
+        "pack the project for the node's Python, `dray pack --python {}.{}`, or let the node have Python {}.{}",
+        found.major, found.minor, packed_for.0, packed_for.1
+    ))
 }
 
 /// Why the payload cannot be had or laid out.

@@ -32,6 +32,8 @@ pub struct Request {
     pub path: Option<OsString>,
     /// `requires-python` of the project's pyproject.toml.
     pub requires_python: Option<String>,
+    /// Major and minor version that the project's packed dependencies are for.
+    pub packed_for: Option<(u32, u32)>,
     /// `DRAY_LOADING`.
     pub loading: LoadingChoice,
 }
@@ -247,6 +249,13 @@ impl<'a> Search<'a> {
     fn judge(&self, facts: &Facts, environment: Option<&Environment>) -> Result<(Build, Loading), Refusal> {
         let made_for = environment.and_then(|environment| environment.made_for.as_deref());
         let (build, loading) = judge(facts, made_for, self.requires_python.as_ref(), self.request.loading)?;
+        let found = (facts.version.major, facts.version.minor);
+        if let Some(packed_for) = self.request.packed_for.filter(|packed_for| *packed_for != found) {
+            return Err(Refusal::PackedFor {
+                found: facts.version.clone(),
+                packed_for,
+            });
+        }
         Ok((build.clone(), loading))
     }
 

@@ -31,7 +31,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-pub use cache::cache_folder;
+pub use cache::{cache_folder, open_own_folder};
 pub use candidates::Source;
 pub use error::{InterpreterError, PayloadError};
 pub use facts::Version;

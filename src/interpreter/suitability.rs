@@ -115,6 +115,18 @@ pub enum Refusal {
         /// The project's `requires-python`.
         required: String,
     },
+    /// The project's packed dependencies are for another minor version.
+    #[error(
+        "it is Python {found}, and the project's dependencies were packed for Python {}.{}",
+        packed_for.0,
+        packed_for.1
+    )]
+    PackedFor {
+        /// Its version.
+        found: Version,
+        /// Major and minor version that they were packed for.
+        packed_for: (u32, u32),
+    },
     /// `DRAY_LOADING=library` was set.
     #[error("it has no shared libpython of its own build, which `DRAY_LOADING=library` asks for")]
     NoLibrary,
@@ -134,6 +146,7 @@ impl Refusal {
                 | Refusal::PointerSize { .. }
                 | Refusal::Platform { .. }
                 | Refusal::RequiresPython { .. }
+                | Refusal::PackedFor { .. }
                 | Refusal::NoLibrary
         )
     }

@@ -33,10 +33,10 @@ pub struct Archive {
     pub(super) file: File,
     pub(super) members: Vec<ArchiveMember>,
     /// Every path of the tree, implicit folders included.
-    tree: HashMap<String, Node>,
+    pub(super) tree: HashMap<String, Node>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct ArchiveMember {
     pub member: Member,
     pub extent: Extent,
@@ -44,7 +44,7 @@ pub(super) struct ArchiveMember {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Node {
+pub(super) enum Node {
     /// A folder, with its member if it has one of its own.
     Folder(Option<usize>),
     File(usize),
@@ -277,7 +277,10 @@ fn unix_mode(record: &Record) -> Option<u32> {
 }
 
 /// Gives every path its node. A folder may be there twice, as tools that merge archives leave it; nothing else may.
-fn build_tree(members: &[ArchiveMember], stored_names: &[String]) -> Result<HashMap<String, Node>, ArchiveError> {
+pub(super) fn build_tree(
+    members: &[ArchiveMember],
+    stored_names: &[String],
+) -> Result<HashMap<String, Node>, ArchiveError> {
     let mut tree: HashMap<String, Node> = HashMap::with_capacity(members.len() + members.len() / 8);
     let shown = |index: usize| names::shown(&stored_names[index]);
     for (index, member) in members.iter().enumerate() {
@@ -358,7 +361,10 @@ fn read_links(file: &File, members: &mut [ArchiveMember]) -> Result<(), ArchiveE
     Ok(())
 }
 
-fn refuse_leaving_links(members: &[ArchiveMember], tree: &HashMap<String, Node>) -> Result<(), ArchiveError> {
+pub(super) fn refuse_leaving_links(
+    members: &[ArchiveMember],
+    tree: &HashMap<String, Node>,
+) -> Result<(), ArchiveError> {
     let targets = |path: &str| match tree.get(path) {
         Some(Node::Symlink(index)) => link_target(&members[*index]),
         _ => None,

@@ -43,10 +43,20 @@ pub struct Manifest {
     pub max_members: Option<u64>,
     /// `[tool.dray] max-ratio`.
     pub max_ratio: Option<u64>,
+    /// `[tool.dray] install`.
+    pub install: Option<bool>,
+    /// `[tool.dray] ignore-requirements`.
+    pub ignore_requirements: Option<bool>,
+    /// `[tool.dray] fresh-dependencies`.
+    pub fresh_dependencies: Option<bool>,
+    /// `[tool.dray] exclude`: what `dray pack` leaves out, as patterns of a .gitignore.
+    pub exclude: Vec<String>,
     /// `[tool.dray.connections]`: names and connection strings or URLs, in the order of their names.
     pub connections: Vec<(String, String)>,
     /// `[project] requires-python`, a version specifier such as `>=3.10`, unparsed.
     pub requires_python: Option<String>,
+    /// `[project] dependencies`, unparsed.
+    pub dependencies: Vec<String>,
 }
 
 /// Where the value of a key goes; its type is the type that the key takes.
@@ -55,9 +65,10 @@ enum Place<'a> {
     Switch(&'a mut Option<bool>),
     Number(&'a mut Option<u64>),
     Texts(&'a mut Vec<(String, String)>),
+    List(&'a mut Vec<String>),
 }
 
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 19] = [
     "entry",
     "timeout",
     "grace",
@@ -72,6 +83,10 @@ const KEYS: [&str; 15] = [
     "max-unpacked-bytes",
     "max-members",
     "max-ratio",
+    "install",
+    "ignore-requirements",
+    "fresh-dependencies",
+    "exclude",
     "connections",
 ];
 
@@ -99,17 +114,13 @@ impl Manifest {
         })?;
         let document = document.get_ref();
         let mut manifest = Manifest::default();
-        if let Some(value) = document
-            .get("project")
-            .and_then(|project| project.get_ref().get("requires-python"))
-        {
-            store(
-                &mut Place::Text(&mut manifest.requires_python),
-                "project",
-                "requires-python",
-                value,
-                text,
-            )?;
+        for (key, mut place) in [
+            ("requires-python", Place::Text(&mut manifest.requires_python)),
+            ("dependencies", Place::List(&mut manifest.dependencies)),
+        ] {
+            if let Some(value) = document.get("project").and_then(|project| project.get_ref().get(key)) {
+                store(&mut place, "project", key, value, text)?;
+            }
         }
         let Some(tool) = document.get("tool").and_then(|tool| tool.get_ref().get("dray")) else {
             return Ok(manifest);
@@ -153,6 +164,10 @@ impl Manifest {
             "max-unpacked-bytes" => Place::Number(&mut self.max_unpacked_bytes),
             "max-members" => Place::Number(&mut self.max_members),
             "max-ratio" => Place::Number(&mut self.max_ratio),
+            "install" => Place::Switch(&mut self.install),
+            "ignore-requirements" => Place::Switch(&mut self.ignore_requirements),
+            "fresh-dependencies" => Place::Switch(&mut self.fresh_dependencies),
+            "exclude" => Place::List(&mut self.exclude),
             "connections" => Place::Texts(&mut self.connections),
             _ => return None,
         })
@@ -191,6 +206,15 @@ fn store(
             }
             return Ok(());
         }
+        (Place::List(slot), DeValue::Array(items)) => {
+            for item in items {
+                let mut text = None;
+                store(&mut Place::Text(&mut text), table_name, key, item, text_of_file)?;
+                slot.extend(text);
+            }
+            return Ok(());
+        }
+        (Place::List(_), _) => "a list of strings",
         (Place::Texts(_), _) => "a table of names and connection strings",
         (Place::Text(_), _) => "a string",
         (Place::Switch(_), _) => "true or false",
@@ -231,9 +255,10 @@ mod tests {
     #[test]
     fn every_key_is_read() {
         let manifest = parse(
-            "\u{feff}[project]\nname = 'x'\nrequires-python = '>=3.10'\n[tool.ruff]\nx = 1\n[tool.dray]\nentry = 'a:b'\n\
+            "\u{feff}[project]\nname = 'x'\nrequires-python = '>=3.10'\ndependencies = ['numpy>=2']\n[tool.ruff]\nx = 1\n[tool.dray]\nentry = 'a:b'\n\
              timeout = '2h30m'\ngrace = '30s'\npython = '/usr/bin/python3'\nlog-level = 'debug'\nlog-format = 'json'\n\
              no-summary = true\nno-mask = true\nscrub = true\nignore-preemption = false\nargs-from-activity = false\nmax-unpacked-bytes = 1_000\nmax-members = 0x10\nmax-ratio = 7\n\
+             install = true\nignore-requirements = false\nfresh-dependencies = true\nexclude = ['*.csv', '/docs/']\n\
              [tool.dray.connections]\nWarehouse = 'postgresql://h/d'\n\"Hr Db\" = 'DSN=hr'\n",
         )
         .unwrap();
@@ -256,7 +281,12 @@ mod tests {
             connections: [("Hr Db", "DSN=hr"), ("Warehouse", "postgresql://h/d")]
                 .map(|(name, connection)| (name.to_owned(), connection.to_owned()))
                 .to_vec(),
+            install: Some(true),
+            ignore_requirements: Some(false),
+            fresh_dependencies: Some(true),
+            exclude: vec!["*.csv".to_owned(), "/docs/".to_owned()],
             requires_python: text(">=3.10"),
+            dependencies: vec!["numpy>=2".to_owned()],
         };
         assert_eq!(manifest, expected);
     }
@@ -293,6 +323,8 @@ mod tests {
             ("[tool.dray]\nconnections = 'x'\n", 2, 15),
             ("[tool.dray.connections]\nA = 1\n", 2, 5),
             ("[project]\nrequires-python = 3\n", 2, 19),
+            ("[project]\ndependencies = ['a', 3]\n", 2, 22),
+            ("[tool.dray]\nexclude = '*.csv'\n", 2, 11),
         ] {
             match parse(text).unwrap_err() {
                 ProjectError::ManifestInvalid { line: l, column: c, .. } => {

@@ -7,6 +7,7 @@
 //! ```text
 //! Project::open -> manifest -> Entrypoint::choose        nothing is written
 //! Archive::unpack -> link_task_files                     the tree appears, whole or not at all
+//! Archive::split                                         where a part of the tree has a place of its own
 //! ```
 
 mod archive;
@@ -19,6 +20,7 @@ mod limits;
 mod manifest;
 mod names;
 mod nearest;
+mod split;
 mod task_files;
 mod times;
 mod unpack;
@@ -33,6 +35,7 @@ pub use entrypoint::{EntryArgument, Entrypoint};
 pub use error::{ArchiveError, ProjectError};
 pub use limits::Limits;
 pub use manifest::Manifest;
+pub use split::{Split, hexadecimal};
 pub use task_files::link_task_files;
 pub use unpack::Unpacked;
 

@@ -99,6 +99,10 @@ pub fn enter(spec: &RunSpec, run_folder: &Path) -> io::Result<()> {
     };
     // The payload comes first, so that no installed package of the same name is taken for it.
     let mut python_path = spec.payload.as_os_str().to_owned();
+    if let Some(packages) = &spec.packages {
+        python_path.push(":");
+        python_path.push(packages);
+    }
     if let Some(before) = std::env::var_os("PYTHONPATH").filter(|before| !before.is_empty()) {
         python_path.push(":");
         python_path.push(before);

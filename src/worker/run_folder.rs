@@ -34,6 +34,9 @@ pub struct RunSpec {
     /// The folder on `sys.path` that holds the package `dray`.
     #[serde(with = "path_text")]
     pub payload: PathBuf,
+    /// The folder on `sys.path`, behind the payload, that holds the project's packages.
+    #[serde(with = "path_text::option")]
+    pub packages: Option<PathBuf>,
     /// The interpreter to run, as `interpreter` chose it.
     pub interpreter: crate::interpreter::Interpreter,
     /// What to run.
