@@ -241,7 +241,9 @@ def test_an_identity_that_a_vault_needs_and_azure_refuses_fails(doctor, task, me
     ran = doctor("--workdir", task.folder, env={**env, "AZURE_CLIENT_ID": "other"})
     assert ran.returncode == 118
     (identity,) = ran.of("identity")
-    assert "this node has none with client id `other` (HTTP 400: invalid_request: Identity not found)" in identity["text"]
+    assert (
+        "this node has none with client id `other` (HTTP 400: invalid_request: Identity not found)" in identity["text"]
+    )
     assert identity["facts"]["code"] == "azure.no_identity"
 
 
