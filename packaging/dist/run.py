@@ -28,7 +28,7 @@ from steps import ROOT, TARGET, StepFailed, Steps, relative, require_python, sto
 
 DIST = ROOT / "dist"
 WORK = TARGET / "dist"
-BUILT = TARGET / TARGET_TRIPLE / "release"
+BUILT = TARGET / TARGET_TRIPLE / "dist"
 OLDEST_GLIBC = "2.17"
 LARGEST_EXECUTABLE_BYTES = 8 * 1000 * 1000
 
@@ -68,7 +68,7 @@ def build(steps: Steps, python: Path) -> None:
     registries = sorted((home / "registry" / "src").iterdir())
     renamed = [*((folder, "/registry") for folder in registries), (ROOT, "/dray")]
     environment["RUSTFLAGS"] = " ".join(f"--remap-path-prefix={folder}={name}" for folder, name in renamed)
-    command = ["cargo", "zigbuild", "--release", "--workspace", "--locked"]
+    command = ["cargo", "zigbuild", "--profile", "dist", "--workspace", "--locked"]
     own_unixodbc = environment.get("UNIX_ODBC")
     if own_unixodbc:
         # Unlike a patch, an override leaves Cargo.lock alone.

@@ -81,7 +81,8 @@ def of_crate(crate: Crate) -> Component:
         type=ComponentType.LIBRARY,
         bom_ref=f"pkg:cargo/{crate.name}@{crate.version}",
         purl=PackageURL("cargo", None, crate.name, crate.version),
-        licenses=[LicenseFactory().make_with_expression(crate.license)],
+        # Cargo once wrote `/` for OR, and some crates still do.
+        licenses=[LicenseFactory().make_with_expression(crate.license.replace("/", " OR "))],
         hashes=[HashType(alg=HashAlgorithm.SHA_256, content=crate.sha256)] if crate.sha256 else [],
         external_references=reference,
     )
