@@ -32,7 +32,7 @@ pub struct RunArguments {
     #[arg(long, value_name = "TIME")]
     pub timeout: Option<OsString>,
 
-    /// Time the script has to end after it was told to stop [default: 30s]
+    /// Time it has to end after it was told to stop [default: 30s]
     #[arg(long, value_name = "TIME")]
     pub grace: Option<OsString>,
 
@@ -44,7 +44,7 @@ pub struct RunArguments {
     #[arg(long, value_name = "FOLDER")]
     pub workdir: Option<OsString>,
 
-    /// Give the activity's extended properties to the script as --name value
+    /// Give the script the extended properties as --name value
     #[arg(long)]
     pub args_from_activity: bool,
 
@@ -64,23 +64,23 @@ pub struct RunArguments {
     #[arg(long)]
     pub no_mask: bool,
 
-    /// Remove activity.json, linkedServices.json and datasets.json once they are read
+    /// Remove activity.json and its two sisters once they are read
     #[arg(long)]
     pub scrub: bool,
 
-    /// Go on when the metadata service announces that this spot node is taken away
+    /// Go on when this spot node is announced to be taken away
     #[arg(long)]
     pub ignore_preemption: bool,
 
-    /// Install requirements.txt, or the dependencies in pyproject.toml, once for the node
+    /// Install what the project requires, once for the node
     #[arg(long)]
     pub install: bool,
 
-    /// Run the script though the interpreter has not what requirements.txt names
+    /// Run though something of requirements.txt is missing
     #[arg(long)]
     pub ignore_requirements: bool,
 
-    /// Unpack packed dependencies for this run alone, and keep nothing of them for the node's next task
+    /// Unpack packed dependencies for this run alone
     #[arg(long)]
     pub fresh_dependencies: bool,
 
