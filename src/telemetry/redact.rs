@@ -284,6 +284,13 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_of_one_letter_masks_that_letter_alone_as_a_word() {
+        let redactor = Redactor::new();
+        redactor.add("x");
+        assert_eq!(redactor.redact("t -> u: x, max (x)"), "t -> u: ***, max (***)");
+    }
+
+    #[test]
     fn without_secrets_nothing_changes() {
         assert!(matches!(
             redactor(&["", ""]).redact("any text"),

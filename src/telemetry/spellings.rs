@@ -10,6 +10,9 @@ use serde_json::Value;
 /// What Python's `urllib.parse.quote` and most others leave as it is.
 const UNRESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
+/// Fewer characters of base64 say nothing of a secret.
+const FEWEST_IN_BASE64: usize = 4;
+
 /// The ways in which a secret may appear inside other text.
 pub(super) fn spellings(secret: &str) -> BTreeSet<String> {
     let json = Value::from(secret).to_string();
@@ -44,7 +47,9 @@ pub(super) fn spellings(secret: &str) -> BTreeSet<String> {
         path,
         form,
     ]);
-    all.extend(in_base64(secret.as_bytes()));
+    // What a secret of one or two bytes leaves whole in base64 may be a single letter, or nothing at all.
+    let in_base64 = in_base64(secret.as_bytes());
+    all.extend(in_base64.into_iter().filter(|text| text.len() >= FEWEST_IN_BASE64));
     all
 }
 
