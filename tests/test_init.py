@@ -30,13 +30,11 @@ def test_the_project_copies_a_table_as_it_is(dray, written):
 
 def test_the_project_can_be_rehearsed_as_its_readme_says(dray, written):
     (written / "upload").mkdir()
-    members = ["main.py", "plan.json", "pyproject.toml"]
-    with zipfile.ZipFile(written / "upload" / "sales.zip", "w") as archive:
-        for name in members:
-            archive.write(written / name, name)
-    readme = (written / "README.md").read_text("utf-8")
-    line = next(line for line in readme.splitlines() if line.startswith("dray rehearse"))
-    assert f"upload/sales.zip {' '.join(members)}" in readme
+    lines = (written / "README.md").read_text("utf-8").splitlines()
+    pack, line = (next(line for line in lines if line.startswith(f"dray {name}")) for name in ("pack", "rehearse"))
+    packed = dray(*pack.split()[1:], cwd=written)
+    assert packed.returncode == 0, packed.stderr
+    assert "main.py" in zipfile.ZipFile(written / "upload" / "sales.zip").namelist()
     ran = dray(*line.split()[1:], "--workdir", "rehearsed", cwd=written)
     assert ran.returncode == 0, ran.stderr
     assert "fault" not in ran.stderr
