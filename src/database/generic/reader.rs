@@ -14,9 +14,6 @@ pub(crate) struct OdbcRead;
 /// Most bytes of one block's buffers; more of them gain no speed.
 const BLOCK_BYTES_MAX: usize = 4 << 20;
 
-/// Memory for text that is decoded that is kept from one block to the next.
-const SCRATCH_BYTES: usize = 64 * 1024;
-
 impl ReadLane for OdbcRead {
     fn name(&self) -> &'static str {
         "odbc"
@@ -132,7 +129,7 @@ impl Reader for OdbcReader {
                 // They are in the batch now, and not to be held here as well while it is written.
                 self.cursor.forget_long_cells();
                 self.scratch.clear();
-                self.scratch.shrink_to(SCRATCH_BYTES);
+                self.scratch.shrink_to(SCRATCH_BYTES_MAX);
             }
         }
         Ok(batch.rows() > 0)
