@@ -247,3 +247,20 @@ def test_what_a_new_table_lacks_of_its_source_is_listed(databases: Databases, sc
     assert sorted(listed) == sorted(expected)
     assert (again, nothing) == (False, []), "an existing table keeps what it has"
     assert reason
+
+
+def test_what_is_not_carried_is_listed_at_its_own_table_alone(databases: Databases, script: Script) -> None:
+    source, target = databases("postgresql"), databases("sqlite")
+    for name in ("one", "two", "three"):
+        source.execute(f"CREATE TABLE {name} (id integer PRIMARY KEY, a integer)")
+    source.execute("COMMENT ON COLUMN two.a IS 'of this one only'")
+    source.execute("CREATE INDEX by_a ON three (a)")
+    code = """
+        import dray, json
+        report = dray.copy_tables(dray.Copy("Source", ["one", "two", "three"]), target="Target")
+        print(json.dumps({table.table: table.not_carried for table in report.tables}))
+    """
+    done = script(code, services=services(source, target))
+    assert done.returncode == 0, done.stderr
+    expected = {"one": [], "two": ["comment on column `a`"], "three": ["index `by_a`"]}
+    assert json.loads(done.stdout) == expected

@@ -55,25 +55,26 @@ WITH t AS (SELECT c.oid, c.relkind, n.nspname, c.relname \
   FROM unnest(CAST(? AS text[]), CAST(? AS text[])) AS asked (nspname, relname) \
   JOIN pg_namespace n ON n.nspname = asked.nspname JOIN pg_class c ON c.relnamespace = n.oid \
   AND c.relname = asked.relname WHERE c.relkind IN ('r', 'p', 'f')), \
-a AS (SELECT a.*, coalesce(to_jsonb(a) ->> 'attgenerated', '') AS computed, \
+a AS (SELECT t.nspname, t.relname, a.*, coalesce(to_jsonb(a) ->> 'attgenerated', '') AS computed, \
   coalesce(to_jsonb(a) ->> 'attidentity', '') AS own_number FROM t JOIN pg_attribute a ON a.attrelid = t.oid \
   WHERE a.attnum > 0 AND NOT a.attisdropped) \
-SELECT t.nspname, t.relname, what, name FROM ( \
-SELECT a.attrelid AS oid, 1 AS place, CASE WHEN a.own_number <> '' THEN 'identity of column' WHEN a.computed <> '' \
-    THEN 'expression of generated column' ELSE 'default of column' END AS what, CAST(a.attname AS text) AS name \
-  FROM a WHERE a.atthasdef OR a.own_number <> '' \
-UNION ALL SELECT t.oid, 2, CASE k.contype WHEN 'f' THEN 'foreign key' WHEN 'u' THEN 'unique constraint' \
+SELECT nspname, relname, what, name FROM ( \
+SELECT a.nspname, a.relname, 1 AS place, CASE WHEN a.own_number <> '' THEN 'identity of column' \
+    WHEN a.computed <> '' THEN 'expression of generated column' ELSE 'default of column' END AS what, \
+    CAST(a.attname AS text) AS name FROM a WHERE a.atthasdef OR a.own_number <> '' \
+UNION ALL SELECT t.nspname, t.relname, 2, CASE k.contype WHEN 'f' THEN 'foreign key' WHEN 'u' THEN 'unique constraint' \
     WHEN 'c' THEN 'check' ELSE 'exclusion constraint' END, CAST(k.conname AS text) \
   FROM t JOIN pg_constraint k ON k.conrelid = t.oid WHERE k.contype IN ('f', 'u', 'c', 'x') \
-UNION ALL SELECT t.oid, 3, CASE WHEN i.indisunique THEN 'unique index' ELSE 'index' END, CAST(c.relname AS text) \
-  FROM t JOIN pg_index i ON i.indrelid = t.oid JOIN pg_class c ON c.oid = i.indexrelid \
+UNION ALL SELECT t.nspname, t.relname, 3, CASE WHEN i.indisunique THEN 'unique index' ELSE 'index' END, \
+    CAST(c.relname AS text) FROM t JOIN pg_index i ON i.indrelid = t.oid JOIN pg_class c ON c.oid = i.indexrelid \
   WHERE NOT i.indisprimary AND NOT EXISTS (SELECT 1 FROM pg_constraint k WHERE k.conindid = i.indexrelid) \
-UNION ALL SELECT t.oid, 4, 'trigger', CAST(g.tgname AS text) \
+UNION ALL SELECT t.nspname, t.relname, 4, 'trigger', CAST(g.tgname AS text) \
   FROM t JOIN pg_trigger g ON g.tgrelid = t.oid WHERE NOT g.tgisinternal \
-UNION ALL SELECT t.oid, 5, CASE d.objsubid WHEN 0 THEN 'comment on the table' ELSE 'comment on column' END, \
-    coalesce(CAST(a.attname AS text), '') FROM t JOIN pg_description d ON d.objoid = t.oid \
-  AND d.classoid = CAST('pg_class' AS regclass) LEFT JOIN a ON a.attnum = d.objsubid \
-UNION ALL SELECT t.oid, 6, 'partitions', '' FROM t WHERE t.relkind = 'p') AS listed JOIN t USING (oid) \
+UNION ALL SELECT t.nspname, t.relname, 5, CASE d.objsubid WHEN 0 THEN 'comment on the table' \
+    ELSE 'comment on column' END, coalesce(CAST(a.attname AS text), '') \
+  FROM t JOIN pg_description d ON d.objoid = t.oid AND d.classoid = CAST('pg_class' AS regclass) \
+  LEFT JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = d.objsubid AND a.attnum > 0 \
+UNION ALL SELECT t.nspname, t.relname, 6, 'partitions', '' FROM t WHERE t.relkind = 'p') AS listed \
 ORDER BY place, name";
 
 impl Dialect for Postgres {
