@@ -50,6 +50,23 @@ def running(
 
     Settings and options given here are added to the tests' own; the last of a name counts.
     """
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(own_folder())
+        variables = stack.enter_context(postgresql(folder / "postgresql", postgresql_settings or {}))
+        variables.update(stack.enter_context(mariadb(folder / "mariadb", mariadb_options)))
+        yield variables
+
+
+@contextlib.contextmanager
+def postgresql_alone(settings: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """Start a PostgreSQL server more, for a test that sets it up otherwise or brings it down."""
+    with own_folder() as folder, postgresql(folder / "postgresql", settings) as variables:
+        yield variables
+
+
+@contextlib.contextmanager
+def own_folder() -> Iterator[Path]:
+    """A folder for servers' data, removed at the end; those of runs that were killed are removed now."""
     remove_leftovers()
     folder = Path(tempfile.mkdtemp(prefix=PREFIX))
     folder.chmod(0o755)  # the servers run as users of their own, and have to pass through
@@ -57,9 +74,7 @@ def running(
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         lock = stack.enter_context((folder / "lock").open("w"))
         fcntl.flock(lock, fcntl.LOCK_EX)
-        variables = stack.enter_context(postgresql(folder / "postgresql", postgresql_settings or {}))
-        variables.update(stack.enter_context(mariadb(folder / "mariadb", mariadb_options)))
-        yield variables
+        yield folder
 
 
 def remove_leftovers() -> None:

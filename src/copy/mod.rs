@@ -18,6 +18,7 @@ mod report;
 mod request;
 mod run;
 mod schedule;
+mod settling;
 #[cfg(test)]
 mod types_page;
 

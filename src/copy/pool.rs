@@ -4,7 +4,7 @@
 //! transaction come back; a table that failed gives none.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -13,7 +13,7 @@ use super::{
     request::Endpoint,
 };
 use crate::{
-    database::{Connection, Purpose},
+    database::{Connection, Purpose, RelaxedCommits},
     odbc::{ConnectionString, DriverSearch, Interrupt},
 };
 
@@ -25,6 +25,8 @@ const IDLE_MAX: Duration = Duration::from_secs(60);
 pub(super) struct Pool<'a> {
     search: &'a DriverSearch,
     idle: Mutex<Vec<Idle>>,
+    /// How new connections to the target commit, if they need not wait for the disk.
+    relaxed: OnceLock<RelaxedCommits>,
 }
 
 struct Idle {
@@ -41,6 +43,15 @@ impl<'a> Pool<'a> {
         Pool {
             search,
             idle: Mutex::new(Vec::new()),
+            relaxed: OnceLock::new(),
+        }
+    }
+
+    /// From now on new connections to the target need not wait for the disk when they commit.
+    pub fn relax(&self, relaxed: Option<RelaxedCommits>) {
+        if let Some(relaxed) = relaxed {
+            // Said once a call.
+            let _ = self.relaxed.set(relaxed);
         }
     }
 
@@ -110,10 +121,15 @@ impl<'a> Pool<'a> {
             side,
         };
         let autocommit = purpose == Purpose::Write;
-        Connection::open(self.search, &endpoint.string, purpose, autocommit, interrupt).map_err(|error| {
+        let opened = Connection::open(self.search, &endpoint.string, purpose, autocommit, interrupt);
+        let mut connection = opened.map_err(|error| {
             let mut error = TableError::database(place, error, None);
             error.message = format!("`{}`: {}", endpoint.label, error.message);
             error
-        })
+        })?;
+        if purpose == Purpose::Write {
+            connection.relaxed = self.relaxed.get().copied();
+        }
+        Ok(connection)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     num::NonZeroUsize,
-    sync::mpsc::channel,
+    sync::mpsc::{RecvTimeoutError, channel},
     thread,
     time::{Duration, Instant},
 };
@@ -18,6 +18,7 @@ use super::{
     report::{Report, TableReport},
     request::{MEMORY_LIMIT_BYTES_MIN, Request},
     schedule::Schedule,
+    settling::{Ended, Settling},
 };
 use crate::{
     database::{Connection, Mode, Purpose, Relation, Source},
@@ -87,14 +88,28 @@ pub fn run(
     let catalog = Catalog::read(&jobs, request, (&pool, &target, interrupt), |index| {
         schedule.is_free(index)
     });
-    pool.give(Purpose::Write, target);
+    // Also when the call was told to stop.
+    let reconnect = || pool.connect(&request.target, Purpose::Write, &Interrupt::new());
+    let (mut settling, target) = Settling::new(target, jobs.len(), &reconnect).map_err(|error| {
+        let place = Place {
+            phase: Phase::Plan,
+            side: Side::Target,
+        };
+        TableError::database(place, error, None)
+    })?;
+    match target {
+        Some(target) => pool.give(Purpose::Write, target),
+        None => pool.relax(settling.relaxed()),
+    }
     tracing::debug!(event = "copy.begun", tables = jobs.len(), at_once, "copying");
 
     let mut tables: Vec<Option<TableReport>> = jobs.iter().map(|_| None).collect();
-    let mut finished = |index: usize, table: TableReport, tables: &mut Vec<Option<TableReport>>| {
-        log(&table);
-        done(&table);
-        tables[index] = Some(table);
+    let mut finished = |ended: Vec<Ended>| {
+        for (index, table) in ended {
+            log(&table);
+            done(&table);
+            tables[index] = Some(table);
+        }
     };
     // Tables with a value that did not fit into their part of the budget.
     let mut again = Vec::new();
@@ -128,17 +143,24 @@ pub fn run(
             }
         }
         drop(sender);
-        for (index, table) in receiver {
+        loop {
+            let (index, table) = match receiver.recv_timeout(settling.patience()) {
+                Ok(ended) => ended,
+                Err(RecvTimeoutError::Timeout) => {
+                    finished(settling.pass());
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            };
             let is_over = table
                 .error
                 .as_ref()
                 .is_some_and(|error| error.code == OVER_MEMORY_LIMIT);
             match is_over && at_once > 1 {
                 true => again.push((index, table)),
-                false => finished(index, table, &mut tables),
+                false => finished(settling.take((index, table))),
             }
         }
-        Ok(())
     });
     spawned?;
     again.sort_by_key(|(index, _)| *index);
@@ -152,8 +174,10 @@ pub fn run(
             let budget = Budget::of(request.memory_limit_bytes, 1);
             table = copy_table(&jobs[index], request, Known::default(), (&pool, interrupt), budget);
         }
-        finished(index, table, &mut tables);
+        finished(settling.take((index, table)));
     }
+    finished(settling.settle());
+    drop(settling);
     let tables: Vec<TableReport> = tables.into_iter().flatten().collect();
     drop(pool);
     if tables

@@ -94,6 +94,16 @@ pub struct LoadSteps {
     pub undo: Vec<String>,
 }
 
+/// How a product commits without waiting until the rows are on its disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RelaxedCommits {
+    /// The statement after which a session's commits return at once. Others see the rows; a server that goes down within
+    /// the next second may lose them, whole transactions each.
+    pub setup: &'static str,
+    /// The statement after which, on a session without the setup, all that was committed before it is safe.
+    pub settle: &'static str,
+}
+
 /// How the cells of a column travel through ODBC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transfer {
@@ -354,6 +364,12 @@ pub trait Dialect: Send + Sync {
         None
     }
 
+    /// How sessions of this user can commit without waiting for the disk, if they can; a lane does so that is opened with
+    /// [`Connection::relaxed`].
+    fn relaxed_commits(&self, _session: &Session) -> Result<Option<RelaxedCommits>, Error> {
+        Ok(None)
+    }
+
     /// The foreign keys of tables in these schemas, as referring and referred table, both with their schemas; empty for
     /// products that are loaded by one session at a time.
     fn foreign_keys(&self, _session: &Session, _schemas: &[String]) -> Result<Vec<(Relation, Relation)>, Error> {
@@ -574,6 +590,8 @@ pub struct Connection {
     pub driver: PathBuf,
     /// What a lane has left here. Lanes that leave nothing do not look.
     pub kept: Kept,
+    /// Whether whoever loads tables sees to it that they are safe before telling that they are there.
+    pub relaxed: Option<RelaxedCommits>,
 }
 
 impl Connection {
@@ -626,6 +644,7 @@ impl Connection {
             settings,
             driver,
             kept: Kept::default(),
+            relaxed: None,
         })
     }
 

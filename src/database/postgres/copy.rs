@@ -102,7 +102,8 @@ pub(super) fn prepare(connection: &Connection, relation: Option<&Relation>) -> R
         return Err("the server keeps times as floating-point numbers".to_owned());
     }
     // In one round trip.
-    let sql = [Some(SETUP), question.as_deref()]
+    let relaxed = connection.relaxed.map(|relaxed| relaxed.setup);
+    let sql = [Some(SETUP), relaxed, question.as_deref()]
         .into_iter()
         .flatten()
         .collect::<Vec<_>>()

@@ -18,7 +18,7 @@ mod listed;
 
 use super::{
     Class, Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, Mode, Padding, Purpose, ReadAs, ReadLane,
-    Relation, Table, Transfer, WriteAs, WriteLane, generic,
+    Relation, RelaxedCommits, Table, Transfer, WriteAs, WriteLane, generic,
 };
 use crate::odbc::{Diagnostic, ResultColumn, Session};
 
@@ -47,6 +47,18 @@ const FOREIGN_KEYS: &str = "\
 SELECT n.nspname, c.relname, rn.nspname, rc.relname FROM pg_constraint k \
 JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
 JOIN pg_class rc ON rc.oid = k.confrelid JOIN pg_namespace rn ON rn.oid = rc.relnamespace WHERE k.contype = 'f'";
+
+/// Answers if commits wait for the disk and [`SETTLE`] can be run: from PostgreSQL 9.6 on, and not by products that only
+/// speak its protocol.
+const CAN_SETTLE: &str = "\
+SELECT 1 FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
+WHERE n.nspname = 'pg_catalog' AND p.proname = 'pg_logical_emit_message' AND p.proargtypes[2] = 25 \
+  AND pg_catalog.has_function_privilege(p.oid, 'EXECUTE') \
+  AND pg_catalog.current_setting('synchronous_commit') <> 'off'";
+
+/// Writes a few bytes to the log in a transaction of its own, whose commit waits until the log is safe up to there; one that
+/// has written nothing would not wait.
+const SETTLE: &str = "SELECT pg_catalog.pg_logical_emit_message(true, 'dray', '')";
 
 /// What tables have beyond their columns' types, NOT NULL and primary key; asked for as above. Not listed: what belongs to a constraint that is
 /// listed itself (its index, its triggers).
@@ -157,6 +169,14 @@ impl Dialect for Postgres {
             })
         };
         Ok(Some(asked.relations.iter().map(table).collect()))
+    }
+
+    fn relaxed_commits(&self, session: &Session) -> Result<Option<RelaxedCommits>, Error> {
+        let rows = session.text_rows(CAN_SETTLE, &[])?;
+        Ok((!rows.is_empty()).then_some(RelaxedCommits {
+            setup: "SET synchronous_commit = off",
+            settle: SETTLE,
+        }))
     }
 
     fn foreign_keys(&self, session: &Session, _schemas: &[String]) -> Result<Vec<(Relation, Relation)>, Error> {
