@@ -132,7 +132,8 @@ def dray(job: Job) -> Commands:
     for name, document in documents.items():
         (job.folder / f"{name}.json").write_text(json.dumps(document), "utf-8")
     executable = HERE.parent.parent / "target" / "release" / "dray"
-    return [[str(executable), "run", "--python", sys.executable, "project.zip", "main.py", job.table_pattern()]]
+    mode = "replace" if unless_many_from_sqlite(job) else "append"
+    return [[str(executable), "run", "--python", sys.executable, "project.zip", "main.py", job.table_pattern(), mode]]
 
 
 def sling(job: Job) -> Commands:
@@ -224,13 +225,18 @@ def many_between_postgresql(job: Job) -> bool:
     return job.route == "pg_pg" and len(job.dataset.tables) > 1
 
 
+def unless_many_from_sqlite(job: Job) -> bool:
+    """dray, which makes its tables; but not many from SQLite, where nobody else does who loads them with the right types."""
+    return job.route != "sqlite_pg" or len(job.dataset.tables) == 1
+
+
 ALL_DATASETS = ("lineitem", "wide", "long", "small")
 
 PEERS = {
     peer.name: peer
     for peer in (
         Peer("floor", floor_commands, datasets=ALL_DATASETS, creates=many_between_postgresql, quick=True),
-        Peer("dray", dray, datasets=ALL_DATASETS, quick=True),
+        Peer("dray", dray, datasets=ALL_DATASETS, creates=unless_many_from_sqlite, quick=True),
         Peer(
             "duckdb",
             script("duckdb", "duckdb"),

@@ -120,6 +120,12 @@ def parse() -> argparse.Namespace:
         metavar="FILE",
         help="draw a result again, of a whole bench in benches/results/, else beside it (default: the newest whole)",
     )
+    parser.add_argument(
+        "--anew-in",
+        type=Path,
+        metavar="FILE",
+        help="what is measured takes the place of the same datasets in this result of a whole bench, which is drawn again",
+    )
     return parser.parse_args()
 
 
@@ -178,9 +184,23 @@ def bench(arguments: argparse.Namespace) -> int:
             file.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
             print(f"  raw results: {relative(file)}; logs: {relative(steps.logs)}/")
     draw(file, install.FOLDER / file.stem)
-    if result["whole"]:
+    if arguments.anew_in is not None:
+        measure_anew(arguments.anew_in, result)
+        draw(arguments.anew_in, committed(result))
+    elif result["whole"]:
         draw(file, committed(result))
     return 1 if failures(result) else 0
+
+
+def measure_anew(file: Path, result: dict[str, Any]) -> None:
+    """Put the datasets of `result`, whole, in the place of those in `file`, and note there when they were measured."""
+    whole = json.loads(file.read_text("utf-8"))
+    names = list(result["datasets"])
+    whole["runs"] = [run for run in whole["runs"] if run["dataset"] not in names] + result["runs"]
+    whole["datasets"].update(result["datasets"])
+    facts = {"datasets": names, "started": result["started"], "dray": result["versions"]["dray"]}
+    whole["anew"] = [*whole.get("anew", []), facts]
+    file.write_text(json.dumps(whole, indent=1) + "\n", "utf-8")
 
 
 def measure_all(

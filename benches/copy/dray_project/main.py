@@ -4,9 +4,9 @@ import sys
 
 import dray
 
-tables = sys.argv[1]
+tables, mode = sys.argv[1:]
 if "*" in tables:
-    report = dray.copy_tables(dray.Copy("Source", tables), target="Destination", mode="replace")
+    report = dray.copy_tables(dray.Copy("Source", tables), target="Destination", mode=mode)
     dray.outputs["rows"] = report.rows
 else:
-    dray.outputs["rows"] = dray.copy_table("Source", "Destination", tables, mode="replace").rows
+    dray.outputs["rows"] = dray.copy_table("Source", "Destination", tables, mode=mode).rows
