@@ -26,7 +26,9 @@ CODE = f"""
 @pytest.fixture(scope="module")
 def server() -> Iterator[Mapping[str, str]]:
     """A server that writes what was committed without waiting only after many seconds, unless it is told to."""
-    with servers.postgresql_alone({"synchronous_commit": "on", "wal_writer_delay": "10s", "autovacuum": "off"}) as variables:
+    with servers.postgresql_alone(
+        {"synchronous_commit": "on", "wal_writer_delay": "10s", "autovacuum": "off"}
+    ) as variables:
         yield variables
 
 
@@ -74,12 +76,15 @@ def test_a_table_has_failed_if_the_session_is_lost_that_would_have_made_it_certa
         source.numbered(name, 20, "row ")
     with connect(server) as client:
         # Of the sessions that do nothing the oldest is the one that no table is loaded on.
-        client.execute("""
+        client.execute(
+            """
             CREATE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
                 PERFORM pg_terminate_backend(pid) FROM (SELECT pid FROM pg_stat_activity
                     WHERE datname = 'dray' AND state = 'idle' AND pid NOT IN (pg_backend_pid(), %s)
                     ORDER BY backend_start LIMIT 1) AS oldest;
-                RETURN NULL; END $$""" % client.info.backend_pid)
+                RETURN NULL; END $$"""
+            % client.info.backend_pid
+        )
         client.execute("CREATE TABLE d3 (id integer, square bigint, note text)")
         client.execute("CREATE TRIGGER loses AFTER INSERT ON d3 FOR EACH STATEMENT EXECUTE FUNCTION lose()")
     code = f"""

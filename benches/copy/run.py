@@ -39,6 +39,10 @@ import database  # noqa: E402
 
 RESULTS = ROOT / "benches" / "results"
 
+# The short tables in README.md stand between these.
+README_BEGIN = "<!-- `make bench` writes from here -->"
+README_END = "<!-- to here -->"
+
 # Added to what the tests' servers have, which is no fsync: disks are not what is compared. Checkpoints and vacuum come
 # between the runs, never within one; no setting spares the servers any work for a row.
 POSTGRESQL_SETTINGS = {
@@ -300,6 +304,19 @@ def draw(file: Path, base: Path) -> None:
             charts.append(chart.name)
     base.with_name(base.name + ".md").write_text(table.markdown(result, charts), "utf-8")
     print(f"  drawn: {relative(base)}.md, {', '.join(charts)}")
+    if base == RESULTS / "copy":
+        tell_readme(result)
+
+
+def tell_readme(result: dict[str, Any]) -> None:
+    """Put the short tables between their two marks in README.md."""
+    file = ROOT / "README.md"
+    before, begin, rest = file.read_text("utf-8").partition(README_BEGIN)
+    _, end, after = rest.partition(README_END)
+    if not begin or not end:
+        raise StepFailed(f"README.md has no place for the results: `{README_BEGIN}` and `{README_END}`")
+    file.write_text(f"{before}{begin}\n{table.in_short(result)}\n{end}{after}", "utf-8")
+    print("  README.md has the tables")
 
 
 def failures(result: dict[str, Any]) -> list[str]:

@@ -20,7 +20,7 @@ MEBIBYTE = 2**20
 def markdown(result: dict[str, Any], charts: list[str]) -> str:
     """The whole page; `charts` are files beside it."""
     parts = [heading(result), *[f"![bars of the same numbers]({chart})\n" for chart in charts]]
-    parts.append(overview(result))
+    parts += ["## In short\n", in_short(result)]
     for dataset in result["datasets"]:
         routes = [route for measured, route in summary.parts(result) if measured == dataset]
         if routes:
@@ -58,9 +58,14 @@ def title(result: dict[str, Any], dataset: str) -> str:
     return f"{words}, {facts['csv_bytes'] / MEBIBYTE:,.0f} MiB as CSV"
 
 
-def overview(result: dict[str, Any]) -> str:
-    """Wall seconds of every tool on every route of the main dataset."""
-    dataset = result["main_dataset"]
+def in_short(result: dict[str, Any]) -> str:
+    """Wall seconds of every tool on every route, of the main dataset and of that with many tables."""
+    many = [name for name, facts in result["datasets"].items() if facts["tables"] > 1]
+    return "\n".join(overview(result, dataset) for dataset in [result["main_dataset"], *many] if dataset)
+
+
+def overview(result: dict[str, Any], dataset: str) -> str:
+    """Wall seconds of every tool on every route of a dataset."""
     routes = [route for measured, route in summary.parts(result) if measured == dataset]
     found = {route: {line.peer: line for line in summary.lines(result["runs"], dataset, route)} for route in routes}
     peers = list(dict.fromkeys(peer for lines in found.values() for peer in lines))
@@ -69,7 +74,7 @@ def overview(result: dict[str, Any]) -> str:
         [peer if peer != "dray" else "**dray**", *[cell(found[route].get(peer)) for route in routes]] for peer in peers
     ]
     return (
-        f"## In short\n\n{title(result, dataset)}. Wall seconds, and how many times the floor's.\n\n"
+        f"{title(result, dataset)}. Wall seconds, and how many times the floor's.\n\n"
         + grid(["", *[ROUTES[route] for route in routes]], rows)
         if routes
         else ""
@@ -162,7 +167,9 @@ def facts(result: dict[str, Any]) -> str:
         "- MariaDB: " + ", ".join(f"`{option}`" for option in result["settings"]["mariadb"]),
     ]
     for anew in result.get("anew", []):
-        lines.append(f"- measured anew, {anew['started']}: {', '.join(anew['datasets'])}; dray of commit {anew['dray']['commit']}")
+        lines.append(
+            f"- measured anew, {anew['started']}: {', '.join(anew['datasets'])}; dray of commit {anew['dray']['commit']}"
+        )
     for name, versions in result["versions"].items():
         lines.append(f"- {name}: " + ", ".join(f"{package} {version}" for package, version in versions.items()))
     return "\n".join(lines) + "\n"
