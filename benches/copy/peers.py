@@ -226,7 +226,7 @@ def many_between_postgresql(job: Job) -> bool:
 
 
 def unless_many_from_sqlite(job: Job) -> bool:
-    """dray, which makes its tables; but not many from SQLite, where nobody else does who loads them with the right types."""
+    """dray makes its tables; but not many from SQLite, where no other tool that makes them gets the types right."""
     return job.route != "sqlite_pg" or len(job.dataset.tables) == 1
 
 

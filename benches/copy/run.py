@@ -128,7 +128,7 @@ def parse() -> argparse.Namespace:
         "--anew-in",
         type=Path,
         metavar="FILE",
-        help="what is measured takes the place of the same datasets in this result of a whole bench, which is drawn again",
+        help="what is measured takes the place of the same datasets in this result of a whole bench, drawn again",
     )
     return parser.parse_args()
 

@@ -43,8 +43,9 @@ the same round. CPU time is that of the tool's own processes, user and system, w
 largest resident set of any one of its processes. Each first result is compared with the source by psql and mariadb:
 rows, a sum, a checksum over every value, the types of the columns. One that differs is marked **!** with the reason,
 and not timed. dray, and tools that make the destination's table themselves, did so within the time; for the others it
-was made before. Of many tables between two PostgreSQL the floor, psycopg and DuckDB made theirs as well; many from SQLite
-were made before for dray, too. Tools of more than five times the floor ran once, and were stopped at {result["limit_factor"]:.0f} ×.
+was made before. Of many tables between two PostgreSQL the floor, psycopg and DuckDB made theirs as well; many from
+SQLite were made before for dray, too. Tools of more than five times the floor ran once, and were stopped at
+{result["limit_factor"]:.0f} ×.
 """
 
 
