@@ -77,13 +77,12 @@ def test_a_table_has_failed_if_the_session_is_lost_that_would_have_made_it_certa
     with connect(server) as client:
         # Of the sessions that do nothing the oldest is the one that no table is loaded on.
         client.execute(
-            """
+            f"""
             CREATE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
                 PERFORM pg_terminate_backend(pid) FROM (SELECT pid FROM pg_stat_activity
-                    WHERE datname = 'dray' AND state = 'idle' AND pid NOT IN (pg_backend_pid(), %s)
+                    WHERE datname = 'dray' AND state = 'idle' AND pid NOT IN (pg_backend_pid(), {client.info.backend_pid})
                     ORDER BY backend_start LIMIT 1) AS oldest;
                 RETURN NULL; END $$"""
-            % client.info.backend_pid
         )
         client.execute("CREATE TABLE d3 (id integer, square bigint, note text)")
         client.execute("CREATE TRIGGER loses AFTER INSERT ON d3 FOR EACH STATEMENT EXECUTE FUNCTION lose()")

@@ -168,9 +168,8 @@ def facts(result: dict[str, Any]) -> str:
         "- MariaDB: " + ", ".join(f"`{option}`" for option in result["settings"]["mariadb"]),
     ]
     for anew in result.get("anew", []):
-        lines.append(
-            f"- measured anew, {anew['started']}: {', '.join(anew['datasets'])}; dray of commit {anew['dray']['commit']}"
-        )
+        commit = anew["dray"]["commit"]
+        lines.append(f"- measured anew, {anew['started']}: {', '.join(anew['datasets'])}; dray of commit {commit}")
     for name, versions in result["versions"].items():
         lines.append(f"- {name}: " + ", ".join(f"{package} {version}" for package, version in versions.items()))
     return "\n".join(lines) + "\n"
