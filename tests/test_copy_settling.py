@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -41,9 +42,14 @@ def connect(server: Mapping[str, str]) -> psycopg.Connection[Any]:
 
 def crash(server: Mapping[str, str]) -> psycopg.Connection[Any]:
     """Have the server lose its memory: one of its processes is killed, so it ends all others and recovers from its log."""
-    with connect(server) as client:
-        os.kill(client.info.backend_pid, signal.SIGKILL)
+    killed, other = connect(server), connect(server)
+    os.kill(killed.info.backend_pid, signal.SIGKILL)
     deadline = time.monotonic() + 30
+    with contextlib.suppress(psycopg.OperationalError):
+        while time.monotonic() < deadline:
+            other.execute("SELECT pg_sleep(0.01)")
+    killed.close()
+    other.close()
     while True:
         try:
             return connect(server)
