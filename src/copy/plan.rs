@@ -77,7 +77,18 @@ pub(super) fn columns_and_steps(
     let kept = existing.filter(|_| mode != Mode::Replace);
     if let Some(reason) = kept.and_then(|table| table.not_transactional.as_ref()) {
         let mut error = TableError::refused(PLACE, "copy.no_transaction", reason.clone());
-        error.hint = Some("use mode `replace`, which loads a new table and swaps it in".to_owned());
+        if existing.is_some_and(|table| table.not_replaceable.is_none()) {
+            error.hint = Some("use mode `replace`, which loads a new table and swaps it in".to_owned());
+        }
+        return Err(error);
+    }
+    let replaced = existing.filter(|_| mode == Mode::Replace);
+    if let Some(reason) = replaced.and_then(|table| table.not_replaceable.as_ref()) {
+        let message = format!("the target table cannot be replaced: {reason}");
+        let mut error = TableError::refused(PLACE, "copy.not_replaceable", message);
+        if existing.is_some_and(|table| table.not_transactional.is_none()) {
+            error.hint = Some("use mode `truncate`, which empties the table and keeps it".to_owned());
+        }
         return Err(error);
     }
     for column in columns {
@@ -86,6 +97,10 @@ pub(super) fn columns_and_steps(
         } else {
             column.clone()
         };
+        if let Some(reason) = source.unreadable(&column) {
+            refusals.push(format!("column `{}`: {reason}", column.name));
+            continue;
+        }
         let target_column = match kept {
             Some(table) => match same_name(&table.columns, &column.name) {
                 Some(found) if same_product => {

@@ -221,12 +221,14 @@ pub struct Column {
 }
 
 /// A table or view that is there.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Table {
     /// Its columns in order.
     pub columns: Vec<Column>,
     /// Why a load cannot be undone, if it cannot (MyISAM and Aria).
     pub not_transactional: Option<String>,
+    /// Why another table cannot take its place, if that is known beforehand.
+    pub not_replaceable: Option<String>,
 }
 
 #[cfg(test)]

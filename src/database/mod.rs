@@ -17,6 +17,7 @@ mod mysql;
 mod postgres;
 pub mod script;
 mod sqlite;
+mod sqlserver;
 pub mod temporal;
 
 use std::{
@@ -38,11 +39,13 @@ use crate::odbc::{
 };
 
 /// Every product, the most particular first; the last one takes what no other does.
-static DIALECTS: [&dyn Dialect; 5] = [
+static DIALECTS: [&dyn Dialect; 7] = [
     &postgres::Postgres,
     &mysql::MARIADB,
     &mysql::MYSQL,
     &sqlite::Sqlite,
+    &sqlserver::MICROSOFT,
+    &sqlserver::FREETDS,
     &generic::Generic,
 ];
 
@@ -226,12 +229,24 @@ pub trait Dialect: Send + Sync {
     /// Whether this is the product, by what its driver answers to `SQL_DBMS_NAME`.
     fn is_product(&self, dbms_name: &str) -> bool;
 
-    /// Whether a driver of this file name leads to the product; only used to choose [`Self::connection_options`].
+    /// Whether a driver of this file name leads to the product: known before connecting, and what tells the dialects of
+    /// one product apart that has several.
     fn is_driver(&self, file_name: &str) -> bool;
 
     /// Attributes for the connection string where it does not have them itself.
     fn connection_options(&self, _purpose: Purpose) -> &'static [(&'static str, &'static str)] {
         &[]
+    }
+
+    /// Attributes of the connection handle, by their number, that are set before connecting. Drivers that do not know one
+    /// go on without.
+    fn connection_attributes(&self, _purpose: Purpose) -> &'static [(i32, usize)] {
+        &[]
+    }
+
+    /// What helps against a connection that was refused with this.
+    fn connect_hint(&self, _diagnostic: &Diagnostic) -> Option<&'static str> {
+        None
     }
 
     /// What the product's driver does wrong without saying so.
@@ -316,16 +331,27 @@ pub trait Dialect: Send + Sync {
         column.clone()
     }
 
+    /// Why a column's values have no exact form that they could be read in, if they have none. Asked of what
+    /// [`Self::verbatim`] made of the column, where that is asked.
+    fn unreadable(&self, _column: &Column) -> Option<String> {
+        None
+    }
+
     /// How a column is read over ODBC.
     fn read_as(&self, column: &Column) -> ReadAs;
 
     /// How a column is written over ODBC.
     fn write_as(&self, column: &Column) -> WriteAs;
 
-    /// What the generic lane has to look at in each value of a column, because the product would keep another one without
-    /// a word.
-    fn value_check(&self, _column: &Column) -> Option<ValueCheck> {
-        None
+    /// What a lane that does not spell values itself has to look at in each value of a column, because the product would
+    /// keep another one without a word: by the place of the column among these. The table is there.
+    fn value_checks(
+        &self,
+        _session: &Session,
+        _target: &Relation,
+        _columns: &[Column],
+    ) -> Result<Vec<(usize, ValueCheck)>, Error> {
+        Ok(Vec::new())
     }
 
     /// The product's type for a source's column, in its own words and in common ones.
@@ -385,6 +411,12 @@ pub trait Dialect: Send + Sync {
     /// The most bytes that the server takes in one execution, and what it calls this limit; `None` without one.
     fn execution_bytes_max(&self, _session: &Session) -> Result<Option<(usize, &'static str)>, Error> {
         Ok(None)
+    }
+
+    /// Statements of a writing session before and after the rows of these columns, in the load's transaction. The table
+    /// is there.
+    fn around_rows(&self, _target: &Relation, _columns: &[Column]) -> Option<[String; 2]> {
+        None
     }
 
     /// What stands between an INSERT's column list and its VALUES.
@@ -611,18 +643,28 @@ impl Connection {
         let settings = resolved.clone();
         let file = driver.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
         // The product is known for sure only after connecting, its driver's options are needed before.
-        if let Some(dialect) = DIALECTS.iter().find(|dialect| dialect.is_driver(&file)) {
-            for (key, value) in dialect.connection_options(purpose) {
-                resolved.set_default(key, value);
-            }
-        }
-        let options = ConnectOptions {
+        let expected = DIALECTS.iter().find(|dialect| dialect.is_driver(&file)).copied();
+        let mut options = ConnectOptions {
             autocommit: true,
             ..ConnectOptions::default()
         };
-        let session = Session::connect(search, &resolved, &options, interrupt)?;
+        if let Some(dialect) = expected {
+            for (key, value) in dialect.connection_options(purpose) {
+                resolved.set_default(key, value);
+            }
+            options.attributes = dialect.connection_attributes(purpose);
+        }
+        let session = Session::connect(search, &resolved, &options, interrupt).map_err(|mut error| {
+            if let odbc::Error::Connect { diagnostics, hint } = &mut error {
+                let hints = |diagnostic: &Diagnostic| expected.and_then(|dialect| dialect.connect_hint(diagnostic));
+                *hint = diagnostics.iter().find_map(hints);
+            }
+            error
+        })?;
         let dbms_name = session.info_text(InfoType::DbmsName)?;
-        let dialect = DIALECTS.iter().find(|dialect| dialect.is_product(&dbms_name)).copied();
+        let is_product = |dialect: &&dyn Dialect| dialect.is_product(&dbms_name);
+        let dialect = expected.filter(is_product);
+        let dialect = dialect.or_else(|| DIALECTS.iter().copied().find(is_product));
         let dialect = dialect.unwrap_or(&generic::Generic);
         session.set_quirks(dialect.quirks());
         dialect.check_session(&session, &settings)?;

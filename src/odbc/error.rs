@@ -53,6 +53,8 @@ pub enum Error {
     Connect {
         /// What the driver said, most important first.
         diagnostics: Vec<Diagnostic>,
+        /// What helps, where whoever connects knows it.
+        hint: Option<&'static str>,
     },
     /// A call on an open connection failed.
     #[error("{function}: {}", first(.diagnostics))]
@@ -129,7 +131,7 @@ impl Error {
     /// The first diagnostic record, if a driver spoke.
     pub fn diagnostic(&self) -> Option<&Diagnostic> {
         match self {
-            Error::Connect { diagnostics } | Error::Call { diagnostics, .. } => diagnostics.first(),
+            Error::Connect { diagnostics, .. } | Error::Call { diagnostics, .. } => diagnostics.first(),
             _ => None,
         }
     }
@@ -174,6 +176,7 @@ impl Failing for Error {
             Error::DriverUnloadable { lacking, .. } if !lacking.is_empty() => {
                 Some("install the packages in the pool's start task".to_owned())
             }
+            Error::Connect { hint, .. } => hint.map(str::to_owned),
             _ => None,
         }
     }

@@ -11,8 +11,8 @@ use std::{
 
 use odbc_api::handles::{Connection, Environment, SqlResult};
 use odbc_sys::{
-    AttrOdbcVersion, DriverConnectOption, HDbc, HStmt, HandleType, InfoType, SQLDriverConnect, SQLDriverConnectW,
-    SQLGetInfo, SQLGetInfoW, SqlReturn,
+    AttrOdbcVersion, ConnectionAttribute, DriverConnectOption, HDbc, HStmt, HandleType, IS_INTEGER, InfoType, Pointer,
+    SQLDriverConnect, SQLDriverConnectW, SQLGetInfo, SQLGetInfoW, SQLSetConnectAttr, SqlReturn,
 };
 
 use super::{ConnectionString, DriverSearch, Encoding, Error, Interrupt, diagnostics, encoding, library, locale};
@@ -24,6 +24,8 @@ pub struct ConnectOptions {
     pub login_timeout_s: u32,
     /// Whether each statement is its own transaction. False by default.
     pub autocommit: bool,
+    /// Integer attributes of the connection that are set before connecting, by their number. None by default.
+    pub attributes: &'static [(i32, usize)],
 }
 
 impl Default for ConnectOptions {
@@ -31,6 +33,7 @@ impl Default for ConnectOptions {
         ConnectOptions {
             login_timeout_s: 30,
             autocommit: false,
+            attributes: &[],
         }
     }
 }
@@ -181,6 +184,12 @@ impl Session {
             .ok_or_else(|| Error::Internal("the ODBC driver manager gives no connection handle".to_owned()))?;
         // Not every driver knows it, so the answer does not matter.
         let _ = connection.set_login_timeout_sec(options.login_timeout_s);
+        for (attribute, value) in options.attributes {
+            // A driver's own number; the type is its integer.
+            let attribute = ConnectionAttribute(*attribute);
+            // SAFETY: an allocated handle and an integer attribute; the driver manager keeps both for the driver.
+            let _ = unsafe { SQLSetConnectAttr(connection.as_sys(), attribute, *value as Pointer, IS_INTEGER) };
+        }
         let interrupt = Mutex::new(interrupt);
         let quirks = OnceLock::new();
         let mut link = Link {
@@ -230,6 +239,7 @@ impl Session {
         if !matches!(result, SqlReturn::SUCCESS | SqlReturn::SUCCESS_WITH_INFO) {
             return Err(Error::Connect {
                 diagnostics: link.diagnostics(),
+                hint: None,
             });
         }
         link.connected = true;

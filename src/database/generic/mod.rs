@@ -79,7 +79,7 @@ impl Dialect for Generic {
         }
         Ok(Some(Table {
             columns,
-            not_transactional: None,
+            ..Table::default()
         }))
     }
 

@@ -53,6 +53,8 @@ struct Load {
     bytes_max: Option<(usize, &'static str)>,
     /// Columns by position whose values are looked at, with their names.
     checks: Vec<(usize, String, ValueCheck)>,
+    /// What the session is told once all rows are there.
+    after_rows: Option<String>,
 }
 
 impl Writer for OdbcWriter {
@@ -86,6 +88,11 @@ impl Writer for OdbcWriter {
             self.connection.dialect.insert_option(),
             values.join(", ")
         );
+        let checks = (self.connection.dialect).value_checks(&self.connection.session, target, columns)?;
+        let around_rows = self.connection.dialect.around_rows(target, columns);
+        if let Some([before_rows, _]) = &around_rows {
+            self.connection.session.execute(before_rows)?;
+        }
         let mut statement = self.connection.session.statement()?;
         statement.prepare(&sql)?;
         let forms: Vec<Form> = parts.iter().map(|part| part.form).collect();
@@ -97,12 +104,10 @@ impl Writer for OdbcWriter {
             true => self.connection.dialect.parameter_rows_max(),
             false => 1,
         };
-        let checks = columns.iter().enumerate().filter_map(|(position, column)| {
-            let check = self.connection.dialect.value_check(column)?;
-            Some((position, column.name.clone(), check))
-        });
+        let named = |(position, check): (usize, ValueCheck)| (position, columns[position].name.clone(), check);
         self.load = Some(Load {
-            checks: checks.collect(),
+            checks: checks.into_iter().map(named).collect(),
+            after_rows: around_rows.map(|[_, after_rows]| after_rows),
             statement,
             forms,
             array,
@@ -165,7 +170,13 @@ impl Writer for OdbcWriter {
     }
 
     fn finish(&mut self) -> Result<(), WriteError> {
-        self.load = None;
+        let Some(load) = self.load.take() else { return Ok(()) };
+        let after_rows = load.after_rows.clone();
+        // The statement first: a driver takes no other one before its results are gone.
+        drop(load);
+        if let Some(sql) = after_rows {
+            self.connection.session.execute(&sql)?;
+        }
         Ok(())
     }
 

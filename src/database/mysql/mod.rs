@@ -91,17 +91,22 @@ impl Dialect for MySql {
         &[("CHARSET", "utf8mb4")]
     }
 
-    fn value_check(&self, column: &Column) -> Option<ValueCheck> {
+    fn value_checks(
+        &self,
+        _session: &Session,
+        _target: &Relation,
+        columns: &[Column],
+    ) -> Result<Vec<(usize, ValueCheck)>, Error> {
         // MariaDB stores 0 for it, also from its binary protocol; MySQL does not.
-        let drops_sign = self.mariadb && matches!(column.logical, LogicalType::Float { .. });
-        drops_sign.then(|| -> ValueCheck {
-            Box::new(|value| match value {
-                Value::F64(value) if value == 0.0 && value.is_sign_negative() => {
-                    Err("the value is -0.0, of which the target keeps 0".to_owned())
-                }
-                _ => Ok(()),
-            })
-        })
+        let drops_sign = |column: &Column| self.mariadb && matches!(column.logical, LogicalType::Float { .. });
+        let check = |value: Value<'_>| match value {
+            Value::F64(value) if value == 0.0 && value.is_sign_negative() => {
+                Err("the value is -0.0, of which the target keeps 0".to_owned())
+            }
+            _ => Ok(()),
+        };
+        let places = columns.iter().enumerate().filter(|(_, column)| drops_sign(column));
+        Ok(places.map(|(place, _)| (place, Box::new(check) as ValueCheck)).collect())
     }
 
     fn buffers_results(&self, _session: &Session) -> bool {
@@ -188,6 +193,7 @@ impl Dialect for MySql {
         Ok(Some(Table {
             columns,
             not_transactional,
+            ..Table::default()
         }))
     }
 

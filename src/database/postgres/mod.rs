@@ -165,7 +165,7 @@ impl Dialect for Postgres {
             let columns = found.get(relation)?.clone();
             Some(Table {
                 columns,
-                not_transactional: None,
+                ..Table::default()
             })
         };
         Ok(Some(asked.relations.iter().map(table).collect()))

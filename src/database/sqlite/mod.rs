@@ -93,7 +93,7 @@ impl Dialect for Sqlite {
         let columns = self.columns(session, schema, &relation.name)?;
         Ok((!columns.is_empty()).then_some(Table {
             columns,
-            not_transactional: None,
+            ..Table::default()
         }))
     }
 
@@ -171,8 +171,17 @@ impl Dialect for Sqlite {
         }
     }
 
-    fn value_check(&self, column: &Column) -> Option<ValueCheck> {
-        target::Target::of(column, false).check(column.logical)
+    fn value_checks(
+        &self,
+        _session: &Session,
+        _target: &Relation,
+        columns: &[Column],
+    ) -> Result<Vec<(usize, ValueCheck)>, Error> {
+        let check = |(place, column): (usize, &Column)| {
+            let check = target::Target::of(column, false).check(column.logical)?;
+            Some((place, check))
+        };
+        Ok(columns.iter().enumerate().filter_map(check).collect())
     }
 
     fn parameter_form(&self, logical: LogicalType) -> Form {

@@ -1,0 +1,172 @@
+//! What SQL Server's catalog is asked, and the statements that depend on its answers.
+//!
+//! Names go into the statements as literals: `OBJECT_ID` finds a table as the server itself does, by the collation of
+//! its database and the user's own schema.
+
+use super::super::{Column, Dialect, Error, Relation, Table};
+use super::{SqlServer, types};
+use crate::odbc::Session;
+
+/// Tables and views that a user may mean. A view of the product's own has `is_ms_shipped`.
+pub(super) const RELATIONS: &str = "\
+SELECT s.name, o.name FROM sys.objects o JOIN sys.schemas s ON s.schema_id = o.schema_id \
+WHERE o.type IN ('U', 'V') AND o.is_ms_shipped = 0 AND s.name NOT IN ('sys', 'INFORMATION_SCHEMA') ORDER BY 1, 2";
+
+pub(super) const FOREIGN_KEYS: &str = "\
+SELECT s.name, o.name, rs.name, r.name FROM sys.foreign_keys f \
+JOIN sys.objects o ON o.object_id = f.parent_object_id JOIN sys.schemas s ON s.schema_id = o.schema_id \
+JOIN sys.objects r ON r.object_id = f.referenced_object_id JOIN sys.schemas rs ON rs.schema_id = r.schema_id";
+
+/// What follows the tables that are asked about, each with its place and its id. Types by their base: a type that a user
+/// has made of `nvarchar(50)` is one. A column that the server fills itself is computed, a period of a temporal table, or
+/// the set of all sparse columns.
+const COLUMNS: &str = "\
+SELECT asked.place, c.name, COALESCE(b.name, u.name), NULLIF(c.max_length, -1), c.precision, c.scale, \
+  CAST(c.is_nullable AS int), CASE WHEN c.is_computed = 1 OR c.is_column_set = 1 \
+    OR COLUMNPROPERTY(c.object_id, c.name, 'GeneratedAlwaysType') > 0 THEN 1 ELSE 0 END, k.key_ordinal, \
+  NULLIF(c.collation_name, CAST(DATABASEPROPERTYEX(DB_NAME(), 'Collation') AS nvarchar(128))) \
+FROM asked JOIN sys.columns c ON c.object_id = asked.id LEFT JOIN sys.types b ON b.user_type_id = c.system_type_id \
+  JOIN sys.types u ON u.user_type_id = c.user_type_id \
+  LEFT JOIN sys.indexes i ON i.object_id = c.object_id AND i.is_primary_key = 1 \
+  LEFT JOIN sys.index_columns k ON k.object_id = i.object_id AND k.index_id = i.index_id \
+    AND k.column_id = c.column_id AND k.key_ordinal > 0 \
+ORDER BY asked.place, c.column_id";
+
+/// What is particular about a table. Properties that an older server does not know are NULL.
+const FACTS: &str = "\
+SELECT asked.place, OBJECTPROPERTY(asked.id, 'TableTemporalType'), OBJECTPROPERTY(asked.id, 'TableIsMemoryOptimized'), \
+  (SELECT MIN(f.name) FROM sys.foreign_keys f WHERE f.referenced_object_id = asked.id \
+    AND f.parent_object_id <> asked.id) FROM asked";
+
+/// What tables have beyond their columns' types, NOT NULL and primary key. Not listed: the indexes of constraints that are
+/// listed themselves.
+const NOT_CARRIED: &str = "\
+SELECT asked.place, things.what, things.name FROM asked JOIN ( \
+SELECT object_id AS id, 1 AS rank, 'identity of column' AS what, CAST(name AS nvarchar(128)) AS name \
+  FROM sys.identity_columns \
+UNION ALL SELECT object_id, 1, 'expression of generated column', name FROM sys.computed_columns \
+UNION ALL SELECT d.parent_object_id, 1, 'default of column', c.name FROM sys.default_constraints d \
+  JOIN sys.columns c ON c.object_id = d.parent_object_id AND c.column_id = d.parent_column_id \
+UNION ALL SELECT parent_object_id, 2, 'foreign key', name FROM sys.foreign_keys \
+UNION ALL SELECT parent_object_id, 2, 'check', name FROM sys.check_constraints \
+UNION ALL SELECT parent_object_id, 2, 'unique constraint', name FROM sys.key_constraints WHERE type = 'UQ' \
+UNION ALL SELECT object_id, 3, CASE WHEN is_unique = 1 THEN 'unique index' ELSE 'index' END, name FROM sys.indexes \
+  WHERE index_id > 0 AND is_primary_key = 0 AND is_unique_constraint = 0 \
+UNION ALL SELECT parent_id, 4, 'trigger', name FROM sys.triggers WHERE parent_class = 1 \
+UNION ALL SELECT p.major_id, 5, CASE p.minor_id WHEN 0 THEN 'comment on the table' ELSE 'comment on column' END, \
+    COALESCE(c.name, '') FROM sys.extended_properties p \
+  LEFT JOIN sys.columns c ON c.object_id = p.major_id AND c.column_id = p.minor_id AND p.minor_id > 0 \
+  WHERE p.class = 1 AND p.name = 'MS_Description' \
+UNION ALL SELECT object_id, 6, 'history of its rows', '' FROM sys.tables \
+  WHERE OBJECTPROPERTY(object_id, 'TableTemporalType') = 2) AS things ON things.id = asked.id \
+ORDER BY asked.place, things.rank, things.name";
+
+/// Most tables of one question.
+const ASKED_MAX: usize = 200;
+
+/// A text as it stands in a statement.
+pub(super) fn literal(text: &str) -> String {
+    format!("N'{}'", text.replace('\'', "''"))
+}
+
+/// Asks about tables, and returns the answers' rows behind the place of the table that each one is of.
+fn ask(
+    dialect: &SqlServer,
+    session: &Session,
+    relations: &[Relation],
+    question: &str,
+) -> Result<Vec<(usize, Vec<Option<String>>)>, Error> {
+    let mut answers = Vec::new();
+    for (chunk, asked) in relations.chunks(ASKED_MAX).enumerate() {
+        let tables = asked.iter().enumerate().map(|(place, relation)| {
+            let name = literal(&dialect.quote_relation(relation));
+            format!("({place}, OBJECT_ID({name}))")
+        });
+        let tables: Vec<String> = tables.collect();
+        let sql = format!(
+            "WITH asked AS (SELECT place, id FROM (VALUES {}) AS listed (place, id)) {question}",
+            tables.join(", ")
+        );
+        for mut row in session.text_rows(&sql, &[])? {
+            let place = row.first().and_then(Option::as_ref).and_then(|text| text.parse::<usize>().ok());
+            if let Some(place) = place {
+                answers.push((chunk * ASKED_MAX + place, row.split_off(1)));
+            }
+        }
+    }
+    Ok(answers)
+}
+
+/// What each of the tables looks like; `None` where there is none of the name.
+pub(super) fn tables(
+    dialect: &SqlServer,
+    session: &Session,
+    relations: &[Relation],
+) -> Result<Vec<Option<Table>>, Error> {
+    let mut tables: Vec<Option<Table>> = vec![None; relations.len()];
+    for (place, row) in ask(dialect, session, relations, COLUMNS)? {
+        let Some(table) = tables.get_mut(place) else { continue };
+        table.get_or_insert_default().columns.push(types::catalog_column(&row));
+    }
+    for (place, row) in ask(dialect, session, relations, FACTS)? {
+        let Some(Some(table)) = tables.get_mut(place) else { continue };
+        let cell = |position: usize| row.get(position).and_then(Option::as_deref).unwrap_or_default();
+        if cell(1) == "1" {
+            let reason = "it is memory-optimised, which takes no part in the transaction that a load is; load another \
+                          table, and insert from that one";
+            table.not_transactional = Some(reason.to_owned());
+            table.not_replaceable = Some(reason.to_owned());
+        } else if matches!(cell(0), "1" | "2") {
+            table.not_replaceable = Some("it keeps a history of its rows, and is not to be dropped".to_owned());
+        } else if !cell(2).is_empty() {
+            table.not_replaceable = Some(format!("foreign key `{}` refers to it", cell(2)));
+        }
+    }
+    Ok(tables)
+}
+
+/// See [`Dialect::not_carried`].
+pub(super) fn not_carried(
+    dialect: &SqlServer,
+    session: &Session,
+    relations: &[Relation],
+) -> Result<Vec<Vec<String>>, Error> {
+    let mut things = vec![Vec::new(); relations.len()];
+    for (place, row) in ask(dialect, session, relations, NOT_CARRIED)? {
+        if let (Some(own), Some(thing)) = (things.get_mut(place), super::generic::thing(&row)) {
+            own.push(thing);
+        }
+    }
+    Ok(things)
+}
+
+/// Empties a table whose name is in brackets: by TRUNCATE where the server lets it, which is a question of what refers to
+/// the table and of the user's rights, else by DELETE.
+pub(super) fn emptying(table: &str) -> String {
+    let id = format!("OBJECT_ID({})", literal(table));
+    format!(
+        "IF OBJECTPROPERTY({id}, 'IsUserTable') = 1 AND ISNULL(OBJECTPROPERTY({id}, 'TableTemporalType'), 0) = 0 \
+         AND HAS_PERMS_BY_NAME({}, 'OBJECT', 'ALTER') = 1 \
+         AND NOT EXISTS (SELECT 1 FROM sys.foreign_keys WHERE referenced_object_id = {id} AND parent_object_id <> {id}) \
+         AND NOT EXISTS (SELECT 1 FROM sys.tables WHERE object_id = {id} AND (is_replicated = 1 OR is_tracked_by_cdc = 1)) \
+         AND NOT EXISTS (SELECT 1 FROM sys.sql_expression_dependencies d JOIN sys.indexes i \
+         ON i.object_id = d.referencing_id AND i.index_id = 1 WHERE d.referenced_id = {id}) \
+         TRUNCATE TABLE {table} ELSE DELETE FROM {table}",
+        literal(table)
+    )
+}
+
+/// Before and after rows that bring the values of an identity column along: the session takes them, for one table at a
+/// time. Where the table has no such column, or it is not among those that are loaded, nothing happens.
+pub(super) fn identity_insert(table: &str, columns: &[Column]) -> [String; 2] {
+    let names: Vec<String> = columns.iter().map(|column| literal(&column.name)).collect();
+    let set = |state: &str| {
+        format!(
+            "IF EXISTS (SELECT 1 FROM sys.identity_columns WHERE object_id = OBJECT_ID({}) AND name IN ({})) \
+             SET IDENTITY_INSERT {table} {state}",
+            literal(table),
+            names.join(", ")
+        )
+    };
+    [set("ON"), set("OFF")]
+}

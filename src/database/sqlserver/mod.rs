@@ -1,0 +1,248 @@
+//! SQL Server and Azure SQL: one dialect, through Microsoft's driver or FreeTDS.
+//!
+//! Both drivers give the same product; what differs is how values travel, since FreeTDS changes some of them on the way
+//! (its dates before 1753, its fractions of seconds): there, times go as text that the server reads and writes. DDL and
+//! TRUNCATE are part of a transaction, so a load is one: a new table is loaded under another name and takes the old
+//! one's place before the commit, that whoever reads it waits for the swap alone.
+
+mod catalog;
+mod messages;
+mod types;
+
+use super::{
+    Class, Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, Mode, Purpose, ReadAs, ReadLane, Relation,
+    Table, Transfer, WriteAs, WriteLane, generic,
+};
+use crate::odbc::{Diagnostic, ResultColumn, Session};
+
+/// Through Microsoft's driver, and what any other driver is taken for.
+pub(super) static MICROSOFT: SqlServer = SqlServer { freetds: false };
+
+/// Through FreeTDS.
+pub(super) static FREETDS: SqlServer = SqlServer { freetds: true };
+
+/// SQL Server behind one of its drivers.
+pub(super) struct SqlServer {
+    freetds: bool,
+}
+
+/// `SQL_ATTR_PACKET_SIZE`, before connecting: the most that the protocol has. The driver's own 4096 bytes make many small
+/// packets of a large result.
+const PACKET_SIZE: (i32, usize) = (112, 32_767);
+
+impl Dialect for SqlServer {
+    fn name(&self) -> &'static str {
+        "sqlserver"
+    }
+
+    fn is_product(&self, dbms_name: &str) -> bool {
+        dbms_name.eq_ignore_ascii_case("Microsoft SQL Server")
+    }
+
+    fn is_driver(&self, file_name: &str) -> bool {
+        file_name.contains(if self.freetds { "tdsodbc" } else { "msodbcsql" })
+    }
+
+    fn connection_options(&self, _purpose: Purpose) -> &'static [(&'static str, &'static str)] {
+        match self.freetds {
+            true => &[("APP", "dray")],
+            // Long parameters are then `(max)` and not the old `ntext` and `image`.
+            false => &[("APP", "dray"), ("LongAsMax", "yes")],
+        }
+    }
+
+    fn connection_attributes(&self, purpose: Purpose) -> &'static [(i32, usize)] {
+        match purpose {
+            Purpose::Script => &[],
+            Purpose::Read | Purpose::Write => &[PACKET_SIZE],
+        }
+    }
+
+    fn connect_hint(&self, diagnostic: &Diagnostic) -> Option<&'static str> {
+        messages::connect_hint(diagnostic)
+    }
+
+    fn session_setup(&self, purpose: Purpose) -> &'static [&'static str] {
+        match purpose {
+            // FreeTDS cuts long values unless it is told not to.
+            Purpose::Script | Purpose::Read => &["SET TEXTSIZE 2147483647"],
+            // Without ANSI_WARNINGS the server cuts text that is too long. Counts of rows, one an INSERT, nobody reads.
+            Purpose::Write => &["SET ANSI_WARNINGS ON", "SET NOCOUNT ON"],
+        }
+    }
+
+    fn quote(&self, identifier: &str) -> String {
+        format!("[{}]", identifier.replace(']', "]]"))
+    }
+
+    fn default_schema(&self, session: &Session) -> Result<Option<String>, Error> {
+        generic::one_text(session, "SELECT SCHEMA_NAME()")
+    }
+
+    fn relations(&self, session: &Session) -> Result<Vec<Relation>, Error> {
+        generic::catalog_relations(session, catalog::RELATIONS)
+    }
+
+    fn table(&self, session: &Session, relation: &Relation) -> Result<Option<Table>, Error> {
+        let tables = catalog::tables(self, session, std::slice::from_ref(relation))?;
+        Ok(tables.into_iter().next().flatten())
+    }
+
+    fn tables(&self, session: &Session, relations: &[Relation]) -> Result<Option<Vec<Option<Table>>>, Error> {
+        catalog::tables(self, session, relations).map(Some)
+    }
+
+    fn foreign_keys(&self, session: &Session, _schemas: &[String]) -> Result<Vec<(Relation, Relation)>, Error> {
+        generic::catalog_foreign_keys(session, catalog::FOREIGN_KEYS, &[])
+    }
+
+    fn not_carried(&self, session: &Session, relations: &[Relation]) -> Result<Vec<Vec<String>>, Error> {
+        catalog::not_carried(self, session, relations)
+    }
+
+    fn result_column(&self, column: ResultColumn) -> Column {
+        types::result_column(column)
+    }
+
+    fn verbatim(&self, column: &Column) -> Column {
+        types::verbatim(column)
+    }
+
+    fn unreadable(&self, column: &Column) -> Option<String> {
+        types::unreadable(column)
+    }
+
+    fn read_as(&self, column: &Column) -> ReadAs {
+        let name = self.quote(&column.name);
+        let base = types::base(&column.declared);
+        let text = |expression: String| (expression, Transfer::Text);
+        let native = |expression: String| (expression, Transfer::Native);
+        let (expression, transfer) = match (base, column.logical) {
+            // Turned into UTF-16 at the server, which knows its code pages.
+            ("char" | "varchar" | "text", LogicalType::Text { length, .. }) => native(match length {
+                Some(length) if length <= 4_000 => format!("CAST({name} AS nvarchar({length}))"),
+                _ => format!("CAST({name} AS nvarchar(max))"),
+            }),
+            ("ntext" | "xml" | "json", _) => native(format!("CAST({name} AS nvarchar(max))")),
+            ("image" | "hierarchyid" | "geometry" | "geography", _) => native(format!("CAST({name} AS varbinary(max))")),
+            ("timestamp" | "rowversion", _) => native(format!("CAST({name} AS binary(8))")),
+            // As text, money has two digits of its four.
+            ("money" | "smallmoney", _) => native(format!("CAST({name} AS decimal(19,4))")),
+            (_, LogicalType::Uuid) => text(format!("LOWER(CAST({name} AS char(36)))")),
+            (_, LogicalType::Date) if self.freetds => text(format!("CONVERT(char(10), {name}, 23)")),
+            (_, LogicalType::Time { .. } | LogicalType::Timestamp { .. } | LogicalType::Instant { .. })
+                if self.freetds =>
+            {
+                text(format!("CONVERT(varchar(40), {name}, 121)"))
+            }
+            _ => native(name),
+        };
+        ReadAs {
+            expression,
+            transfer,
+            bound: generic::native_bound(column.logical),
+        }
+    }
+
+    fn write_as(&self, column: &Column) -> WriteAs {
+        let base = types::base(&column.declared);
+        let plain = |form: Form| ("?".to_owned(), form);
+        let (expression, form) = match (base, column.logical) {
+            // Style 1 keeps blanks between elements, which the plain conversion drops.
+            ("xml", _) => ("CONVERT(xml, ?, 1)".to_owned(), Form::Text),
+            ("hierarchyid" | "geometry" | "geography", _) => {
+                (format!("CAST(CAST(? AS varbinary(max)) AS {base})"), Form::Bytes)
+            }
+            (_, LogicalType::Boolean) => plain(Form::Bit),
+            (_, LogicalType::Integer { .. }) => plain(Form::I64),
+            (_, LogicalType::Float { .. }) => plain(Form::F64),
+            (_, LogicalType::Bytes { .. }) => plain(Form::Bytes),
+            // FreeTDS sends other days for those of the first centuries, and drops fractions.
+            (_, LogicalType::Date) if self.freetds => ("CAST(? AS date)".to_owned(), Form::Text),
+            (_, LogicalType::Date) => plain(Form::Date),
+            (_, LogicalType::Timestamp { digits }) if self.freetds => {
+                (format!("CAST(? AS datetime2({digits}))"), Form::Text)
+            }
+            (_, LogicalType::Timestamp { digits }) => plain(Form::Timestamp(digits)),
+            (_, LogicalType::Time { digits, .. }) => (format!("CAST(? AS time({digits}))"), Form::Text),
+            (_, LogicalType::Instant { digits, .. }) => (format!("CAST(? AS datetimeoffset({digits}))"), Form::Text),
+            // Decimals among them: as text they keep every digit, whatever precision the driver makes up for them.
+            _ => plain(Form::Text),
+        };
+        WriteAs { expression, form }
+    }
+
+    fn declare(&self, column: &Column) -> Result<(String, LogicalType), String> {
+        types::declare(column)
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            nul_in_text: true,
+            nan: false,
+            infinity: false,
+            years: 1..=9999,
+            instants_as_utc: false,
+            infinite_dates: false,
+            zero_dates: false,
+            decimal_nan: false,
+            decimal_infinity: false,
+            keeps_declared_sizes: true,
+        }
+    }
+
+    fn load_steps(
+        &self,
+        mode: Mode,
+        exists: bool,
+        target: &Relation,
+        staging: &Relation,
+        create: &dyn Fn(&Relation) -> String,
+    ) -> LoadSteps {
+        let (from, to) = (self.quote_relation(staging), self.quote_relation(target));
+        match (mode, exists) {
+            (_, false) => LoadSteps {
+                before: vec![create(target)],
+                ..LoadSteps::default()
+            },
+            (Mode::Append, true) => LoadSteps::default(),
+            (Mode::Truncate, true) => LoadSteps {
+                before: vec![catalog::emptying(&to)],
+                ..LoadSteps::default()
+            },
+            (Mode::Replace, true) => LoadSteps {
+                before: vec![create(staging)],
+                staging: Some(staging.clone()),
+                after: vec![
+                    format!("DROP TABLE {to}"),
+                    format!(
+                        "EXEC sp_rename {}, {}, N'OBJECT'",
+                        catalog::literal(&from),
+                        catalog::literal(&target.name)
+                    ),
+                ],
+                ..LoadSteps::default()
+            },
+        }
+    }
+
+    fn around_rows(&self, target: &Relation, columns: &[Column]) -> Option<[String; 2]> {
+        Some(catalog::identity_insert(&self.quote_relation(target), columns))
+    }
+
+    fn classify(&self, diagnostic: &Diagnostic) -> Class {
+        messages::classify(diagnostic)
+    }
+
+    fn without_values(&self, message: &str) -> String {
+        messages::without_values(message)
+    }
+
+    fn read_lanes(&self) -> &'static [&'static dyn ReadLane] {
+        &[&generic::OdbcRead]
+    }
+
+    fn write_lanes(&self) -> &'static [&'static dyn WriteLane] {
+        &[&generic::OdbcWrite]
+    }
+}
