@@ -1,4 +1,4 @@
-"""Fresh databases of each product, reached by clients that share no code with dray: psycopg, PyMySQL and sqlite3.
+"""Fresh databases of each product, reached by clients that share no code with dray: psycopg, PyMySQL, sqlite3 and pyodbc.
 
 Knows how to make a database, its ODBC connection string, and how to fill and read tables. What values a table should
 hold is `exact_values`'s business.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import importlib.util
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -204,6 +205,82 @@ class Mariadb(Database):
         self._connection.close()
 
 
+class Sqlserver(Database):
+    """The database of DRAY_TEST_MSSQL, emptied first, by pyodbc. There is one at a time."""
+
+    product = "sqlserver"
+    parameter = "?"
+
+    def __init__(self) -> None:
+        given = os.environ.get("DRAY_TEST_MSSQL")
+        if not given:
+            pytest.skip("DRAY_TEST_MSSQL is not set: an ODBC connection string of a database that tests may empty")
+        import pyodbc  # noqa: PLC0415  it brings a driver manager, which other tests need not have loaded
+
+        attributes = dict(pair.split("=", 1) for pair in given.split(";") if pair)
+        attributes["Driver"] = str(microsoft_driver())
+        self.odbc = "".join(f"{name}={value};" for name, value in attributes.items())
+        host, _, port = attributes["Server"].partition(",")
+        others = "".join(f"{name}={value};" for name, value in attributes.items() if name in ("Database", "UID", "PWD"))
+        self.freetds = f"Driver=FreeTDS;Server={host};Port={port or 1433};{others}"
+        self._connection = pyodbc.connect(self.odbc, autocommit=True)
+        self._empty()
+
+    def query(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        return [tuple(row) for row in self._connection.execute(sql, *parameters).fetchall()]
+
+    def execute(self, sql: str, *parameters: Any) -> None:
+        self._connection.execute(sql, *parameters)
+
+    def insert(self, table: str, rows: Sequence[Sequence[Any]]) -> None:
+        for row in rows:
+            # pyodbc does not know of what type a NULL is.
+            places = ", ".join("NULL" if value is None else "?" for value in row)
+            values = [value for value in row if value is not None]
+            self._connection.execute(f"INSERT INTO {self.quote(table)} VALUES ({places})", *values)
+
+    def numbered(self, table: str, rows: int, text: str) -> None:
+        name = self.quote(table)
+        self.execute(f"CREATE TABLE {name} (id int NOT NULL PRIMARY KEY, square bigint, note nvarchar(max))")
+        digits = "WITH d AS (SELECT n FROM (VALUES (0), (1), (2), (3), (4), (5), (6), (7), (8), (9)) AS v (n))"
+        number = "a.n + 10 * b.n + 100 * c.n + 1000 * e.n + 10000 * f.n + 1"
+        self.execute(
+            f"{digits} INSERT INTO {name} SELECT i, CAST(i AS bigint) * i, CONCAT(CAST(? AS nvarchar(max)), i) "
+            f"FROM (SELECT {number} AS i FROM d a, d b, d c, d e, d f) AS numbers WHERE i <= {rows}",
+            text,
+        )
+
+    def tables(self) -> set[str]:
+        return {name for (name,) in self.query("SELECT name FROM sys.tables")}
+
+    def quote(self, name: str) -> str:
+        return "[" + name.replace("]", "]]") + "]"
+
+    def close(self) -> None:
+        self._empty()
+        self._connection.close()
+
+    def _empty(self) -> None:
+        named = "SELECT s.name, o.name FROM sys.{} o JOIN sys.schemas s ON s.schema_id = o.schema_id"
+        keys = (
+            "SELECT s.name, o.name, f.name FROM sys.foreign_keys f JOIN sys.tables o "
+            "ON o.object_id = f.parent_object_id JOIN sys.schemas s ON s.schema_id = o.schema_id"
+        )
+        for schema, table, key in self.query(keys):
+            self.execute(f"ALTER TABLE {self.quote(schema)}.{self.quote(table)} DROP CONSTRAINT {self.quote(key)}")
+        for kind in ("views", "tables"):
+            for schema, name in self.query(named.format(kind) + " WHERE s.name IN ('dbo', 'other')"):
+                self.execute(f"DROP {kind[:-1]} {self.quote(schema)}.{self.quote(name)}")
+
+
+def microsoft_driver() -> Path:
+    """The file of Microsoft's driver in the package that holds it."""
+    found = importlib.util.find_spec("mssql_python_odbc")
+    assert found is not None
+    assert found.origin is not None
+    return next(Path(found.origin).parent.glob("libs/linux/debian_ubuntu/x86_64/lib/libmsodbcsql-*"))
+
+
 def part(name: str) -> str:
     """An environment variable that `tests/servers.py` sets; without it the test is skipped, and says why."""
     value = os.environ.get(f"DRAY_TEST_{name}")
@@ -243,6 +320,8 @@ class Databases:
             made = Sqlite(self._folder, name)
         elif product == "postgresql":
             made = Postgresql(name)
+        elif product == "sqlserver":
+            made = Sqlserver()
         else:
             made = Mariadb(name)
         self._made.append(made)

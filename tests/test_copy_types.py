@@ -11,7 +11,7 @@ from conftest import ROOT
 from copying import LANES, Copying
 from databases import DIRECTIONS, Database, Databases
 
-TITLES = {"PostgreSQL": "postgresql", "MariaDB": "mariadb", "SQLite": "sqlite"}
+TITLES = {"PostgreSQL": "postgresql", "MariaDB": "mariadb", "SQLite": "sqlite", "SQL Server": "sqlserver"}
 
 # How a product's catalog tells the columns of table `t`: name, type, whether NULL is allowed; without the name's sizes
 # that a product adds itself.

@@ -63,6 +63,7 @@ class TableReport:
         nulls_for_infinity: Infinite values that became NULL, see ``infinity`` of :func:`copy_tables`.
         nulls_for_nan: NaNs that became NULL, see ``nan``.
         nulls_for_zero_dates: Zero dates that became NULL, see ``zero_dates``.
+        rounded_fractions: Times whose fraction of a second was rounded, see ``fraction``.
         error: Fields of the error if the table failed, else None.
     """
 
@@ -83,6 +84,7 @@ class TableReport:
     nulls_for_infinity: int
     nulls_for_nan: int
     nulls_for_zero_dates: int
+    rounded_fractions: int
     error: dict[str, Any] | None = None
 
 
@@ -114,6 +116,7 @@ def copy_tables(
     infinity: str = "refuse",
     nan: str = "refuse",
     zero_dates: str = "refuse",
+    fraction: str = "refuse",
 ) -> Report:
     """Copies tables exactly, or not at all.
 
@@ -140,6 +143,8 @@ def copy_tables(
             holds arrives as it is in either case.
         nan: The same for floats and decimals that are NaN.
         zero_dates: The same for MariaDB's and MySQL's ``0000-00-00``.
+        fraction: ``round`` rounds times that have more digits of a second than the target's column keeps (SQL Server
+            has 7, most others 6), half of the last one up, and counts them in the report; ``refuse`` fails their table.
 
     Returns:
         Rows, bytes and milliseconds, in all and by table.
@@ -168,6 +173,7 @@ def copy_tables(
             "infinity": infinity,
             "nan": nan,
             "zero_dates": zero_dates,
+            "fraction": fraction,
         },
         lambda table: _run.record({"event": "copy", "table": json.loads(table)}),
         [path for path in sys.path if path],
@@ -199,6 +205,7 @@ def copy_table(
     infinity: str = "refuse",
     nan: str = "refuse",
     zero_dates: str = "refuse",
+    fraction: str = "refuse",
 ) -> TableReport:
     """Copies one table, or the result of one query; see :func:`copy_tables`.
 
@@ -215,6 +222,7 @@ def copy_table(
         infinity: ``refuse`` or ``null``.
         nan: ``refuse`` or ``null``.
         zero_dates: ``refuse`` or ``null``.
+        fraction: ``refuse`` or ``round``.
 
     Example:
         >>> dray.copy_table("HrDb", "Warehouse", "dbo.Employee", into="staging.Employee", where="Active = 1").rows
@@ -231,6 +239,7 @@ def copy_table(
         infinity=infinity,
         nan=nan,
         zero_dates=zero_dates,
+        fraction=fraction,
     )
     return report.tables[0]
 

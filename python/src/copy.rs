@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use dray::{
-    copy::{self, Choice, Choices, Endpoint, Lanes, Mode, Request, Selection, TableReport, TableRequest},
+    copy::{self, Choice, Choices, Endpoint, Fraction, Lanes, Mode, Request, Selection, TableReport, TableRequest},
     odbc::{DriverSearch, Interrupt},
 };
 use pyo3::{
@@ -19,7 +19,7 @@ use crate::{blocking, connection::parse_connection_string, failures};
 /// `copies` holds dictionaries with `source` (label and connection string), `into`, and either `query` or `tables`,
 /// `exclude` and `where`; `target` is a label and a connection string; `mode` is `append`, `truncate` or `replace`;
 /// `options` holds `lanes` (`auto` or `odbc`), `parallel` and `memory_limit_bytes` (`None`: the engine's own), and
-/// `infinity`, `nan` and `zero_dates` (`refuse` or `null`); `on_table` is called after each table with its report as JSON;
+/// `infinity`, `nan` and `zero_dates` (`refuse` or `null`), and `fraction` (`refuse` or `round`); `on_table` is called after each table with its report as JSON;
 /// `folders` may hold packages with a driver. Returns the whole report as JSON, failed tables in it.
 ///
 /// # Errors
@@ -89,6 +89,14 @@ pub fn copy_tables(
         infinity: choice("infinity")?,
         nan: choice("nan")?,
         zero_dates: choice("zero_dates")?,
+        fraction: match option("fraction")?.extract::<String>()?.as_str() {
+            "refuse" => Fraction::Refuse,
+            "round" => Fraction::Round,
+            other => {
+                let message = format!("fraction is `{other}`; `refuse` and `round` are allowed");
+                return Err(PyValueError::new_err(message));
+            }
+        },
     };
     let copies = copies
         .iter()

@@ -20,8 +20,10 @@ of each key of a linked service. The tables below are written from the code by a
 
 ## A name, a URL, or a connection string
 
-A text with `://` after a scheme is a URL, one with `=` in it an ODBC connection string, which goes to the driver as it is.
-Anything else is a name, which is, in this order:
+A text with `://` after a scheme is a URL, one with `=` in it a connection string. One that names a `Driver` or a `DSN` is
+ODBC's, and goes to the driver as it is; one that names a server and neither of them is ADO.NET's for SQL Server (`Data
+Source=...;Initial Catalog=...;User ID=...`): its keywords are those in the table of `SqlServer` below, one that is not there
+is refused, values stand in quotes where they need any, and it is encrypted unless it says `Encrypt=false`. Anything else is a name, which is, in this order:
 
 1. the environment variable `DRAY_CONNECTION_` and the name in upper case, with `_` for all but letters and digits of ASCII:
    `Sales-Db` is `DRAY_CONNECTION_SALES_DB`. An empty one counts as unset;
@@ -171,8 +173,8 @@ fn services_of(product: Product) -> Vec<&'static ServiceType> {
 
 fn drivers(text: &mut String) {
     text.push_str(
-        "\n## Drivers\n\nA linked service or a URL takes the first of these that the node has and that can do what is asked \
-         (`*` stands for any letters):\n\n| product | drivers, the best first |\n|---|---|\n",
+        "\n## Drivers\n\nA linked service, a URL or a string of ADO.NET takes the first of these that the node has and that can do \
+         what is asked (`*` stands for any letters):\n\n| product | drivers, the best first |\n|---|---|\n",
     );
     for product in PRODUCTS {
         let names: Vec<String> = candidates(product)

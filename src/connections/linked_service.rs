@@ -425,7 +425,7 @@ fn is_secret(field: Field) -> bool {
 }
 
 /// Whether the value switches off what it is about.
-fn is_off(value: &str) -> bool {
+pub(super) fn is_off(value: &str) -> bool {
     value.trim().is_empty() || normalized(value) == "disabled" || truth(value) == Some(false)
 }
 

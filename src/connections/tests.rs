@@ -744,6 +744,48 @@ fn urls_become_the_attributes_of_their_driver() {
 }
 
 #[test]
+fn a_string_without_a_driver_that_names_a_server_is_one_of_ado_net() {
+    for (text, expected) in [
+        (
+            "Data Source=tcp:s.database.windows.net,1433;Initial Catalog=d;User ID=u;Password=\"p;'x\";Connect Timeout=15;\
+             MultipleActiveResultSets=True;Application Name=a",
+            "Server=tcp:s.database.windows.net,1433;Database=d;Encrypt=yes;APP=a;UID=u;PWD={p;'x};",
+        ),
+        (
+            "server=s;uid=u;pwd={p};database=d;Encrypt=False;Persist Security Info=False",
+            "Server=s;Database=d;Encrypt=no;UID=u;PWD={{p}}};",
+        ),
+        (
+            "Address=s;Database=d;Integrated Security=SSPI;TrustServerCertificate=true",
+            "Server=s;Database=d;Encrypt=yes;TrustServerCertificate=yes;Trusted_Connection=yes;",
+        ),
+        (
+            "Server=s;Authentication=Active Directory Managed Identity;User Id=id",
+            "Server=s;Encrypt=yes;Authentication=ActiveDirectoryMsi;UID=id;",
+        ),
+    ] {
+        let found = string(&Connections::default(), text);
+        assert_eq!(found, format!("Driver={MICROSOFT};{expected}"), "{text}");
+    }
+    let kept = "Server=h;DRIVER={FreeTDS};UID=u;";
+    assert_eq!(string(&Connections::default(), kept), kept);
+    for (text, said) in [
+        ("Server=s;Passwort=geheim", "`Passwort`"),
+        ("Server=s;Password='geheim", "`Password`"),
+        (
+            "Server=s;Authentication=Active Directory Interactive",
+            "`Authentication`",
+        ),
+        ("Server=s;Column Encryption Setting=Enabled", "Always Encrypted"),
+    ] {
+        let error = string_with(&ALL, &Connections::default(), text)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(said) && !error.contains("geheim"), "{error}");
+    }
+}
+
+#[test]
 fn what_a_url_cannot_say_is_refused_by_name() {
     for (url, code, said) in [
         (

@@ -1,4 +1,4 @@
-//! A connection that somebody wrote as one text: an ODBC connection string, or a URL.
+//! A connection that somebody wrote as one text: a connection string of ODBC or ADO.NET, or a URL.
 //!
 //! `${NAME}` in a text of pyproject.toml stands for an environment variable. It is put in after the text was taken apart, so
 //! that a password needs no escaping in the variable.
@@ -6,9 +6,10 @@
 use percent_encoding::percent_decode_str;
 
 use super::error::{ConnectionError, Origin};
-use super::linked_service::Target;
+use super::keys::{Meaning, ServiceType};
+use super::linked_service::{Target, is_off};
 use super::settings::{Field, Product, Settings, SignIn, normalized, truth};
-use crate::connection_string::ConnectionString;
+use crate::connection_string::{ConnectionString, Fault, Quoting, attributes};
 
 /// Gives the value of an environment variable; `None` if it is not set.
 pub(super) type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -48,6 +49,9 @@ pub(super) fn read(text: &str, origin: &Origin, variables: Option<Variables<'_>>
             reader.malformed("is neither a connection string (`Driver=...;Server=...`) nor a URL (`postgresql://...`)")
         );
     }
+    if is_ado_net(text) {
+        return reader.ado_net(text).map(Target::Settings);
+    }
     let mut string = ConnectionString::parse(text)
         .map_err(|malformed| reader.malformed(&format!("malformed connection string: {malformed}")))?;
     if variables.is_some() {
@@ -57,6 +61,17 @@ pub(super) fn read(text: &str, origin: &Origin, variables: Option<Variables<'_>>
         })?;
     }
     Ok(Target::String(string))
+}
+
+/// Whether a connection string is one of ADO.NET's for SQL Server: it names a server, and neither a driver nor a data
+/// source, without which ODBC has nothing to begin with.
+fn is_ado_net(text: &str) -> bool {
+    let keywords = attributes(text, Quoting::Either);
+    let has = |names: &[&str]| {
+        let is_one = |keyword: &str| names.contains(&normalized(keyword).as_str());
+        keywords.iter().any(|attribute| is_one(attribute.keyword))
+    };
+    has(&["server", "datasource", "address", "addr", "networkaddress"]) && !has(&["driver", "dsn", "filedsn"])
 }
 
 /// The name, if the whole text is `${NAME}`.
@@ -224,6 +239,47 @@ impl Reader<'_> {
         Ok(settings)
     }
 
+    /// A connection string of ADO.NET, whose values stand in quotes where they need any. A keyword that is not known may
+    /// be a slip of the pen: unlike in what ADF hands over, it is refused.
+    fn ado_net(&self, text: &str) -> Result<Settings, ConnectionError> {
+        let mut settings = Settings::new(Product::SqlServer);
+        let known = ServiceType::named("SqlServer");
+        for attribute in attributes(text, Quoting::Quotes) {
+            let keyword = attribute.keyword;
+            match attribute.fault {
+                None => {}
+                // A part without `=` may be one of a password, so it is not repeated.
+                Some(Fault::NoEquals) => return Err(self.malformed("a part of the connection string has no `=`")),
+                Some(Fault::NoName) => return Err(self.malformed("a value in the connection string has no name")),
+                Some(Fault::Open) => return Err(self.malformed(&format!("the value of `{keyword}` has an open quote"))),
+                Some(Fault::GoesOn) => {
+                    return Err(self.malformed(&format!("the value of `{keyword}` goes on after its closing quote")));
+                }
+            }
+            let refused = |reason: &str| ConnectionError::RefusedParameter {
+                origin: self.origin.clone(),
+                parameter: keyword.to_owned(),
+                reason: reason.to_owned(),
+            };
+            let Some(key) = known.and_then(|known| known.keyword(keyword)) else {
+                return Err(refused(
+                    "a connection string without `Driver` is taken for ADO.NET's, which has no such keyword",
+                ));
+            };
+            match key.meaning {
+                Meaning::Sets(field) => {
+                    let value = self.expand(&attribute.value, |plain| Ok(plain.to_owned()))?;
+                    settings.set(field, value);
+                }
+                Meaning::Ignored(_) => {}
+                Meaning::Refused(_) if is_off(&attribute.value) => {}
+                Meaning::Refused(reason) => return Err(refused(reason)),
+            }
+        }
+        self.check(&mut settings)?;
+        Ok(settings)
+    }
+
     /// `user:password@host:port`.
     fn authority(&self, authority: &str, settings: &mut Settings) -> Result<(), ConnectionError> {
         // The last @: a password that was not encoded may hold one.
@@ -314,7 +370,7 @@ impl Reader<'_> {
             && settings.get(Field::Server).is_none()
             && settings.get(Field::Socket).is_none()
         {
-            return Err(self.malformed("the URL names no host"));
+            return Err(self.malformed("it names no host"));
         }
         Ok(())
     }

@@ -5,13 +5,13 @@
 
 use super::{
     passing::{Passing, integers},
-    request::{Choice, Choices},
+    request::{Choice, Choices, Fraction},
 };
 use crate::database::{
     Column, Layout, Limits, LogicalType, Padding, Value,
     batch::ColumnData,
     decimal::Digits,
-    temporal::{Date, Time, Timestamp},
+    temporal::{Date, OffsetTimestamp, Time, Timestamp},
 };
 
 /// How the values of one column are checked and carried over.
@@ -32,18 +32,20 @@ pub struct Refusal {
     pub row: usize,
     /// Why; never the value.
     pub reason: String,
-    /// The option that would let it pass as NULL, if there is one.
+    /// The option that would let it pass changed, if there is one.
     pub hint: Option<String>,
 }
 
-/// Values that became NULL because it was asked for.
+/// Values that became others because it was asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Nulled {
-    /// Infinite numbers, dates and timestamps.
+pub struct Changed {
+    /// Times whose fraction was rounded.
+    pub rounded: u64,
+    /// Infinite numbers, dates and timestamps that are NULL now.
     pub infinity: u64,
-    /// NaN.
+    /// NaN, the same.
     pub nan: u64,
-    /// Zero dates.
+    /// Zero dates, the same.
     pub zero_dates: u64,
 }
 
@@ -53,6 +55,11 @@ enum Unfit {
     Infinity,
     Nan,
     ZeroDate,
+    /// More digits of a second's fraction than the target keeps.
+    Fraction {
+        digits: u8,
+        kept: u8,
+    },
     Other(String),
 }
 
@@ -74,6 +81,9 @@ impl Unfit {
             Unfit::Infinity => "the value is infinite, which the target does not hold".to_owned(),
             Unfit::Nan => "the value is NaN, which the target does not hold".to_owned(),
             Unfit::ZeroDate => "the value is the zero date, which the target does not hold".to_owned(),
+            Unfit::Fraction { digits, kept } => {
+                format!("the value has {digits} digits of a second's fraction, the target column holds {kept}")
+            }
             Unfit::Other(reason) => reason,
         }
     }
@@ -171,11 +181,11 @@ impl Conversion {
     ///
     /// # Errors
     /// The first value that does not go.
-    pub fn convert(&self, from: &mut ColumnData, out: &mut ColumnData) -> Result<Nulled, Refusal> {
-        let mut nulled = Nulled::default();
+    pub fn convert(&self, from: &mut ColumnData, out: &mut ColumnData) -> Result<Changed, Refusal> {
+        let mut changed = Changed::default();
         if self.passing.passes(from) {
             std::mem::swap(from, out);
-            return Ok(nulled);
+            return Ok(changed);
         }
         let mut scratch = String::new();
         for row in 0..from.nulls.len() {
@@ -183,27 +193,40 @@ impl Conversion {
             match self.value(from.value(row), &mut scratch) {
                 Ok(value) => out.push(value),
                 Err(unfit) => {
-                    self.count(&unfit, &mut nulled).map_err(|hint| Refusal {
+                    let refused = |unfit: Unfit, hint: Option<String>| Refusal {
                         row,
                         reason: unfit.reason(),
                         hint,
-                    })?;
+                    };
+                    if let (Unfit::Fraction { kept, .. }, Fraction::Round) = (&unfit, self.choices.fraction) {
+                        let rounded = rounded(from.value(row), *kept);
+                        let rounded = rounded.ok_or_else(|| refused(AFTER_LAST.into(), None))?;
+                        scratch.clear();
+                        let value = self.value(rounded, &mut scratch);
+                        out.push(value.map_err(|unfit| refused(unfit, None))?);
+                        changed.rounded += 1;
+                        continue;
+                    }
+                    if let Err(hint) = self.count(&unfit, &mut changed) {
+                        return Err(refused(unfit, hint));
+                    }
                     out.push(Value::Null);
                 }
             }
         }
-        Ok(nulled)
+        Ok(changed)
     }
 
     /// Counts a value that is to become NULL.
     ///
     /// # Errors
     /// It is to be refused; with the option that would help, if one would.
-    fn count(&self, unfit: &Unfit, nulled: &mut Nulled) -> Result<(), Option<String>> {
+    fn count(&self, unfit: &Unfit, changed: &mut Changed) -> Result<(), Option<String>> {
         let (choice, counter, name) = match unfit {
-            Unfit::Infinity => (self.choices.infinity, &mut nulled.infinity, "infinity"),
-            Unfit::Nan => (self.choices.nan, &mut nulled.nan, "nan"),
-            Unfit::ZeroDate => (self.choices.zero_dates, &mut nulled.zero_dates, "zero_dates"),
+            Unfit::Infinity => (self.choices.infinity, &mut changed.infinity, "infinity"),
+            Unfit::Nan => (self.choices.nan, &mut changed.nan, "nan"),
+            Unfit::ZeroDate => (self.choices.zero_dates, &mut changed.zero_dates, "zero_dates"),
+            Unfit::Fraction { .. } => return Err(Some("`fraction=\"round\"` rounds such values".to_owned())),
             Unfit::Other(_) => return Err(None),
         };
         match choice {
@@ -456,11 +479,10 @@ impl Conversion {
     fn fraction(&self, time: Time, digits: u8) -> Result<(), Unfit> {
         match time.fraction_digits() <= digits {
             true => Ok(()),
-            false => Err(format!(
-                "the value has {} digits of a second's fraction, the target column holds {digits}",
-                time.fraction_digits()
-            )
-            .into()),
+            false => Err(Unfit::Fraction {
+                digits: time.fraction_digits(),
+                kept: digits,
+            }),
         }
     }
 
@@ -497,6 +519,21 @@ impl Conversion {
 }
 
 const AFTER_9999: &str = "the value is after the year 9999 in UTC";
+
+const AFTER_LAST: &str = "rounded, the value would be after the last one of its type";
+
+/// The value with its second's fraction rounded to so many digits; `None` where there is no such time any more.
+fn rounded(value: Value<'_>, digits: u8) -> Option<Value<'static>> {
+    match value {
+        Value::Time(time) => time.rounded(digits).map(Value::Time),
+        Value::Timestamp(timestamp) => timestamp.rounded(digits).map(Value::Timestamp),
+        Value::Instant(instant) => Some(Value::Instant(OffsetTimestamp {
+            local: instant.local.rounded(digits)?,
+            ..instant
+        })),
+        _ => None,
+    }
+}
 
 /// Whether a decimal is none of digits.
 fn not_finite(text: &str) -> Option<Unfit> {

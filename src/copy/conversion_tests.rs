@@ -390,6 +390,36 @@ fn what_a_products_own_sizes_rule_out_is_not_looked_for() {
 }
 
 #[test]
+fn a_fraction_is_rounded_only_where_that_was_chosen() {
+    let digits = |digits| LogicalType::Timestamp { digits };
+    let carry = |text: &str, fraction: Fraction| {
+        let choices = Choices {
+            fraction,
+            ..Choices::default()
+        };
+        let conversion = Conversion::plan(&column(digits(7)), &column(digits(6)), &strict()).unwrap();
+        let (mut data, mut out) = (ColumnData::new(Layout::Timestamp), ColumnData::new(Layout::Timestamp));
+        for text in ["2024-01-01 00:00:00.123456", text] {
+            data.push(Value::Timestamp(Timestamp::parse(text).unwrap()));
+        }
+        let changed = conversion.choosing(choices).convert(&mut data, &mut out)?;
+        Ok((changed.rounded, out.value(1))
+            == (
+                1,
+                Value::Timestamp(Timestamp::parse("2024-01-01 00:00:00.123457").unwrap()),
+            ))
+    };
+    assert_eq!(carry("2024-01-01 00:00:00.1234567", Fraction::Round), Ok(true));
+    let refusal: Refusal = carry("2024-01-01 00:00:00.1234567", Fraction::Refuse).unwrap_err();
+    assert_eq!(
+        (refusal.row, refusal.hint.as_deref()),
+        (1, Some("`fraction=\"round\"` rounds such values"))
+    );
+    let refusal = carry("9999-12-31 23:59:59.9999999", Fraction::Round).unwrap_err();
+    assert!(refusal.hint.is_none() && refusal.reason.contains("after the last one"));
+}
+
+#[test]
 fn values_with_a_choice_become_null_only_where_that_was_chosen_and_allowed() {
     let infinite = Date::INFINITY;
     for (logical, value, name) in [
@@ -418,11 +448,11 @@ fn values_with_a_choice_become_null_only_where_that_was_chosen_and_allowed() {
             data.push(value);
             conversion
                 .convert(&mut data, &mut out)
-                .map(|nulled| (nulled, out.value(0) == Value::Null))
+                .map(|changed| (changed, out.value(0) == Value::Null))
         };
-        let (nulled, is_null) = convert(true, choices).unwrap();
+        let (changed, is_null) = convert(true, choices).unwrap();
         assert!(is_null, "{value:?}");
-        assert_eq!(nulled.infinity + nulled.nan + nulled.zero_dates, 1);
+        assert_eq!(changed.infinity + changed.nan + changed.zero_dates, 1);
         let refusal = convert(true, Choices::default()).unwrap_err();
         assert_eq!(
             refusal.hint.unwrap(),

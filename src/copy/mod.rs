@@ -23,12 +23,13 @@ mod settling;
 mod types_page;
 
 pub use self::{
-    conversion::{Conversion, Nulled, Refusal},
+    conversion::{Changed, Conversion, Refusal},
     error::{Phase, Side, TableError},
     plan::{ColumnPlan, LaneChoice, TablePlan},
     report::{Report, TableReport},
     request::{
-        Choice, Choices, Endpoint, Lanes, MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES_MIN, Request, Selection, TableRequest,
+        Choice, Choices, Endpoint, Fraction, Lanes, MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES_MIN, Request, Selection,
+        TableRequest,
     },
     run::run,
 };

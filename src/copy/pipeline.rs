@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    conversion::Nulled,
+    conversion::Changed,
     error::{Phase, Place, Side, TableError},
     heap,
     plan::{TablePlan, sides},
@@ -70,7 +70,7 @@ impl Budget {
 pub(super) struct Moved {
     pub rows: u64,
     pub bytes: u64,
-    pub nulled: Nulled,
+    pub changed: Changed,
 }
 
 /// A finished load.
@@ -305,7 +305,7 @@ fn write_all(
         let rows = match plan.wire {
             Some(_) => &batch,
             None => {
-                convert(plan, &mut batch, &mut converted, &mut moved.nulled)?;
+                convert(plan, &mut batch, &mut converted, &mut moved.changed)?;
                 &converted
             }
         };
@@ -337,7 +337,7 @@ fn convert(
     plan: &TablePlan,
     batch: &mut Batch,
     converted: &mut Batch,
-    nulled: &mut Nulled,
+    changed: &mut Changed,
 ) -> Result<(), Box<TableError>> {
     converted.clear();
     converted.first_row = batch.first_row;
@@ -360,9 +360,10 @@ fn convert(
             error.hint = refusal.hint;
             error
         })?;
-        nulled.infinity += counts.infinity;
-        nulled.nan += counts.nan;
-        nulled.zero_dates += counts.zero_dates;
+        changed.rounded += counts.rounded;
+        changed.infinity += counts.infinity;
+        changed.nan += counts.nan;
+        changed.zero_dates += counts.zero_dates;
     }
     Ok(())
 }

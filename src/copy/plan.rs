@@ -111,6 +111,10 @@ pub(super) fn columns_and_steps(
                     }
                     Ok(found)
                 }
+                Some(found) if target.takes_own_alone(found) => Err(format!(
+                    "`{}` of the target would change the text of another product's values",
+                    found.declared
+                )),
                 Some(found) => Ok(found.clone()),
                 None => Err("the target table has no such column".to_owned()),
             },

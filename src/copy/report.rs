@@ -41,6 +41,8 @@ pub struct TableReport {
     pub nulls_for_nan: u64,
     /// Zero dates that became NULL because it was asked for.
     pub nulls_for_zero_dates: u64,
+    /// Times whose fraction of a second was rounded because it was asked for.
+    pub rounded_fractions: u64,
     /// Why it failed, if it did.
     pub error: Option<Box<TableError>>,
 }

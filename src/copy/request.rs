@@ -68,6 +68,18 @@ pub struct Choices {
     pub nan: Choice,
     /// `0000-00-00` of MariaDB and MySQL, as a date or with a time of zero.
     pub zero_dates: Choice,
+    /// Times whose fraction of a second has more digits than the target keeps.
+    pub fraction: Fraction,
+}
+
+/// What becomes of a fraction of a second that the target does not keep whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fraction {
+    /// It fails its table.
+    #[default]
+    Refuse,
+    /// It is rounded to the digits that the target keeps, half of the last one up, and counted in the report.
+    Round,
 }
 
 /// What becomes of such a value.

@@ -349,9 +349,10 @@ fn carry_out(
     let done = pipeline::run(&plan, source, target, (&reading, interrupt), budget, &reconnect)?;
     report.rows = done.moved.rows;
     report.bytes = done.moved.bytes;
-    report.nulls_for_infinity = done.moved.nulled.infinity;
-    report.nulls_for_nan = done.moved.nulled.nan;
-    report.nulls_for_zero_dates = done.moved.nulled.zero_dates;
+    report.rounded_fractions = done.moved.changed.rounded;
+    report.nulls_for_infinity = done.moved.changed.infinity;
+    report.nulls_for_nan = done.moved.changed.nan;
+    report.nulls_for_zero_dates = done.moved.changed.zero_dates;
     if let Some(connection) = done.source {
         pool.give(Purpose::Read, connection);
     }

@@ -8,11 +8,12 @@ use crate::database::{Column, Dialect, dialect};
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/database/TYPES.md");
 
-const PRODUCTS: [(&str, &str); 4] = [
+const PRODUCTS: [(&str, &str); 5] = [
     ("postgres", "PostgreSQL"),
     ("mariadb", "MariaDB"),
     ("mysql", "MySQL"),
     ("sqlite", "SQLite"),
+    ("sqlserver", "SQL Server"),
 ];
 
 const BEFORE: &str = "\
@@ -40,6 +41,16 @@ Notes:
   member of `1`. The same holds for PostgreSQL's `name`, which cuts at 63 bytes, and its numeric with a negative scale.
 - FLOAT(7,4) and DOUBLE(10,2) of MariaDB and MySQL round what they are given, and are decimals to dray.
 - Before MariaDB 11 the server refuses UUIDs of no known version and variant.
+- SQL Server's decimals have 38 digits: a column that declares more is refused, one without a size becomes
+  `decimal(38,18)`, and what does not fit is refused by row.
+- Text becomes `nvarchar` of twice its length, since a character takes up to two units there, and `nvarchar(max)` beyond
+  4,000. In a primary key it has 450 units, and is compared as sources compare theirs, letter by letter. A value for a
+  `char` or `varchar` of an existing table has to be made of the letters of its code page.
+- SQL Server keeps seven digits of a second, the others six: a value that needs the seventh is refused, or rounded with
+  `fraction=\"round\"`. Its `datetime` keeps milliseconds that end in 0, 3 and 7, its `smalldatetime` whole minutes.
+- A `rowversion` is read as its eight bytes, which a new table keeps as `binary(8)`; it is not written, and neither is a
+  computed column or a period of a temporal table. `sql_variant`, `vector` and the types of other assemblies are refused;
+  `hierarchyid`, `geometry` and `geography` are copied between SQL Servers alone. A query can cast them.
 ";
 
 #[test]
@@ -110,7 +121,10 @@ fn page() -> String {
 
 /// The column that dray makes for a source's.
 fn declare(source: &dyn Dialect, column: &Column, target: &dyn Dialect) -> Result<Column, String> {
-    super::plan::new_column(column, target, source.name() == target.name())
+    match source.unreadable(column) {
+        Some(_) => Err("refused".to_owned()),
+        None => super::plan::new_column(column, target, source.name() == target.name()),
+    }
 }
 
 /// The target's types that this column may be copied into.
@@ -125,7 +139,9 @@ fn ways(source: &dyn Dialect, column: &Column, target: &dyn Dialect) -> String {
                 true => (source.verbatim(column), target.verbatim(listed)),
                 false => (column.clone(), listed.clone()),
             };
-            Conversion::plan(&from, &to, &limits).is_ok()
+            source.unreadable(&from).is_none()
+                && (same_product || !target.takes_own_alone(&to))
+                && Conversion::plan(&from, &to, &limits).is_ok()
         })
         .map(|listed| short(&listed.declared))
         .collect();

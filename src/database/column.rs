@@ -14,26 +14,30 @@ pub struct Relation {
 }
 
 impl Relation {
-    /// Reads `name` or `schema.name`; a part in double quotes may hold dots, `""` in it stands for `"`.
+    /// Reads `name` or `schema.name`; a part in double quotes or brackets may hold dots, and its closing mark doubled.
     ///
     /// # Errors
     /// What is wrong with the text: an empty part, an open quote, more than two parts.
     pub fn parse(text: &str) -> Result<Relation, String> {
         let mut parts = vec![String::new()];
-        let mut quoted = false;
+        // What ends the part that is in quotes.
+        let mut closing = None;
         let mut letters = text.chars().peekable();
         while let Some(letter) = letters.next() {
+            let is_first = parts.last().is_none_or(String::is_empty);
             match letter {
-                '"' if quoted && letters.peek() == Some(&'"') => {
+                letter if closing == Some(letter) && letters.peek() == Some(&letter) => {
                     letters.next();
-                    parts.last_mut().into_iter().for_each(|part| part.push('"'));
+                    parts.last_mut().into_iter().for_each(|part| part.push(letter));
                 }
-                '"' => quoted = !quoted,
-                '.' if !quoted => parts.push(String::new()),
+                letter if closing == Some(letter) => closing = None,
+                '"' if closing.is_none() => closing = Some('"'),
+                '[' if closing.is_none() && is_first => closing = Some(']'),
+                '.' if closing.is_none() => parts.push(String::new()),
                 letter => parts.last_mut().into_iter().for_each(|part| part.push(letter)),
             }
         }
-        if quoted {
+        if closing.is_some() {
             return Err(format!("table name `{text}` has an open quote"));
         }
         if parts.iter().any(String::is_empty) {
@@ -49,7 +53,8 @@ impl Relation {
                 name: parts.remove(0),
             }),
             Err(parts) => Err(format!(
-                "table name `{text}` has {} parts, `schema.table` or `table` is allowed",
+                "table name `{text}` has {} parts, `schema.table` or `table` is allowed: the connection says which \
+                 database, and a `query` may read from others of its server",
                 parts.len()
             )),
         }
@@ -236,7 +241,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_name_has_one_or_two_parts_and_quotes_hold_dots() {
+    fn a_table_name_has_one_or_two_parts_and_quotes_or_brackets_hold_dots() {
         let relation = |schema: Option<&str>, name: &str| {
             Ok(Relation {
                 schema: schema.map(str::to_owned),
@@ -246,7 +251,9 @@ mod tests {
         assert_eq!(Relation::parse("SalesLT.Größe"), relation(Some("SalesLT"), "Größe"));
         assert_eq!(Relation::parse("t"), relation(None, "t"));
         assert_eq!(Relation::parse(r#""a.b"."c""d""#), relation(Some("a.b"), r#"c"d"#));
-        for text in ["", "a.", "a.b.c", "\"a"] {
+        assert_eq!(Relation::parse("[a.b].[c]]d]"), relation(Some("a.b"), "c]d"));
+        assert_eq!(Relation::parse("t[1]"), relation(None, "t[1]"));
+        for text in ["", "a.", "a.b.c", "\"a", "[a"] {
             assert!(Relation::parse(text).is_err(), "{text}");
         }
     }

@@ -244,6 +244,12 @@ pub trait Dialect: Send + Sync {
         &[]
     }
 
+    /// An attribute that is a structure, by its number, made of a part of the connection string that the driver does not
+    /// know; the part is taken out.
+    fn connection_structure(&self, _string: &mut ConnectionString) -> Option<(i32, Vec<u8>)> {
+        None
+    }
+
     /// What helps against a connection that was refused with this.
     fn connect_hint(&self, _diagnostic: &Diagnostic) -> Option<&'static str> {
         None
@@ -310,6 +316,11 @@ pub trait Dialect: Send + Sync {
         Ok(None)
     }
 
+    /// The SELECT of this list from a source.
+    fn select(&self, list: &str, source: &Source) -> String {
+        generic::select(self, list, source)
+    }
+
     /// What the result of a query looks like, without running it to its end.
     fn query_columns(&self, session: &Session, sql: &str) -> Result<Vec<Column>, Error> {
         let mut statement = session.statement()?;
@@ -335,6 +346,11 @@ pub trait Dialect: Send + Sync {
     /// [`Self::verbatim`] made of the column, where that is asked.
     fn unreadable(&self, _column: &Column) -> Option<String> {
         None
+    }
+
+    /// Whether a column takes the values of the same type of this product alone: it would change the text of another's.
+    fn takes_own_alone(&self, _column: &Column) -> bool {
+        false
     }
 
     /// How a column is read over ODBC.
@@ -653,6 +669,7 @@ impl Connection {
                 resolved.set_default(key, value);
             }
             options.attributes = dialect.connection_attributes(purpose);
+            options.structure = dialect.connection_structure(&mut resolved);
         }
         let session = Session::connect(search, &resolved, &options, interrupt).map_err(|mut error| {
             if let odbc::Error::Connect { diagnostics, hint } = &mut error {

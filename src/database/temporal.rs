@@ -184,6 +184,24 @@ impl Time {
         !self.negative && self.hour < 24
     }
 
+    /// The time with the fraction of its second rounded to so many digits, half of the last one away from zero; `None` if
+    /// a time of day would be the next day's.
+    pub fn rounded(self, digits: u8) -> Option<Time> {
+        let unit = i64::from(10_u32.pow(u32::from(9 - digits.min(9))));
+        let seconds = i64::from(self.hour) * 3_600 + i64::from(self.minute) * 60 + i64::from(self.second);
+        let nanoseconds = seconds * NANOSECONDS + i64::from(self.nanosecond);
+        let rounded = (nanoseconds + unit / 2) / unit * unit;
+        let seconds = rounded / NANOSECONDS;
+        let time = Time {
+            hour: u16::try_from(seconds / 3_600).ok()?,
+            minute: (seconds / 60 % 60) as u16,
+            second: (seconds % 60) as u16,
+            nanosecond: (rounded % NANOSECONDS) as u32,
+            negative: self.negative,
+        };
+        (time.is_of_day() || !self.is_of_day()).then_some(time)
+    }
+
     /// How many digits of the second's fraction it needs.
     pub fn fraction_digits(self) -> u8 {
         let mut fraction = self.nanosecond;
@@ -216,6 +234,26 @@ impl Timestamp {
             false => Date::parse(date)?,
         };
         (date.is_day() || time == Time::default()).then_some(Timestamp { date, time })
+    }
+}
+
+impl Timestamp {
+    /// The timestamp with the fraction of its second rounded to so many digits, half of the last one up; `None` after the
+    /// year 9999.
+    pub fn rounded(self, digits: u8) -> Option<Timestamp> {
+        if !self.date.is_day() {
+            return Some(self);
+        }
+        match self.time.rounded(digits) {
+            Some(time) => Some(Timestamp { time, ..self }),
+            None => shifted(
+                Timestamp {
+                    date: self.date,
+                    time: Time::default(),
+                },
+                86_400,
+            ),
+        }
     }
 }
 
@@ -276,6 +314,8 @@ impl OffsetTimestamp {
         shifted(self.local, -60 * i64::from(self.offset_minutes))
     }
 }
+
+const NANOSECONDS: i64 = 1_000_000_000;
 
 /// The timestamp that many seconds later.
 fn shifted(timestamp: Timestamp, seconds: i64) -> Option<Timestamp> {
@@ -381,6 +421,33 @@ mod tests {
         for text in ["24:60:00", "1:2:3", "12:34:60", "12:34:56.", "+1:00:00"] {
             assert_eq!(Time::parse(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_fraction_is_rounded_over_the_ends_of_seconds_days_and_years() {
+        let rounded = |text: &str, digits| {
+            Timestamp::parse(text)
+                .unwrap()
+                .rounded(digits)
+                .map(|value| value.to_string())
+        };
+        let is = |text: &str| Some(text.to_owned());
+        assert_eq!(
+            rounded("2024-01-01 12:00:00.1234565", 6),
+            is("2024-01-01 12:00:00.123457")
+        );
+        assert_eq!(
+            rounded("2024-01-01 12:00:00.1234564", 6),
+            is("2024-01-01 12:00:00.123456")
+        );
+        assert_eq!(rounded("1999-12-31 23:59:59.9999999", 6), is("2000-01-01 00:00:00"));
+        assert_eq!(rounded("2024-01-01 12:00:00.5", 0), is("2024-01-01 12:00:01"));
+        assert_eq!(rounded("9999-12-31 23:59:59.9999999", 6), None);
+        assert_eq!(Time::parse("23:59:59.9999999").unwrap().rounded(6), None);
+        assert_eq!(
+            Time::parse("-25:59:59.96").unwrap().rounded(1),
+            Time::parse("-26:00:00")
+        );
     }
 
     #[test]

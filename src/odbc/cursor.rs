@@ -42,6 +42,13 @@ pub struct CellSpec {
     pub bound: Option<usize>,
 }
 
+impl CellSpec {
+    /// Whether its cells may be longer than any buffer that is made for them beforehand.
+    pub fn is_unbounded(&self) -> bool {
+        matches!(self.kind, CellKind::Text | CellKind::Bytes) && self.bound.is_none_or(|bound| bound > BOUND_MAX)
+    }
+}
+
 /// One cell of the current block.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Cell<'a> {
@@ -157,7 +164,7 @@ impl Cursor {
         budget_bytes: usize,
     ) -> Result<Cursor, Error> {
         let encoding = statement.link.cell_encoding();
-        let unbounded = specs.iter().position(is_unbounded);
+        let unbounded = specs.iter().position(CellSpec::is_unbounded);
         let first_unbound = match unbounded {
             Some(position) if !rules.bound_columns => position,
             _ => specs.len(),
@@ -553,10 +560,6 @@ fn fixed_cell(kind: CellKind, bytes: &[u8]) -> Cell<'_> {
         CellKind::Timestamp => Cell::Timestamp(value(bytes)),
         CellKind::Text | CellKind::Bytes => Cell::Raw(bytes),
     }
-}
-
-fn is_unbounded(spec: &CellSpec) -> bool {
-    matches!(spec.kind, CellKind::Text | CellKind::Bytes) && spec.bound.is_none_or(|bound| bound > BOUND_MAX)
 }
 
 /// Bytes of a cell's buffer. A character takes up to two units of UTF-16, or four bytes of UTF-8.

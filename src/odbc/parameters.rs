@@ -242,15 +242,31 @@ impl ParameterArray {
             statement.check("SQLBindParameter", result)?;
         }
         let result = statement.execute_prepared()?;
+        let went_on = matches!(
+            result,
+            SqlReturn::SUCCESS | SqlReturn::SUCCESS_WITH_INFO | SqlReturn::NO_DATA
+        );
+        let mut late_error = None;
+        if rows > 1 && went_on && statement.link.quirks().answers_row_by_row {
+            loop {
+                match statement.next_result() {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    Err(error) => {
+                        late_error = Some(error);
+                        break;
+                    }
+                }
+            }
+        }
         // psqlodbc answers "success with info" when rows in the middle failed, so the rows themselves are looked at.
         const PARAM_ERROR: u16 = 5;
         let failed = status.iter().position(|status| *status == PARAM_ERROR);
-        if failed.is_some() {
-            let diagnostics = statement.diagnostics();
-            let error = Error::Call {
+        if failed.is_some() || late_error.is_some() {
+            let error = late_error.unwrap_or_else(|| Error::Call {
                 function: "SQLExecute",
-                diagnostics,
-            };
+                diagnostics: statement.diagnostics(),
+            });
             return Err(ExecuteError { error, row: failed });
         }
         let row = (rows == 1).then_some(0);

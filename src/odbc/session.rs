@@ -11,14 +11,14 @@ use std::{
 
 use odbc_api::handles::{Connection, Environment, SqlResult};
 use odbc_sys::{
-    AttrOdbcVersion, ConnectionAttribute, DriverConnectOption, HDbc, HStmt, HandleType, IS_INTEGER, InfoType, Pointer,
-    SQLDriverConnect, SQLDriverConnectW, SQLGetInfo, SQLGetInfoW, SQLSetConnectAttr, SqlReturn,
+    AttrOdbcVersion, ConnectionAttribute, DriverConnectOption, HDbc, HStmt, HandleType, IS_INTEGER, IS_POINTER,
+    InfoType, Pointer, SQLDriverConnect, SQLDriverConnectW, SQLGetInfo, SQLGetInfoW, SQLSetConnectAttr, SqlReturn,
 };
 
 use super::{ConnectionString, DriverSearch, Encoding, Error, Interrupt, diagnostics, encoding, library, locale};
 
-/// How a connection is opened.
-#[derive(Clone, Debug)]
+/// How a connection is opened. May hold a token, and so has no `Debug`.
+#[derive(Clone)]
 pub struct ConnectOptions {
     /// Seconds that the driver may take to log in; drivers that do not know the attribute ignore it. 30 by default.
     pub login_timeout_s: u32,
@@ -26,6 +26,8 @@ pub struct ConnectOptions {
     pub autocommit: bool,
     /// Integer attributes of the connection that are set before connecting, by their number. None by default.
     pub attributes: &'static [(i32, usize)],
+    /// An attribute of the connection that is a structure, by its number. None by default.
+    pub structure: Option<(i32, Vec<u8>)>,
 }
 
 impl Default for ConnectOptions {
@@ -34,6 +36,7 @@ impl Default for ConnectOptions {
             login_timeout_s: 30,
             autocommit: false,
             attributes: &[],
+            structure: None,
         }
     }
 }
@@ -49,6 +52,9 @@ pub struct Quirks {
     /// It answers "success with info" to an execution that the server refused with an error of SQLSTATE class 01, and
     /// nothing was changed; the records then have the server's number.
     pub errors_as_information: bool,
+    /// It runs a parameter array row by row, and answers for the rows behind the first, their errors too, as further
+    /// results: whoever does not ask for them does not hear of them.
+    pub answers_row_by_row: bool,
 }
 
 /// What `SQLGetData` may be asked for beside the columns after the last bound one, from `SQL_GETDATA_EXTENSIONS`.
@@ -189,6 +195,12 @@ impl Session {
             let attribute = ConnectionAttribute(*attribute);
             // SAFETY: an allocated handle and an integer attribute; the driver manager keeps both for the driver.
             let _ = unsafe { SQLSetConnectAttr(connection.as_sys(), attribute, *value as Pointer, IS_INTEGER) };
+        }
+        if let Some((attribute, bytes)) = &options.structure {
+            let place = bytes.as_ptr().cast_mut().cast();
+            // SAFETY: as above; the bytes are only read, and live longer than the call that connects.
+            let _ =
+                unsafe { SQLSetConnectAttr(connection.as_sys(), ConnectionAttribute(*attribute), place, IS_POINTER) };
         }
         let interrupt = Mutex::new(interrupt);
         let quirks = OnceLock::new();

@@ -11,8 +11,8 @@ pub(super) use self::{
     writer::{OdbcWrite, bind_parameters, parameter_kind},
 };
 use super::{
-    Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, Mode, Padding, ReadAs, Relation, Table, Transfer,
-    WriteAs,
+    Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, Mode, Padding, ReadAs, Relation, Source, Table,
+    Transfer, WriteAs,
 };
 use crate::odbc::{ResultColumn, Session};
 
@@ -170,6 +170,12 @@ impl Dialect for Generic {
             "DELETE FROM",
         )
     }
+}
+
+/// A SELECT of this list from a source, which a query is in parentheses.
+pub(super) fn select<D: Dialect + ?Sized>(dialect: &D, list: &str, source: &Source) -> String {
+    let from = source.after_from(|relation| dialect.quote_relation(relation));
+    format!("SELECT {list} FROM {from}")
 }
 
 /// The steps of a product whose DDL is part of the transaction: everything happens in place, or not at all.

@@ -37,35 +37,48 @@ impl ReadLane for OdbcRead {
     ) -> Result<Box<dyn Reader>, Error> {
         let (session, dialect) = (&connection.session, connection.dialect);
         let encoding = session.cell_encoding();
+        let rules = session.get_data_rules();
+        let mut read: Vec<(usize, CellSpec, String, Transfer)> = columns
+            .iter()
+            .enumerate()
+            .map(|(position, column)| {
+                let read_as = dialect.read_as(column);
+                let spec = CellSpec {
+                    kind: cell_kind(column.logical, read_as.transfer),
+                    bound: read_as.bound,
+                };
+                (position, spec, read_as.expression, read_as.transfer)
+            })
+            .collect();
+        if !rules.bound_columns {
+            // Only what is behind the last bound column can be read in pieces: long columns come last.
+            read.sort_by_key(|(_, spec, _, _)| spec.is_unbounded());
+        }
         let mut expressions = Vec::new();
         let mut plans = Vec::new();
         let mut specs = Vec::new();
-        for column in columns {
-            let read_as = dialect.read_as(column);
-            let kind = cell_kind(column.logical, read_as.transfer);
-            specs.push(CellSpec {
-                kind,
-                bound: read_as.bound,
-            });
-            expressions.push(read_as.expression);
+        for (position, spec, expression, transfer) in read {
+            let column = &columns[position];
+            specs.push(spec);
+            expressions.push(expression);
             let cell = CellPlan {
                 logical: column.logical,
-                transfer: read_as.transfer,
+                transfer,
                 encoding,
             };
             plans.push(ColumnPlan {
+                position,
                 name: column.name.clone(),
                 cell,
             });
         }
         let list = expressions.join(", ");
-        let from = source.after_from(|relation| dialect.quote_relation(relation));
-        let sql = format!("SELECT {list} FROM {from}");
+        let sql = dialect.select(&list, source);
         let mut statement = session.statement()?;
         statement.execute_direct(&sql)?;
         // The driver holds a block as well, perhaps in a form twice as long, while long cells are read again.
         let block_bytes = BLOCK_BYTES_MAX.min(resources.memory_bytes / 16);
-        let mut cursor = Cursor::open(statement, &specs, session.get_data_rules(), block_bytes)?;
+        let mut cursor = Cursor::open(statement, &specs, rules, block_bytes)?;
         // A cell lies in the driver and in the cursor, in UTF-16 perhaps, where its text is twice as long.
         cursor.limit_cells(resources.memory_bytes / 2);
         Ok(Box::new(OdbcReader {
@@ -80,6 +93,8 @@ impl ReadLane for OdbcRead {
 }
 
 struct ColumnPlan {
+    /// Its place in the batch; in the result it may have another one.
+    position: usize,
     name: String,
     cell: CellPlan,
 }
@@ -109,12 +124,12 @@ impl Reader for OdbcReader {
             }
             let row = self.pending.start;
             self.rows_read += 1;
-            for (position, plan) in self.plans.iter().enumerate() {
-                let cell = self.cursor.cell(position, row);
+            for (number, plan) in self.plans.iter().enumerate() {
+                let cell = self.cursor.cell(number, row);
                 if let Cell::Raw(raw) = cell {
                     bytes += raw.len();
                 }
-                let data = &mut batch.columns[position];
+                let data = &mut batch.columns[plan.position];
                 read_cell(cell, &plan.cell, &mut self.scratch, &mut |value| data.push(value)).map_err(|reason| {
                     Error::Unreadable {
                         column: plan.name.clone(),
@@ -209,6 +224,11 @@ pub(in crate::database) fn read_cell(
                 .map_err(|error| error.to_string())?;
             match plan.transfer {
                 Transfer::Dynamic => return dynamic_value(text, plan.logical, push),
+                // Microsoft's driver leaves out a zero before the point.
+                _ if plan.logical.layout() == Layout::Decimal && (text.starts_with('.') || text.starts_with("-.")) => {
+                    push(text_value(&text.replacen('.', "0.", 1), plan.logical)?);
+                    return Ok(());
+                }
                 _ => text_value(text, plan.logical)?,
             }
         }
@@ -452,6 +472,21 @@ mod tests {
         ] {
             let reason = dynamic(text, logical).unwrap_err();
             assert!(!reason.contains("geheim"), "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_decimal_gets_the_zero_before_its_point_that_a_driver_left_out() {
+        let plan = CellPlan {
+            logical: LogicalType::decimal(5, 2),
+            transfer: Transfer::Native,
+            encoding: Encoding::Narrow,
+        };
+        for (text, expected) in [(".50", "0.50"), ("-.05", "-0.05"), ("10.50", "10.50")] {
+            let mut data = ColumnData::new(Layout::Decimal);
+            let cell = Cell::Raw(text.as_bytes());
+            read_cell(cell, &plan, &mut String::new(), &mut |value| data.push(value)).unwrap();
+            assert_eq!(data.value(0), Value::Decimal(expected));
         }
     }
 

@@ -106,7 +106,9 @@ impl Dialect for MySql {
             _ => Ok(()),
         };
         let places = columns.iter().enumerate().filter(|(_, column)| drops_sign(column));
-        Ok(places.map(|(place, _)| (place, Box::new(check) as ValueCheck)).collect())
+        Ok(places
+            .map(|(place, _)| (place, Box::new(check) as ValueCheck))
+            .collect())
     }
 
     fn buffers_results(&self, _session: &Session) -> bool {
@@ -123,6 +125,7 @@ impl Dialect for MySql {
             narrow_cells: true,
             no_get_data_in_blocks: true,
             errors_as_information: true,
+            ..Quirks::default()
         }
     }
 

@@ -88,7 +88,10 @@ fn ask(
             tables.join(", ")
         );
         for mut row in session.text_rows(&sql, &[])? {
-            let place = row.first().and_then(Option::as_ref).and_then(|text| text.parse::<usize>().ok());
+            let place = row
+                .first()
+                .and_then(Option::as_ref)
+                .and_then(|text| text.parse::<usize>().ok());
             if let Some(place) = place {
                 answers.push((chunk * ASKED_MAX + place, row.split_off(1)));
             }
@@ -109,7 +112,9 @@ pub(super) fn tables(
         table.get_or_insert_default().columns.push(types::catalog_column(&row));
     }
     for (place, row) in ask(dialect, session, relations, FACTS)? {
-        let Some(Some(table)) = tables.get_mut(place) else { continue };
+        let Some(Some(table)) = tables.get_mut(place) else {
+            continue;
+        };
         let cell = |position: usize| row.get(position).and_then(Option::as_deref).unwrap_or_default();
         if cell(1) == "1" {
             let reason = "it is memory-optimised, which takes no part in the transaction that a load is; load another \
@@ -138,6 +143,20 @@ pub(super) fn not_carried(
         }
     }
     Ok(things)
+}
+
+/// The code pages of a table's columns of text, by the columns' names; the table's name is in brackets.
+pub(super) fn code_pages(session: &Session, table: &str) -> Result<Vec<(String, u32)>, Error> {
+    let sql = format!(
+        "SELECT name, CAST(COLLATIONPROPERTY(collation_name, 'CodePage') AS int) FROM sys.columns \
+         WHERE object_id = OBJECT_ID({}) AND collation_name IS NOT NULL",
+        literal(table)
+    );
+    let page = |row: Vec<Option<String>>| match <[Option<String>; 2]>::try_from(row) {
+        Ok([Some(name), Some(page)]) => Some((name, page.parse().ok()?)),
+        _ => None,
+    };
+    Ok(session.text_rows(&sql, &[])?.into_iter().filter_map(page).collect())
 }
 
 /// Empties a table whose name is in brackets: by TRUNCATE where the server lets it, which is a question of what refers to

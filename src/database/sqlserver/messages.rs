@@ -16,15 +16,43 @@ pub(super) fn classify(diagnostic: &Diagnostic) -> Class {
             Class::ConnectionLost
         }
         // Too much is asked of the service; disk, log or memory is full.
-        40501 | 49918 | 49919 | 49920 | 10928 | 10929 | 40544 | 40549..=40553 | 701 | 802 | 1101 | 1105 | 1204 | 8645
-        | 9002 | 17300 | 17809 => Class::Resources,
+        40501
+        | 49918
+        | 49919
+        | 49920
+        | 10928
+        | 10929
+        | 40544
+        | 40549..=40553
+        | 701
+        | 802
+        | 1101
+        | 1105
+        | 1204
+        | 8645
+        | 9002
+        | 17300
+        | 17809 => Class::Resources,
         4060 | 4064 | 18450..=18470 | 18486..=18488 | 40532 | 40615 | 40914 | 47073 => Class::AccessDenied,
         229 | 230 | 262 | 297 | 300 | 378 | 916 | 10011 | 15247 => Class::PermissionDenied,
         207 | 208 | 911 | 1088 | 2812 | 3701 | 4701 | 4902 | 15225 => Class::NotFound,
         3726 | 3729 | 3732 | 4712 | 5074 => Class::InUse,
         515 | 547 | 2601 | 2627 => Class::Constraint,
         // Conversions and lengths, whose SQLSTATE is not always one of them.
-        220 | 232 | 241..=245 | 248 | 295 | 296 | 2628 | 8023 | 8114 | 8115 | 8152 | 8169 | 9400..=9499 | 13608
+        220
+        | 232
+        | 241..=245
+        | 248
+        | 295
+        | 296
+        | 2628
+        | 8023
+        | 8114
+        | 8115
+        | 8152
+        | 8169
+        | 9400..=9499
+        | 13608
         | 13609 => Class::Data,
         // FreeTDS gives its own faults SQLSTATEs of classes that say nothing.
         _ if diagnostic.message.contains("Unexpected EOF from the server") => Class::ConnectionLost,
@@ -54,7 +82,10 @@ pub(super) fn connect_hint(diagnostic: &Diagnostic) -> Option<&'static str> {
             "driver 18 encrypts and checks the certificate unless told otherwise: have the node trust who signed it, or, on \
              a network that is trusted, set `TrustServerCertificate=yes`"
         }
-        _ if says("encryption not supported") || says("server does not support ssl") || says("unsupported protocol") => {
+        _ if says("encryption not supported")
+            || says("server does not support ssl")
+            || says("unsupported protocol") =>
+        {
             "the server has no TLS that the driver takes; on a network that is trusted, `Encrypt=no` goes without"
         }
         _ => return None,
@@ -153,7 +184,10 @@ mod tests {
                 "The conversion of the varchar value '…' overflowed an int column",
             ),
             ("Invalid column name 'x'", "Invalid column name 'x'"),
-            ("invalid input syntax for type integer: \"secret\"", "invalid input syntax for type integer: \"…\""),
+            (
+                "invalid input syntax for type integer: \"secret\"",
+                "invalid input syntax for type integer: \"…\"",
+            ),
         ] {
             assert_eq!(without_values(message), expected);
         }
@@ -162,7 +196,8 @@ mod tests {
     #[test]
     fn the_classic_failures_say_what_to_set() {
         let hint = |native, message| connect_hint(&diagnostic("08001", native, message)).unwrap_or_default();
-        let untrusted = "SSL Provider: [error:0A000086:SSL routines::certificate verify failed:self-signed certificate]";
+        let untrusted =
+            "SSL Provider: [error:0A000086:SSL routines::certificate verify failed:self-signed certificate]";
         assert!(hint(-1, untrusted).contains("TrustServerCertificate=yes"));
         let shut = "Cannot open server 's' requested by the login. Client with IP address '203.0.113.7' is not allowed";
         assert!(hint(40615, shut).contains("firewall"));

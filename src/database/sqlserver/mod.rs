@@ -6,14 +6,20 @@
 //! one's place before the commit, that whoever reads it waits for the swap alone.
 
 mod catalog;
+mod checks;
+mod code_pages;
+#[cfg(test)]
+mod listed;
 mod messages;
+mod query;
+mod read;
 mod types;
 
 use super::{
     Class, Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, Mode, Purpose, ReadAs, ReadLane, Relation,
-    Table, Transfer, WriteAs, WriteLane, generic,
+    Source, Table, Transfer, ValueCheck, WriteAs, WriteLane, generic,
 };
-use crate::odbc::{Diagnostic, ResultColumn, Session};
+use crate::odbc::{ConnectionString, Diagnostic, Quirks, ResultColumn, Session};
 
 /// Through Microsoft's driver, and what any other driver is taken for.
 pub(super) static MICROSOFT: SqlServer = SqlServer { freetds: false };
@@ -30,9 +36,25 @@ pub(super) struct SqlServer {
 /// packets of a large result.
 const PACKET_SIZE: (i32, usize) = (112, 32_767);
 
+/// `SQL_COPT_SS_ACCESS_TOKEN`: a token of Entra in place of user and password.
+const ACCESS_TOKEN: i32 = 1256;
+
+/// The driver's `ACCESSTOKEN`: a length, and each byte of the token as two (Microsoft, "Using Microsoft Entra ID with the
+/// ODBC driver").
+fn access_token(token: &str) -> Vec<u8> {
+    let expanded: Vec<u8> = token.bytes().flat_map(|byte| [byte, 0]).collect();
+    let length = u32::try_from(expanded.len()).unwrap_or(0);
+    [length.to_ne_bytes().to_vec(), expanded].concat()
+}
+
 impl Dialect for SqlServer {
     fn name(&self) -> &'static str {
         "sqlserver"
+    }
+
+    fn version_query(&self) -> Option<&'static str> {
+        // FreeTDS answers with the version of the protocol.
+        Some("SELECT CAST(SERVERPROPERTY('ProductVersion') AS nvarchar(128))")
     }
 
     fn is_product(&self, dbms_name: &str) -> bool {
@@ -58,8 +80,24 @@ impl Dialect for SqlServer {
         }
     }
 
+    fn connection_structure(&self, string: &mut ConnectionString) -> Option<(i32, Vec<u8>)> {
+        if self.freetds {
+            return None;
+        }
+        let token = string.get("AccessToken")?.to_owned();
+        string.remove("AccessToken");
+        Some((ACCESS_TOKEN, access_token(&token)))
+    }
+
     fn connect_hint(&self, diagnostic: &Diagnostic) -> Option<&'static str> {
         messages::connect_hint(diagnostic)
+    }
+
+    fn quirks(&self) -> Quirks {
+        Quirks {
+            answers_row_by_row: true,
+            ..Quirks::default()
+        }
     }
 
     fn session_setup(&self, purpose: Purpose) -> &'static [&'static str] {
@@ -100,6 +138,20 @@ impl Dialect for SqlServer {
         catalog::not_carried(self, session, relations)
     }
 
+    fn select(&self, list: &str, source: &Source) -> String {
+        match source {
+            Source::Table { .. } => generic::select(self, list, source),
+            Source::Query(sql) => query::select(list, sql),
+        }
+    }
+
+    fn query_columns(&self, session: &Session, sql: &str) -> Result<Vec<Column>, Error> {
+        let mut statement = session.statement()?;
+        statement.execute_direct(&query::select("TOP (0) *", sql))?;
+        let columns = statement.result_columns()?;
+        Ok(columns.into_iter().map(types::result_column).collect())
+    }
+
     fn result_column(&self, column: ResultColumn) -> Column {
         types::result_column(column)
     }
@@ -110,6 +162,11 @@ impl Dialect for SqlServer {
 
     fn unreadable(&self, column: &Column) -> Option<String> {
         types::unreadable(column)
+    }
+
+    fn takes_own_alone(&self, column: &Column) -> bool {
+        // It is kept without its declaration and some of its blanks; PostgreSQL has a type of the same name.
+        types::base(&column.declared) == "xml"
     }
 
     fn read_as(&self, column: &Column) -> ReadAs {
@@ -124,7 +181,9 @@ impl Dialect for SqlServer {
                 _ => format!("CAST({name} AS nvarchar(max))"),
             }),
             ("ntext" | "xml" | "json", _) => native(format!("CAST({name} AS nvarchar(max))")),
-            ("image" | "hierarchyid" | "geometry" | "geography", _) => native(format!("CAST({name} AS varbinary(max))")),
+            ("image" | "hierarchyid" | "geometry" | "geography", _) => {
+                native(format!("CAST({name} AS varbinary(max))"))
+            }
             ("timestamp" | "rowversion", _) => native(format!("CAST({name} AS binary(8))")),
             // As text, money has two digits of its four.
             ("money" | "smallmoney", _) => native(format!("CAST({name} AS decimal(19,4))")),
@@ -170,6 +229,15 @@ impl Dialect for SqlServer {
             _ => plain(Form::Text),
         };
         WriteAs { expression, form }
+    }
+
+    fn value_checks(
+        &self,
+        session: &Session,
+        target: &Relation,
+        columns: &[Column],
+    ) -> Result<Vec<(usize, ValueCheck)>, Error> {
+        checks::of_columns(self, session, target, columns)
     }
 
     fn declare(&self, column: &Column) -> Result<(String, LogicalType), String> {
@@ -230,6 +298,11 @@ impl Dialect for SqlServer {
         Some(catalog::identity_insert(&self.quote_relation(target), columns))
     }
 
+    #[cfg(test)]
+    fn listed_types(&self) -> Vec<Column> {
+        listed::columns()
+    }
+
     fn classify(&self, diagnostic: &Diagnostic) -> Class {
         messages::classify(diagnostic)
     }
@@ -239,10 +312,82 @@ impl Dialect for SqlServer {
     }
 
     fn read_lanes(&self) -> &'static [&'static dyn ReadLane] {
-        &[&generic::OdbcRead]
+        &[&read::ByIsolation]
     }
 
     fn write_lanes(&self) -> &'static [&'static dyn WriteLane] {
         &[&generic::OdbcWrite]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn relation(name: &str) -> Relation {
+        Relation {
+            schema: Some("d]bo".to_owned()),
+            name: name.to_owned(),
+        }
+    }
+
+    fn column(name: &str, declared: &str) -> Column {
+        let base = types::base(declared);
+        Column {
+            name: name.to_owned(),
+            logical: types::logical_type(base, types::Size::default()),
+            declared: declared.to_owned(),
+            nullable: true,
+            key_position: None,
+            generated: false,
+            from_catalog: true,
+        }
+    }
+
+    #[test]
+    fn names_stand_in_brackets_and_in_literals() {
+        assert_eq!(MICROSOFT.quote_relation(&relation("a'b")), "[d]]bo].[a'b]");
+        let steps = MICROSOFT.load_steps(Mode::Replace, true, &relation("t'"), &relation("s"), &|relation| {
+            format!("CREATE {}", relation.name)
+        });
+        assert_eq!(steps.before, ["CREATE s"]);
+        assert_eq!(
+            steps.after,
+            [
+                "DROP TABLE [d]]bo].[t']",
+                "EXEC sp_rename N'[d]]bo].[s]', N't''', N'OBJECT'"
+            ]
+        );
+        assert!(steps.after_commit.is_empty() && steps.undo.is_empty());
+        let [on, _] = MICROSOFT.around_rows(&relation("t"), &[column("i'd", "int")]).unwrap();
+        assert!(
+            on.contains("name IN (N'i''d')") && on.ends_with("SET IDENTITY_INSERT [d]]bo].[t] ON"),
+            "{on}"
+        );
+    }
+
+    #[test]
+    fn freetds_gets_its_times_as_text_and_microsofts_driver_as_they_are() {
+        let form = |dialect: &SqlServer, declared: &str| dialect.write_as(&column("c", declared)).form;
+        let transfer = |dialect: &SqlServer, declared: &str| dialect.read_as(&column("c", declared)).transfer;
+        for declared in ["date", "datetime2(0)", "datetime"] {
+            assert_eq!(form(&FREETDS, declared), Form::Text, "{declared}");
+            assert_eq!(transfer(&FREETDS, declared), Transfer::Text, "{declared}");
+            assert_ne!(form(&MICROSOFT, declared), Form::Text, "{declared}");
+            assert_eq!(transfer(&MICROSOFT, declared), Transfer::Native, "{declared}");
+        }
+        assert_eq!(
+            MICROSOFT.write_as(&column("c", "datetimeoffset(0)")).expression,
+            "CAST(? AS datetimeoffset(0))"
+        );
+    }
+
+    #[test]
+    fn a_token_is_handed_over_with_its_bytes_apart() {
+        let mut string = ConnectionString::parse("Driver=x;AccessToken=ab;Server=s").unwrap();
+        let (number, bytes) = MICROSOFT.connection_structure(&mut string).unwrap();
+        assert_eq!((number, bytes.as_slice()), (1256, &[4, 0, 0, 0, b'a', 0, b'b', 0][..]));
+        assert_eq!(string.reveal(), "Driver=x;Server=s;");
+        assert!(string.secrets().next().is_none());
     }
 }

@@ -28,6 +28,12 @@ pub(super) fn base(declared: &str) -> &str {
     declared.split(['(', ' ']).next().unwrap_or_default()
 }
 
+/// The length in a type's parentheses: units of UTF-16 of `nvarchar(50)`; `None` for `(max)` and types without one.
+pub(super) fn length(declared: &str) -> Option<usize> {
+    let (_, rest) = declared.split_once('(')?;
+    rest.split([')', ',']).next()?.parse().ok()
+}
+
 /// Whether the column is `char`, `varchar` or `text`, whose characters are those of a code page.
 pub(super) fn has_code_page(declared: &str) -> bool {
     matches!(base(declared), "char" | "varchar" | "text")
@@ -81,9 +87,18 @@ pub(super) fn logical_type(name: &str, size: Size) -> LogicalType {
         "varchar" => text(1, Padding::None),
         "nvarchar" => text(2, Padding::None),
         "text" | "ntext" => LogicalType::TEXT,
-        "binary" => LogicalType::Bytes { length: size.bytes, filled: true },
-        "timestamp" | "rowversion" => LogicalType::Bytes { length: Some(8), filled: true },
-        "varbinary" => LogicalType::Bytes { length: size.bytes, filled: false },
+        "binary" => LogicalType::Bytes {
+            length: size.bytes,
+            filled: true,
+        },
+        "timestamp" | "rowversion" => LogicalType::Bytes {
+            length: Some(8),
+            filled: true,
+        },
+        "varbinary" => LogicalType::Bytes {
+            length: size.bytes,
+            filled: false,
+        },
         "image" => LogicalType::BYTES,
         "date" => LogicalType::Date,
         "time" => LogicalType::Time { digits, span: false },
@@ -91,7 +106,10 @@ pub(super) fn logical_type(name: &str, size: Size) -> LogicalType {
         "datetime" => LogicalType::Timestamp { digits: 3 },
         "smalldatetime" => LogicalType::Timestamp { digits: 0 },
         "datetime2" => LogicalType::Timestamp { digits },
-        "datetimeoffset" => LogicalType::Instant { digits, epoch_32: false },
+        "datetimeoffset" => LogicalType::Instant {
+            digits,
+            epoch_32: false,
+        },
         "uniqueidentifier" => LogicalType::Uuid,
         "json" => LogicalType::Json { normalized: true },
         _ => LogicalType::Opaque,
@@ -109,8 +127,10 @@ pub(super) fn catalog_column(row: &[Option<String>]) -> Column {
         scale: cell(4).parse().unwrap_or(0),
     };
     let mut declared = spelled(&name, size);
-    if let (collation, true) = (cell(8), matches!(name.as_str(), "char" | "varchar" | "nchar" | "nvarchar"))
-        && !collation.is_empty()
+    if let (collation, true) = (
+        cell(8),
+        matches!(name.as_str(), "char" | "varchar" | "nchar" | "nvarchar"),
+    ) && !collation.is_empty()
     {
         declared = format!("{declared} COLLATE {collation}");
     }
@@ -129,7 +149,11 @@ pub(super) fn catalog_column(row: &[Option<String>]) -> Column {
 pub(super) fn result_column(column: ResultColumn) -> Column {
     // `int identity`, `uniqueidentifier not null` and the like.
     let name = base(&column.type_name).to_owned();
-    let unit = if matches!(name.as_str(), "nchar" | "nvarchar") { 2 } else { 1 };
+    let unit = if matches!(name.as_str(), "nchar" | "nvarchar") {
+        2
+    } else {
+        1
+    };
     let size = Size {
         bytes: u32::try_from(column.size)
             .ok()
@@ -281,7 +305,10 @@ pub(super) fn declare(column: &Column) -> Result<(String, LogicalType), String> 
         }
         LogicalType::Instant { digits, .. } => {
             let digits = digits.min(7);
-            let logical = LogicalType::Instant { digits, epoch_32: false };
+            let logical = LogicalType::Instant {
+                digits,
+                epoch_32: false,
+            };
             (format!("datetimeoffset({digits})"), logical)
         }
         LogicalType::Uuid => ("uniqueidentifier".to_owned(), LogicalType::Uuid),
@@ -314,13 +341,22 @@ mod tests {
         assert_eq!(text.declared, "nvarchar(50)");
         assert_eq!(
             text.logical,
-            LogicalType::Text { length: Some(50), padding: Padding::None }
+            LogicalType::Text {
+                length: Some(50),
+                padding: Padding::None
+            }
         );
         let greek = row(["c", "varchar", "-1", "0", "0", "0", "0", "2", "Greek_CI_AS"]);
         assert_eq!(greek.declared, "varchar(max) COLLATE Greek_CI_AS");
-        assert_eq!((greek.logical, greek.nullable, greek.key_position), (LogicalType::TEXT, false, Some(2)));
+        assert_eq!(
+            (greek.logical, greek.nullable, greek.key_position),
+            (LogicalType::TEXT, false, Some(2))
+        );
         let number = row(["c", "numeric", "17", "38", "10", "1", "0", "", ""]);
-        assert_eq!((number.declared.as_str(), number.logical), ("numeric(38,10)", LogicalType::decimal(38, 10)));
+        assert_eq!(
+            (number.declared.as_str(), number.logical),
+            ("numeric(38,10)", LogicalType::decimal(38, 10))
+        );
         let counter = row(["c", "timestamp", "8", "0", "0", "0", "0", "", ""]);
         assert!(counter.generated && counter.declared == "rowversion");
         assert_eq!(verbatim(&counter).declared, "binary(8)");
@@ -328,7 +364,10 @@ mod tests {
 
     #[test]
     fn text_gets_room_for_two_units_a_character_and_max_beyond_four_thousand() {
-        let text = |length: u32, padding: Padding| LogicalType::Text { length: Some(length), padding };
+        let text = |length: u32, padding: Padding| LogicalType::Text {
+            length: Some(length),
+            padding,
+        };
         let declared = |logical, key| declare(&column(logical, key)).unwrap().0;
         assert_eq!(declared(text(20, Padding::None), None), "nvarchar(40)");
         assert_eq!(declared(text(2_000, Padding::Stripped), None), "nvarchar(4000)");
@@ -344,14 +383,27 @@ mod tests {
     fn a_decimal_of_more_than_38_digits_is_refused() {
         let reason = declare(&column(LogicalType::decimal(65, 30), None)).unwrap_err();
         assert!(reason.contains("65 digits"), "{reason}");
-        assert_eq!(declare(&column(LogicalType::DECIMAL, None)).unwrap().0, "decimal(38,18)");
+        assert_eq!(
+            declare(&column(LogicalType::DECIMAL, None)).unwrap().0,
+            "decimal(38,18)"
+        );
     }
 
     #[test]
     fn types_that_only_sql_server_understands_are_read_for_sql_server_alone() {
         let of = |name: &str| row(["c", name, "-1", "0", "0", "1", "0", "", ""]);
-        for name in ["sql_variant", "hierarchyid", "geometry", "geography", "vector", "dbo_type"] {
-            assert!(unreadable(&of(name)).is_some_and(|reason| reason.contains(name)), "{name}");
+        for name in [
+            "sql_variant",
+            "hierarchyid",
+            "geometry",
+            "geography",
+            "vector",
+            "dbo_type",
+        ] {
+            assert!(
+                unreadable(&of(name)).is_some_and(|reason| reason.contains(name)),
+                "{name}"
+            );
         }
         assert_eq!(unreadable(&of("xml")), None);
         assert_eq!(unreadable(&verbatim(&of("geography"))), None);
