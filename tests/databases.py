@@ -1,4 +1,4 @@
-"""Fresh databases of each product, reached by clients that share no code with dray: psycopg, PyMySQL, sqlite3 and pyodbc.
+"""Fresh databases of each product, by clients that share no code with dray: psycopg, PyMySQL, sqlite3 and pyodbc.
 
 Knows how to make a database, its ODBC connection string, and how to fill and read tables. What values a table should
 hold is `exact_values`'s business.
@@ -215,7 +215,7 @@ class Sqlserver(Database):
         given = os.environ.get("DRAY_TEST_MSSQL")
         if not given:
             pytest.skip("DRAY_TEST_MSSQL is not set: an ODBC connection string of a database that tests may empty")
-        import pyodbc  # noqa: PLC0415  it brings a driver manager, which other tests need not have loaded
+        import pyodbc
 
         attributes = dict(pair.split("=", 1) for pair in given.split(";") if pair)
         attributes["Driver"] = str(microsoft_driver())

@@ -264,3 +264,24 @@ def test_what_is_not_carried_is_listed_at_its_own_table_alone(databases: Databas
     assert done.returncode == 0, done.stderr
     expected = {"one": [], "two": ["comment on column `a`"], "three": ["index `by_a`"]}
     assert json.loads(done.stdout) == expected
+
+
+@pytest.mark.parametrize("lanes", ["auto", "odbc"])
+def test_fractions_of_seconds_are_rounded_if_that_was_chosen_and_counted(
+    databases: Databases, script: Script, lanes: str
+) -> None:
+    source, target = databases("postgresql"), databases("postgresql")
+    source.execute("CREATE TABLE t (id integer PRIMARY KEY, at timestamptz, noon time)")
+    source.execute("INSERT INTO t VALUES (1, '1999-12-31 23:59:59.9996Z', '12:00:00.0004'), (2, NULL, '12:00:00.5')")
+    target.execute("CREATE TABLE t (id integer PRIMARY KEY, at timestamptz(3), noon time(3))")
+    refused = script(copy(f"lanes='{lanes}'"), services=services(source, target))
+    assert refused.returncode == 1
+    assert '`fraction="round"` rounds such values' in refused.stderr.splitlines()[-1]
+    code = f"""
+        import dray
+        print(dray.copy_table("Source", "Target", "t", lanes={lanes!r}, fraction="round").rounded_fractions)
+    """
+    done = script(code, services=services(source, target))
+    assert (done.returncode, done.stdout) == (0, "2\n"), done.stderr
+    arrived = target.query("SELECT at = '2000-01-01Z', noon::text FROM t ORDER BY id")
+    assert arrived == [(True, "12:00:00"), (None, "12:00:00.5")]

@@ -19,7 +19,7 @@ import pytest
 from conftest import Script
 from copying import Copying
 from databases import PRODUCTS, Database, Databases, Sqlserver
-from exact_values import DOUBLES, INSTANTS, Kind, as_instant, as_text, as_uuid, kind
+from exact_values import DOUBLES, Kind, as_instant, as_text, kind
 from product_values import PRODUCT_KINDS
 from test_copy_values import differences, table_of
 
@@ -66,7 +66,9 @@ KINDS = [
     known("decimal", "decimal(15,4)"),
     known("decimal of 38 digits", "decimal(38,10)"),
     # The server's floats begin with the smallest normal one.
-    known("double", "float", values=[value for value in DOUBLES if value == 0 or abs(value) >= 2.2250738585072014e-308]),
+    known(
+        "double", "float", values=[value for value in DOUBLES if value == 0 or abs(value) >= 2.2250738585072014e-308]
+    ),
     known("single", "real"),
     known("text", "nvarchar(max)"),
     known("varchar", "nvarchar(600)"),
@@ -85,9 +87,16 @@ KINDS = [
         read={"sqlserver": "CONVERT(varchar(40), {}, 121)"},
     ),
     known("uuid", "uniqueidentifier", stored={"sqlserver": str}),
-    Kind("money", {"sqlserver": "money"}, [Decimal("-922337203685477.5808"), Decimal("0.0001"), Decimal("1.5")], Decimal),
+    Kind(
+        "money", {"sqlserver": "money"}, [Decimal("-922337203685477.5808"), Decimal("0.0001"), Decimal("1.5")], Decimal
+    ),
     Kind("smallmoney", {"sqlserver": "smallmoney"}, [Decimal("-214748.3648"), Decimal("214748.3647")], Decimal),
-    Kind("small time", {"sqlserver": "smalldatetime"}, [datetime.datetime(2079, 6, 6, 23, 59)], lambda value: str(value)[:19]),
+    Kind(
+        "small time",
+        {"sqlserver": "smalldatetime"},
+        [datetime.datetime(2079, 6, 6, 23, 59)],
+        lambda value: str(value)[:19],
+    ),
     Kind("latin", {"sqlserver": "varchar(20)"}, ["", "é", "Größe", "€"], as_text),
     Kind("long latin", {"sqlserver": "varchar(max)"}, ["", "é" * 70_000], as_text),
     Kind("fixed bytes", {"sqlserver": "binary(4)"}, [b"\0\0\0\0", b"\xff\0\xff\0"], bytes),
@@ -220,7 +229,9 @@ def test_a_row_that_the_server_refuses_takes_the_whole_load_back_and_is_not_repe
     databases: Databases, server: Sqlserver, copying: Copying, mode: str, way: str
 ) -> None:
     source = databases("sqlite")
-    source.fill("t", {"id": "INTEGER NOT NULL", "note": "VARCHAR(20)"}, [(number, f"n{number}") for number in range(2500)])
+    source.fill(
+        "t", {"id": "INTEGER NOT NULL", "note": "VARCHAR(20)"}, [(number, f"n{number}") for number in range(2500)]
+    )
     source.insert("t", [(17, "geheim")])
     server.execute("CREATE TABLE t (id int NOT NULL PRIMARY KEY, note nvarchar(20))")
     server.execute("INSERT INTO t VALUES (9999, N'old')")
@@ -319,13 +330,15 @@ def test_names_of_any_letters_and_long_columns_between_others_keep_their_places(
     databases: Databases, server: Sqlserver, copying: Copying, way: str
 ) -> None:
     target = databases("postgresql")
-    server.execute("CREATE TABLE [Größe ]] '表] (id int NOT NULL PRIMARY KEY, [a]]b'c] nvarchar(max), n int, [価] varbinary(max))")
+    server.execute(
+        "CREATE TABLE [Größe ]] '表] (id int NOT NULL PRIMARY KEY, [a]]b'c] nvarchar(max), n int, [価] varbinary(max))"
+    )
     rows = [(1, "x" * 100_000, 7, b"\1" * 70_000), (2, None, None, None), (3, "", 8, b"")]
     server.insert("Größe ] '表", rows)
     copied = copying(server, target, **by(server, way))
     table = next(iter(copied.tables.values()))
     assert table["error"] is None
-    arrived = target.query("SELECT id, \"a]b'c\", n, \"価\" FROM \"Größe ] '表\" ORDER BY id")
+    arrived = target.query('SELECT id, "a]b\'c", n, "価" FROM "Größe ] \'表" ORDER BY id')
     assert [(a, b, c, None if d is None else bytes(d)) for a, b, c, d in arrived] == rows
 
 

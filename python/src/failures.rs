@@ -58,7 +58,18 @@ fn of_odbc(py: Python<'_>, class: Option<Class>, odbc: Option<&odbc::Error>, mes
         native: diagnostic.map(|diagnostic| diagnostic.native),
         hint: odbc.and_then(Failing::hint),
     };
-    exception(py, exception_class, message, fields)
+    match odbc {
+        Some(odbc::Error::Connect { .. }) => exception(py, exception_class, &with_hint(message, &fields), fields),
+        _ => exception(py, exception_class, message, fields),
+    }
+}
+
+/// A message and the hint behind it.
+fn with_hint(message: &str, fields: &Fields) -> String {
+    match &fields.hint {
+        Some(hint) => format!("{message}; hint: {hint}"),
+        None => message.to_owned(),
+    }
 }
 
 /// A name that does not become a connection string.
@@ -112,5 +123,8 @@ pub fn copy(py: Python<'_>, error: &TableError) -> PyErr {
         native: error.native,
         hint: error.hint.clone(),
     };
-    exception(py, class, &error.message, fields)
+    match error.is_connection() {
+        true => exception(py, class, &with_hint(&error.message, &fields), fields),
+        false => exception(py, class, &error.message, fields),
+    }
 }

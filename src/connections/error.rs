@@ -231,7 +231,7 @@ pub enum ConnectionError {
     },
 
     /// A parameter of a URL that no driver here can follow.
-    #[error("{origin}: the URL's parameter `{parameter}` cannot be followed: {reason}")]
+    #[error("{origin}: `{parameter}` cannot be followed: {reason}")]
     RefusedParameter {
         /// Where the URL stands.
         origin: Origin,

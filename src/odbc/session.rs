@@ -249,8 +249,11 @@ impl Session {
             }
         };
         if !matches!(result, SqlReturn::SUCCESS | SqlReturn::SUCCESS_WITH_INFO) {
+            let mut diagnostics = link.diagnostics();
+            // That time is up says less than what it was spent on, which Microsoft's driver tells behind it.
+            diagnostics.sort_by_key(|diagnostic| diagnostic.sqlstate == "HYT00");
             return Err(Error::Connect {
-                diagnostics: link.diagnostics(),
+                diagnostics,
                 hint: None,
             });
         }

@@ -69,13 +69,11 @@ pub(super) fn literal(text: &str) -> String {
     format!("N'{}'", text.replace('\'', "''"))
 }
 
+/// A row of an answer, behind the place of the table that it is of.
+type Answer = (usize, Vec<Option<String>>);
+
 /// Asks about tables, and returns the answers' rows behind the place of the table that each one is of.
-fn ask(
-    dialect: &SqlServer,
-    session: &Session,
-    relations: &[Relation],
-    question: &str,
-) -> Result<Vec<(usize, Vec<Option<String>>)>, Error> {
+fn ask(dialect: &SqlServer, session: &Session, relations: &[Relation], question: &str) -> Result<Vec<Answer>, Error> {
     let mut answers = Vec::new();
     for (chunk, asked) in relations.chunks(ASKED_MAX).enumerate() {
         let tables = asked.iter().enumerate().map(|(place, relation)| {
