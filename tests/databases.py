@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import datetime
 import importlib.util
 import os
 import sqlite3
@@ -234,10 +235,17 @@ class Sqlserver(Database):
 
     def insert(self, table: str, rows: Sequence[Sequence[Any]]) -> None:
         for row in rows:
-            # pyodbc does not know of what type a NULL is.
-            places = ", ".join("NULL" if value is None else "?" for value in row)
-            values = [value for value in row if value is not None]
-            self._connection.execute(f"INSERT INTO {self.quote(table)} VALUES ({places})", *values)
+            # pyodbc does not know of what type a NULL is, and drops zones, and fractions of seconds of some servers.
+            places, values = [], []
+            for value in row:
+                declared = ""
+                if isinstance(value, datetime.datetime):
+                    declared = "datetime2" if value.tzinfo is None else "datetimeoffset"
+                elif isinstance(value, datetime.time):
+                    declared = "time"
+                places.append("NULL" if value is None else f"CAST(? AS {declared})" if declared else "?")
+                values += [] if value is None else [str(value) if declared else value]
+            self._connection.execute(f"INSERT INTO {self.quote(table)} VALUES ({', '.join(places)})", *values)
 
     def numbered(self, table: str, rows: int, text: str) -> None:
         name = self.quote(table)

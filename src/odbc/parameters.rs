@@ -246,21 +246,19 @@ impl ParameterArray {
             result,
             SqlReturn::SUCCESS | SqlReturn::SUCCESS_WITH_INFO | SqlReturn::NO_DATA
         );
+        const PARAM_ERROR: u16 = 5;
         let mut late_error = None;
         if rows > 1 && went_on && statement.link.quirks().answers_row_by_row {
-            loop {
+            // The records of the execution itself are gone with the first of these calls.
+            while late_error.is_none() && !status.contains(&PARAM_ERROR) {
                 match statement.next_result() {
                     Ok(true) => {}
                     Ok(false) => break,
-                    Err(error) => {
-                        late_error = Some(error);
-                        break;
-                    }
+                    Err(error) => late_error = Some(error),
                 }
             }
         }
         // psqlodbc answers "success with info" when rows in the middle failed, so the rows themselves are looked at.
-        const PARAM_ERROR: u16 = 5;
         let failed = status.iter().position(|status| *status == PARAM_ERROR);
         if failed.is_some() || late_error.is_some() {
             let error = late_error.unwrap_or_else(|| Error::Call {
