@@ -32,5 +32,5 @@ pub use interrupt::{Interrupt, OnRaise};
 pub use library::load_driver;
 pub use needs::Lacking;
 pub use parameters::{ExecuteError, ParameterArray, ParameterKind};
-pub use session::{ConnectOptions, GetDataRules, Quirks, Session};
+pub use session::{ConnectOptions, DriverConnection, GetDataRules, Quirks, Session};
 pub use statement::{ResultColumn, Statement};

@@ -12,7 +12,8 @@ use std::{
 use odbc_api::handles::{Connection, Environment, SqlResult};
 use odbc_sys::{
     AttrOdbcVersion, ConnectionAttribute, DriverConnectOption, HDbc, HStmt, HandleType, IS_INTEGER, IS_POINTER,
-    InfoType, Pointer, SQLDriverConnect, SQLDriverConnectW, SQLGetInfo, SQLGetInfoW, SQLSetConnectAttr, SqlReturn,
+    InfoType, Pointer, SQLDriverConnect, SQLDriverConnectW, SQLGetConnectAttr, SQLGetInfo, SQLGetInfoW,
+    SQLSetConnectAttr, SqlReturn,
 };
 
 use super::{ConnectionString, DriverSearch, Encoding, Error, Interrupt, diagnostics, encoding, library, locale};
@@ -356,6 +357,13 @@ impl Session {
         }
     }
 
+    /// The connection for functions that its driver has beside those of ODBC.
+    pub fn driver_connection(&self) -> DriverConnection {
+        DriverConnection {
+            link: Arc::clone(&self.link),
+        }
+    }
+
     /// Where this driver lets a cell be read with `SQLGetData`.
     pub fn get_data_rules(&self) -> GetDataRules {
         const ANY_COLUMN: u32 = 1;
@@ -366,6 +374,40 @@ impl Session {
             bound_columns: extensions & (ANY_COLUMN | BOUND) == (ANY_COLUMN | BOUND),
             blocks: extensions & BLOCK != 0 && !self.link.quirks().no_get_data_in_blocks,
         }
+    }
+}
+
+/// A session's connection for functions that its driver has beside those of ODBC; keeps it open while it lives.
+pub struct DriverConnection {
+    link: Arc<Link>,
+}
+
+impl DriverConnection {
+    /// The driver manager's handle. Whoever calls a function with it does so where the session's own calls are made.
+    pub fn as_raw(&self) -> HDbc {
+        self.link.handle
+    }
+
+    /// What the driver says about the last call that it was made with.
+    pub fn diagnostics(&self) -> Vec<diagnostics::Diagnostic> {
+        self.link.diagnostics()
+    }
+
+    /// An integer attribute by its number; `None` if the driver does not know it.
+    pub fn attribute(&self, number: i32) -> Option<usize> {
+        let (mut value, mut length) = (0_usize, 0);
+        let attribute = ConnectionAttribute(number);
+        // SAFETY: an open connection, and a place for the longest integer.
+        let result = unsafe {
+            SQLGetConnectAttr(
+                self.link.handle,
+                attribute,
+                (&raw mut value).cast(),
+                IS_INTEGER,
+                &mut length,
+            )
+        };
+        matches!(result, SqlReturn::SUCCESS | SqlReturn::SUCCESS_WITH_INFO).then_some(value)
     }
 }
 

@@ -5,6 +5,11 @@
 //! TRUNCATE are part of a transaction, so a load is one: a new table is loaded under another name and takes the old
 //! one's place before the commit, that whoever reads it waits for the swap alone.
 
+mod bcp;
+mod bcp_cells;
+mod bcp_target;
+mod bcp_types;
+mod bcp_write;
 mod catalog;
 mod checks;
 mod code_pages;
@@ -76,6 +81,7 @@ impl Dialect for SqlServer {
     fn connection_attributes(&self, purpose: Purpose) -> &'static [(i32, usize)] {
         match purpose {
             Purpose::Script => &[],
+            Purpose::Write if !self.freetds => &[PACKET_SIZE, bcp::ATTRIBUTE],
             Purpose::Read | Purpose::Write => &[PACKET_SIZE],
         }
     }
@@ -316,7 +322,10 @@ impl Dialect for SqlServer {
     }
 
     fn write_lanes(&self) -> &'static [&'static dyn WriteLane] {
-        &[&generic::OdbcWrite]
+        match self.freetds {
+            true => &[&generic::OdbcWrite],
+            false => &[&bcp_write::BcpWrite, &generic::OdbcWrite],
+        }
     }
 }
 

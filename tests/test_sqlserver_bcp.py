@@ -1,0 +1,144 @@
+"""Bulk copy into SQL Server through the functions of Microsoft's driver: the real driver, and what it sends to a listener
+that reads its protocol.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import json
+import re
+import sys
+import uuid
+from collections.abc import Iterator
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Script
+from databases import Databases
+from tds_server import TdsServer, tds_server
+
+ROOT = Path(__file__).resolve().parent.parent
+
+COPY = """
+import dray, json
+{before}
+try:
+    table = dray.copy_table("Source", "Target", "t"{options})
+except dray.CopyError as failed:
+    table = failed.report.tables[0]
+print(json.dumps({{"rows": table.rows, "lane": table.write_lane, "reason": table.write_lane_reason, "error": table.error}}))
+"""
+
+
+@pytest.fixture(scope="module")
+def driver() -> Path:
+    """The driver's file in the package `mssql-python-odbc`."""
+    found = importlib.util.find_spec("mssql_python_odbc")
+    assert found is not None
+    assert found.origin is not None
+    (file,) = Path(found.origin).parent.glob("libs/linux/debian_ubuntu/x86_64/lib/libmsodbcsql-18*.so*")
+    return file
+
+
+@pytest.fixture
+def server() -> Iterator[TdsServer]:
+    with tds_server() as made:
+        yield made
+
+
+@pytest.fixture
+def copied(script: Script, server: TdsServer, databases: Databases, driver: Path) -> Any:
+    """`copied(columns, rows)` copies a table of SQLite to the listener, and gives what the copy reports."""
+
+    def copy(columns: dict[str, str], rows: list[tuple[Any, ...]], before: str = "", options: str = "") -> dict[str, Any]:
+        source = databases("sqlite")
+        source.fill("t", columns, rows)
+        # Other driver managers know no driver of this name.
+        odbc = server.odbc.replace("{ODBC Driver 18 for SQL Server}", str(driver))
+        ran = script(
+            COPY.format(before=before.format(odbc=odbc), options=options),
+            services={"Source": source.odbc, "Target": server.odbc},
+            env={"DRAY_ODBC_DRIVERS": f"ODBC Driver 18 for SQL Server={driver}", "DRAY_PYTHON": sys.executable},
+        )
+        assert ran.returncode == 0, ran.stderr
+        report: dict[str, Any] = json.loads(ran.stdout)
+        return report
+
+    return copy
+
+
+def test_the_driver_has_every_function_that_is_called(driver: Path) -> None:
+    source = (ROOT / "src" / "database" / "sqlserver" / "bcp.rs").read_text("utf-8")
+    names = re.findall(r"^    (bcp_\w+)\(", source, re.MULTILINE)
+    library = ctypes.CDLL(str(driver))
+    assert len(names) > 5
+    assert [name for name in names if not hasattr(library, name)] == []
+
+
+VALUES = {
+    "id": "INTEGER NOT NULL PRIMARY KEY",
+    "flag": "BOOLEAN",
+    "ratio": "DOUBLE",
+    "amount": "DECIMAL(20,5)",
+    "day": "DATE",
+    "moment": "DATETIME",
+    "code": "VARCHAR(20)",
+    "note": "TEXT",
+    "data": "BLOB",
+}
+
+
+def test_values_of_every_kind_are_sent_as_they_are(copied: Any, server: TdsServer) -> None:
+    long_text = "é😀" * 60_000
+    rows: list[tuple[Any, ...]] = [
+        (1, *[None] * 8),
+        (2, 1, 0.1, "-123456789012345.67891", "0001-01-01", "0001-01-01 00:00:00", "", "", b""),
+        (3, 0, -1.5e300, "0.00001", "9999-12-31", "9999-12-31 23:59:59.123456", "é日🎉" + "x" * 16, "a\0b", b"\0\xff"),
+        (-(2**63), None, 0.0, "7", None, "2024-02-29 12:34:56.5", None, long_text, b"\x01" * 200_000),
+        (5, None, None, None, None, None, "after", None, b"after"),
+    ]
+    report = copied(VALUES, rows)
+    assert (report["error"], report["rows"], report["lane"]) == (None, 5, "bcp")
+    expected = [
+        (
+            row[0], row[1], row[2], row[3] and Decimal(row[3]), row[4] and date.fromisoformat(row[4]),
+            row[5] and datetime.fromisoformat(row[5].ljust(26, "0") if "." in row[5] else row[5]), *row[6:],
+        )
+        for row in rows
+    ]  # fmt: skip
+    assert server.rows == sorted(expected, key=lambda row: row[0])  # as SQLite reads its key
+    assert server.transactions[:2] == ["begin", "commit"]
+
+
+def test_nulls_stay_and_a_new_table_is_locked(copied: Any, server: TdsServer) -> None:
+    copied({"id": "INTEGER NOT NULL PRIMARY KEY", "name": "VARCHAR(5)"}, [(1, None)])
+    assert server.insert_bulk.startswith("insert bulk ")
+    hints = re.search(r"with\((.*)\)$", server.insert_bulk)
+    assert hints is not None
+    assert {hint.strip() for hint in hints[1].split(",")} == {"CHECK_CONSTRAINTS", "TABLOCK", "KEEP_NULLS"}
+
+
+def test_a_uuid_keeps_its_value_and_not_the_order_of_its_bytes(copied: Any, server: TdsServer) -> None:
+    wanted = uuid.UUID("00112233-4455-6677-8899-aabbccddeeff")
+    report = copied({"id": "UUID NOT NULL PRIMARY KEY", "n": "INTEGER"}, [(str(wanted), 1)])
+    assert report["error"] is None
+    assert [str(row[0]) for row in server.rows] == [str(wanted)]
+
+
+def test_what_the_server_refuses_is_reported_and_rolled_back(copied: Any, server: TdsServer) -> None:
+    server.refusal = (2627, "Violation of PRIMARY KEY constraint 'pk'. Cannot insert duplicate key in object 't'.")
+    report = copied({"id": "INTEGER NOT NULL PRIMARY KEY", "n": "INTEGER"}, [(1, 1)])
+    assert (report["error"]["native"], report["error"]["code"]) == (2627, "database.constraint")
+    assert "commit" not in server.transactions
+    assert "rollback" in server.transactions
+
+
+def test_another_driver_manager_that_was_there_first_is_not_in_the_way(copied: Any, server: TdsServer) -> None:
+    before = "import pyodbc\nother = pyodbc.connect('{odbc}')\nother.execute('SET NOCOUNT ON')"
+    report = copied({"id": "INTEGER NOT NULL PRIMARY KEY", "n": "INTEGER"}, [(1, 2)], before=before)
+    assert (report["error"], report["lane"]) == (None, "bcp"), report
+    assert server.rows == [(1, 2)]
