@@ -150,13 +150,22 @@ def _show_warning(*arguments: "Any", **options: "Any") -> None:
     _logging.show_warning(*arguments, **options)
 
 
+# They bring an ODBC driver manager of their own. Microsoft's driver takes the first one in the process for its own, and
+# dray bulk-copies only if that is dray's.
+_DRIVER_MANAGERS = ("arrow_odbc", "mssql_python", "pyodbc", "turbodbc")
+
+
 class _LoggingFinder:
-    """Waits on `sys.meta_path` for the import of `logging`, configures it, and is gone."""
+    """Waits on `sys.meta_path` for the import of `logging`, configures it, and is gone: the native module is there then.
+    Until then it loads that before a package with another driver manager.
+    """
 
     def __init__(self, level: int) -> None:
         self._level = level
 
     def find_spec(self, name: str, path: "Any" = None, target: "Any" = None) -> "Any":
+        if name in _DRIVER_MANAGERS:
+            from . import _native  # noqa: F401  loaded, and not used
         if name != "logging":
             return None
         spec = PathFinder.find_spec(name, path, target)

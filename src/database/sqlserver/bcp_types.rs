@@ -5,22 +5,24 @@
 //! `datetime` is rounded, UTF-16 becomes `?` or a letter that looks alike in a code page, UTF-8 is cut in the middle of a
 //! character. So each column is bound as its own type, and what the driver would have to change is refused before it.
 //!
-//! | column | bound as | why |
-//! |---|---|---|
-//! | `bit`, `tinyint`, `smallint`, `int`, `bigint` | itself | the bytes that are sent |
-//! | `real`, `float` | itself | the same |
-//! | `decimal`, `numeric` | `SQL_NUMERIC_STRUCT` with the column's scale | exact: the number goes out as it is. As text the server would round what does not fit |
-//! | `money`, `smallmoney` | itself: ten-thousandths | exact; as a decimal the driver would drop digits |
-//! | `date`, `time`, `datetime2`, `datetimeoffset` | their structures | exact up to the column's digits; a finer fraction is an error of the driver. The scale that `bcp_bind` has no argument for is the column's |
-//! | `datetime`, `smalldatetime` | itself: days, and 1/300 s or minutes | as a timestamp the driver rounds to the next tick |
-//! | `uniqueidentifier` | its 16 bytes | the order of its bytes is dray's business either way |
-//! | `nchar`, `nvarchar` | UTF-16 | what is stored; nobody converts |
-//! | `char`, `varchar` | bytes, as of a `varbinary`, in the column's code page or UTF-8 | these the driver passes on. As text it converts, see above |
-//! | `binary`, `varbinary` | itself | |
-//! | `nvarchar(max)`, `varchar(max)`, `varbinary(max)` | the same, in pieces (`bcp_moretext`) | a long value is never in memory a second time. An empty one that is bound with a length before it goes out as 65,535 bytes of whatever lies there |
-//! | `ntext`, `text`, `image` | the same, in pieces, their length known before | |
-//! | `xml` | not | the server drops the blanks between elements of what is bulk-copied |
-//! | `json`, `sql_variant`, `hierarchyid`, `geometry`, `geography`, `vector` | not | no form of them that the driver takes is documented |
+//! - `bit`, `tinyint`, `smallint`, `int`, `bigint`, `real`, `float`, `binary`, `varbinary`: as they are; these are the bytes
+//!   that are sent.
+//! - `decimal`, `numeric`: `SQL_NUMERIC_STRUCT` with the column's own scale, which goes out as it is. With another scale the
+//!   driver drops digits; as text the server would round.
+//! - `money`, `smallmoney`: ten-thousandths, as they are kept. As a decimal the driver would drop digits.
+//! - `date`, `time`, `datetime2`, `datetimeoffset`: their structures. `bcp_bind` has no argument for a scale, which is why
+//!   others send text; the driver takes that of the column, and a finer fraction is an error (22008).
+//! - `datetime`, `smalldatetime`: days, and 1/300 s or minutes, as they are kept. As a timestamp the driver would round.
+//! - `uniqueidentifier`: its 16 bytes, in the order that the server keeps.
+//! - `nchar`, `nvarchar`: UTF-16, as it is kept.
+//! - `char`, `varchar`: bytes of the column's code page or UTF-8, bound as those of a `varbinary`, which the driver passes
+//!   on. As text it would convert them, see above; and an empty `char` would go out as the value of the row before.
+//! - `nvarchar(max)`, `varchar(max)`, `varbinary(max)`: the same, in pieces (`bcp_moretext`), so that a long value is not in
+//!   memory a second time. Bound with a length before it, an empty one would go out as 65,535 bytes of whatever lies there.
+//! - `ntext`, `text`, `image`: the same, their length told before.
+//! - `xml`: not at all. The server drops the blanks between elements of what is bulk-copied.
+//! - `json`, `sql_variant`, `hierarchyid`, `geometry`, `geography`, `vector`: not at all. No form of them that the driver
+//!   takes is documented.
 
 use super::{
     super::{Column, Layout},
