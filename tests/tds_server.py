@@ -1,5 +1,5 @@
-"""A listener that speaks as much of SQL Server's protocol as a bulk copy through Microsoft's driver needs, and keeps what
-it is sent: the real driver's functions are then tried wherever the tests run.
+"""A listener that speaks as much of SQL Server's protocol as a bulk copy through Microsoft's driver needs, and keeps
+what it is sent: the real driver's functions are then tried wherever the tests run.
 
 Knows the protocol ([MS-TDS]) and no SQL: statements are answered by what stands in them, and a table is what its CREATE
 TABLE says. Whether a server would store the same values is asked of a real one, by DRAY_TEST_MSSQL.
@@ -110,8 +110,8 @@ class TdsServer:
                 done(0x11, token=0xFF) + b"\x79\0\0\0\0" + done(0, token=0xFE),
             )
         if "c.is_identity" in sql and self.columns:
-            cells = [[column.name, "0", "0", column.declared, "0", "U", "0", "0"] for column in self.columns]
-            return table(["nvarchar(128)"] * 8, [[long_text(cell) for cell in row] for row in cells], done(0x10))
+            cells = [[column.name, "0", "0", column.declared, "U", "0", "0"] for column in self.columns]
+            return table(["nvarchar(128)"] * 7, [[long_text(cell) for cell in row] for row in cells], done(0x10))
         if "SELECT" in sql.split(" UPDATE ")[0] and not sql.startswith("IF "):
             return table(["nvarchar(128)"], [], done(0x10))
         return done(0)
@@ -147,7 +147,13 @@ def collation(column: Column) -> list[bytes]:
 
 def table(types: list[str], rows: list[list[bytes]], end: bytes) -> bytes:
     columns = [struct.pack("<IH", 0, 9) + Column("", declared, True).type_info + short_text("") for declared in types]
-    return b"\x81" + struct.pack("<H", len(types)) + b"".join(columns) + b"".join(b"\xd1" + b"".join(r) for r in rows) + end
+    return (
+        b"\x81"
+        + struct.pack("<H", len(types))
+        + b"".join(columns)
+        + b"".join(b"\xd1" + b"".join(r) for r in rows)
+        + end
+    )
 
 
 class Reader:
@@ -268,7 +274,9 @@ class Session:
             return head + b"\xff" + body
         if kind == LOGIN:
             # SQL Server 2008: later ones are asked for a table's columns in a way that takes more to answer.
-            program = b"\x01" + bytes([0x73, 0x0B, 0, 3]) + short_text("Microsoft SQL Server") + bytes([10, 50, 15, 161])
+            program = (
+                b"\x01" + bytes([0x73, 0x0B, 0, 3]) + short_text("Microsoft SQL Server") + bytes([10, 50, 15, 161])
+            )
             return (
                 change(1, short_text("db"), short_text("master"))
                 + change(7, b"\x05" + COLLATION, b"\0")
@@ -312,7 +320,9 @@ class Session:
     def _send(self, data: bytes) -> None:
         parts = [data[start : start + 4088] for start in range(0, len(data), 4088)] or [b""]
         for number, part in enumerate(parts, 1):
-            self._connection.sendall(struct.pack(">BBHHBB", RESULT, number == len(parts), len(part) + 8, 0, 1, 0) + part)
+            self._connection.sendall(
+                struct.pack(">BBHHBB", RESULT, number == len(parts), len(part) + 8, 0, 1, 0) + part
+            )
 
 
 def change(kind: int, new: bytes, old: bytes) -> bytes:

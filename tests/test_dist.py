@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from typing import Any
 import distribution_root
 import pytest
 from conftest import Task, interpreters
+from databases import microsoft_driver
+from tds_server import tds_server
 from test_build import ALLOWED, LOOKED_UP
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -216,6 +219,25 @@ def test_without_a_driver_it_says_which_one_is_missing(node: distribution_root.R
     ran = on_node(node, task_folder, {})
     assert ran.returncode == 114
     assert "no ODBC driver `SQLite3` is registered on this node" in ran.stderr.splitlines()[-1]
+
+
+def test_it_bulk_copies_through_microsofts_driver(
+    program: Path, clean_environment: Mapping[str, str], tmp_path: Path
+) -> None:
+    with tds_server() as server, sqlite3.connect(tmp_path / "source.db") as db:
+        db.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT)")
+        db.execute("INSERT INTO t VALUES (1, 'Zoë'), (2, NULL)")
+        db.commit()
+        source = f"Driver={{SQLite3}};Database={tmp_path / 'source.db'}"
+        code = f"import dray\nprint(dray.copy_table({source!r}, {server.odbc!r}, 't').write_lane)\n"
+        (tmp_path / "main.py").write_text(code, "utf-8")
+        drivers = f"SQLite3={LIBRARIES}/odbc/libsqlite3odbc.so:ODBC Driver 18 for SQL Server={microsoft_driver()}"
+        ran = subprocess.run(
+            [program, "run", ".", "main.py"], cwd=tmp_path, env={**clean_environment, "DRAY_ODBC_DRIVERS": drivers},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    assert (ran.returncode, ran.stdout) == (0, "bcp\n"), ran.stderr
+    assert server.rows == [(1, "Zoë"), (2, None)]
 
 
 # --- the wheel ---

@@ -5,7 +5,6 @@ that reads its protocol.
 from __future__ import annotations
 
 import ctypes
-import importlib.util
 import json
 import re
 import sys
@@ -18,7 +17,8 @@ from typing import Any
 
 import pytest
 from conftest import Script
-from databases import Databases
+from copying import Copying
+from databases import Databases, Sqlserver, microsoft_driver
 from tds_server import TdsServer, tds_server
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,11 +37,7 @@ print(json.dumps({{"rows": table.rows, "lane": table.write_lane, "reason": table
 @pytest.fixture(scope="module")
 def driver() -> Path:
     """The driver's file in the package `mssql-python-odbc`."""
-    found = importlib.util.find_spec("mssql_python_odbc")
-    assert found is not None
-    assert found.origin is not None
-    (file,) = Path(found.origin).parent.glob("libs/linux/debian_ubuntu/x86_64/lib/libmsodbcsql-18*.so*")
-    return file
+    return microsoft_driver()
 
 
 @pytest.fixture
@@ -54,7 +50,9 @@ def server() -> Iterator[TdsServer]:
 def copied(script: Script, server: TdsServer, databases: Databases, driver: Path) -> Any:
     """`copied(columns, rows)` copies a table of SQLite to the listener, and gives what the copy reports."""
 
-    def copy(columns: dict[str, str], rows: list[tuple[Any, ...]], before: str = "", options: str = "") -> dict[str, Any]:
+    def copy(
+        columns: dict[str, str], rows: list[tuple[Any, ...]], before: str = "", options: str = ""
+    ) -> dict[str, Any]:
         source = databases("sqlite")
         source.fill("t", columns, rows)
         # Other driver managers know no driver of this name.
@@ -142,3 +140,56 @@ def test_another_driver_manager_that_was_there_first_is_not_in_the_way(copied: A
     report = copied({"id": "INTEGER NOT NULL PRIMARY KEY", "n": "INTEGER"}, [(1, 2)], before=before)
     assert (report["error"], report["lane"]) == (None, "bcp"), report
     assert server.rows == [(1, 2)]
+
+
+# --- with a real server ---
+
+
+@pytest.fixture
+def target(databases: Databases) -> Sqlserver:
+    """The empty database of DRAY_TEST_MSSQL."""
+    made = databases("sqlserver")
+    assert isinstance(made, Sqlserver)
+    return made
+
+
+def test_columns_that_are_not_copied_keep_what_the_table_gives_them(
+    databases: Databases, target: Sqlserver, copying: Copying
+) -> None:
+    source = databases("sqlite")
+    source.fill("t", {"n": "INTEGER", "name": "VARCHAR(5)"}, [(1, "a"), (None, None)])
+    target.execute(
+        "CREATE TABLE t (made int NOT NULL DEFAULT 7, name nvarchar(5) DEFAULT N'none', id int IDENTITY(3,1), "
+        "n int, twice AS (n * 2) PERSISTED)"
+    )
+    copied = copying(source, target, mode="append")
+    assert (copied.error("t"), copied.tables["t"]["write_lane"]) == (None, "bcp"), copied.tables
+    assert target.query("SELECT id, made, name, n, twice FROM t ORDER BY id") == [
+        (3, 7, "a", 1, 2),
+        (4, 7, None, None, None),
+    ]
+
+
+def test_a_table_whose_last_column_is_not_copied_is_loaded_otherwise(
+    databases: Databases, target: Sqlserver, copying: Copying
+) -> None:
+    source = databases("sqlite")
+    source.fill("t", {"n": "INTEGER"}, [(1,)])
+    target.execute("CREATE TABLE t (n int, made int NOT NULL DEFAULT 7)")
+    copied = copying(source, target, mode="append")
+    assert (copied.error("t"), copied.tables["t"]["write_lane"]) == (None, "odbc")
+    assert "last column, `made`" in copied.tables["t"]["write_lane_reason"]
+    assert target.query("SELECT n, made FROM t") == [(1, 7)]
+
+
+def test_a_constraint_that_a_row_breaks_takes_the_load_back(
+    databases: Databases, target: Sqlserver, copying: Copying
+) -> None:
+    source = databases("sqlite")
+    source.fill("t", {"n": "INTEGER"}, [(number,) for number in range(5_000)])
+    target.execute("CREATE TABLE t (n int CHECK (n < 4000))")
+    copied = copying(source, target, mode="append")
+    error = copied.error("t")
+    assert error is not None
+    assert (copied.tables["t"]["write_lane"], error["code"]) == ("bcp", "database.constraint"), error
+    assert target.count("t") == 0

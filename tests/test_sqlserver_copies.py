@@ -277,7 +277,7 @@ def test_a_table_that_others_refer_to_is_emptied_row_by_row_and_not_replaced(
     assert server.query("SELECT id FROM t ORDER BY id") == [(1,), (2,)]
 
 
-@pytest.mark.parametrize("way", ["odbc", "freetds"])
+@pytest.mark.parametrize("way", WAYS)
 def test_what_a_column_would_change_in_silence_is_refused_by_row(
     databases: Databases, server: Sqlserver, copying: Copying, way: str
 ) -> None:

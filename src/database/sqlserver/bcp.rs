@@ -348,7 +348,7 @@ impl BulkCopy {
         self.check("bcp_moretext", answer)
     }
 
-    /// Ends the bulk copy, and says how many rows the server has taken, in 32 bits.
+    /// Ends the bulk copy, and says how many rows the driver has sent, in 32 bits.
     pub(super) fn finish(mut self) -> Result<u32, Error> {
         self.open = false;
         // SAFETY: an open bulk copy, which ends here.

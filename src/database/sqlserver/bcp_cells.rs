@@ -106,7 +106,14 @@ impl Cells {
                 Err(_) => Err("the value is no UUID".to_owned()),
             },
             (Form::Utf16, Values::Text(values)) => {
-                utf16(values.get(row), out).ok_or_else(|| too_long(out.len() / 2, "UTF-16 units"))
+                let units = || text(values.get(row)).encode_utf16().count();
+                utf16(values.get(row), out).ok_or_else(|| {
+                    let most = out.len() / 2;
+                    format!(
+                        "the text has {} units of UTF-16, the target column holds {most}",
+                        units()
+                    )
+                })
             }
             (Form::CodePage, Values::Text(values)) => {
                 let text = values.get(row);
@@ -147,10 +154,13 @@ impl Cells {
         while !rest.is_empty() {
             let mut end = PIECE_BYTES.min(rest.len());
             if as_it_is {
-                if let Err(error) = send(&rest[..end]) {
+                // A copy: the driver reads it even if nobody keeps the batch any more.
+                scratch.clear();
+                scratch.extend_from_slice(&rest[..end]);
+                rest = &rest[end..];
+                if let Err(error) = send(scratch) {
                     return Ok(Err(error));
                 }
-                rest = &rest[end..];
                 continue;
             }
             // Not in the middle of a character.
@@ -181,7 +191,9 @@ impl Cells {
     fn misfit(&self, misfit: Misfit, bytes_max: usize) -> String {
         match misfit {
             Misfit::TooLong => too_long(bytes_max, "bytes"),
-            Misfit::NotInCodePage => "the value has a character that the code page of the column lacks".to_owned(),
+            Misfit::NotInCodePage => {
+                "the text has a letter that the code page of the target column lacks; nvarchar has them all".to_owned()
+            }
         }
     }
 }
@@ -328,12 +340,12 @@ fn put_timestamp(out: &mut [u8], value: Timestamp) -> Result<usize, String> {
 fn ticks(value: Timestamp) -> Result<(i32, u32), String> {
     let Timestamp { date, time } = value;
     if !(1753..=9999).contains(&day(date)?.year) {
-        return Err("the value is before the year 1753, where a `datetime` begins".to_owned());
+        return Err("the value is before the year 1753, with which `datetime` begins".to_owned());
     }
     let millisecond = time.nanosecond / 1_000_000;
     let tick = (millisecond * 3 + 5) / 10;
     if time.nanosecond % 1_000_000 != 0 || (tick * 10 + 1) / 3 != millisecond {
-        return Err("a `datetime` keeps milliseconds that end in 0, 3 or 7, and the value has others".to_owned());
+        return Err("the value lies between two of the 1/300 s of `datetime`, which would round it".to_owned());
     }
     let seconds = (u32::from(time.hour) * 60 + u32::from(time.minute)) * 60 + u32::from(time.second);
     Ok(((date.days() + DAYS_1900) as i32, seconds * 300 + tick))
@@ -343,10 +355,11 @@ fn ticks(value: Timestamp) -> Result<(i32, u32), String> {
 fn minutes(value: Timestamp) -> Result<(u16, u16), String> {
     let Timestamp { date, time } = value;
     let days = u16::try_from(day(date)?.days() + DAYS_1900);
-    let days = days.map_err(|_| "a `smalldatetime` holds days from 1900-01-01 to 2079-06-06".to_owned())?;
+    let days =
+        days.map_err(|_| "the value is not between 1900-01-01 and 2079-06-06, as `smalldatetime` asks for".to_owned())?;
     match (time.second, time.nanosecond) {
         (0, 0) => Ok((days, time.hour * 60 + time.minute)),
-        _ => Err("a `smalldatetime` keeps whole minutes".to_owned()),
+        _ => Err("the value has seconds, which `smalldatetime` would round to the minute".to_owned()),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::odbc::Session;
 /// Columns as `SELECT *` has them: without those that are hidden. What a table has is in each of its rows.
 const FACTS: &str = "\
 SELECT c.name, CAST(c.is_identity AS int), CAST(c.is_computed AS int), t.name, \
-  COLUMNPROPERTY(c.object_id, c.name, 'GeneratedAlwaysType'), o.type, \
+  o.type, \
   (SELECT COUNT(*) FROM sys.indexes i WHERE i.object_id = c.object_id AND i.index_id > 0), \
   (SELECT COUNT(*) FROM sys.triggers r WHERE r.parent_id = c.object_id AND r.is_disabled = 0) \
 FROM sys.columns c JOIN sys.objects o ON o.object_id = c.object_id \
@@ -57,9 +57,9 @@ impl Facts {
         };
         Some(Facts {
             columns: rows.iter().map(place).collect(),
-            is_table: cell(first, 5).trim() == "U",
-            has_index: cell(first, 6) != "0",
-            has_triggers: cell(first, 7) != "0",
+            is_table: cell(first, 4).trim() == "U",
+            has_index: cell(first, 5) != "0",
+            has_triggers: cell(first, 6) != "0",
         })
     }
 
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
     use crate::database::LogicalType;
 
-    fn facts(rows: &[[&str; 8]]) -> Facts {
+    fn facts(rows: &[[&str; 7]]) -> Facts {
         let rows: Vec<Vec<_>> = rows
             .iter()
             .map(|row| row.iter().map(|cell| Some((*cell).to_owned())).collect())
@@ -179,35 +179,35 @@ mod tests {
 
     #[test]
     fn the_last_column_is_loaded_or_one_that_nobody_can_write() {
-        let table = |identity, computed, kind, period| {
+        let table = |identity, computed, kind| {
             facts(&[
-                ["a", "0", "0", "int", "0", "U ", "0", "0"],
-                ["b", identity, computed, kind, period, "U ", "0", "0"],
+                ["a", "0", "0", "int", "U ", "0", "0"],
+                ["b", identity, computed, kind, "U ", "0", "0"],
             ])
         };
-        assert_eq!(table("0", "0", "int", "0").takes(&columns(&["b"])), Ok(()));
-        let reason = table("0", "0", "int", "0").takes(&columns(&["a"])).unwrap_err();
+        assert_eq!(table("0", "0", "int").takes(&columns(&["b"])), Ok(()));
+        let reason = table("0", "0", "int").takes(&columns(&["a"])).unwrap_err();
         assert!(reason.contains("`b`"), "{reason}");
-        assert!(table("0", "0", "datetime2", "2").takes(&columns(&["a"])).is_err());
+        assert!(table("0", "0", "datetime2").takes(&columns(&["a"])).is_err());
         for table in [
-            table("1", "0", "int", "0"),
-            table("0", "1", "int", "0"),
-            table("0", "0", "timestamp", "0"),
+            table("1", "0", "int"),
+            table("0", "1", "int"),
+            table("0", "0", "timestamp"),
         ] {
             assert_eq!(table.takes(&columns(&["a"])), Ok(()));
         }
-        let view = facts(&[["a", "0", "0", "int", "", "V ", "0", "0"]]);
+        let view = facts(&[["a", "0", "0", "int", "V ", "0", "0"]]);
         assert!(view.takes(&columns(&["a"])).is_err());
     }
 
     #[test]
     fn a_table_is_locked_where_nobody_is_kept_out() {
         let hints =
-            |indexes, triggers, created| facts(&[["a", "1", "0", "int", "0", "U", indexes, triggers]]).hints(created);
+            |indexes, triggers, created| facts(&[["a", "1", "0", "int", "U", indexes, triggers]]).hints(created);
         assert_eq!(hints("0", "0", false), "CHECK_CONSTRAINTS, TABLOCK");
         assert_eq!(hints("1", "0", false), "CHECK_CONSTRAINTS");
         assert_eq!(hints("1", "2", true), "CHECK_CONSTRAINTS, FIRE_TRIGGERS, TABLOCK");
-        let table = facts(&[["a", "1", "0", "int", "0", "U", "1", "0"]]);
+        let table = facts(&[["a", "1", "0", "int", "U", "1", "0"]]);
         assert!(table.has_identity_among(&columns(&["a"])) && !table.has_identity_among(&columns(&["b"])));
     }
 }

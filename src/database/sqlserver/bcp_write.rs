@@ -2,13 +2,12 @@
 //! transaction: with autocommit off the driver has begun one, and `bcp_done` ends the rows and not the transaction.
 
 use super::{
-    super::{
-        Batch, Column, Connection, Error, Relation, Resources, WireFormat, WriteError, WriteLane, Writer, batch::Values,
-    },
+    super::{Batch, Column, Connection, Error, Relation, Resources, WireFormat, WriteError, WriteLane, Writer},
     bcp::{Binding, BulkCopy, Library, Options},
     bcp_cells::Cells,
+    bcp_rows::{Load, Target},
     bcp_target::{Facts, Pages},
-    bcp_types::{self, Bound, Form, Place},
+    bcp_types::{self, Bound, Form},
 };
 use crate::odbc::Interrupt;
 
@@ -46,31 +45,9 @@ impl WriteLane for BcpWrite {
 }
 
 struct BcpWriter {
-    // Before the connection, whose handle it holds.
     load: Option<Load>,
     connection: Connection,
     last_statement: String,
-}
-
-/// A bulk copy that is under way.
-struct Load {
-    copy: BulkCopy,
-    /// Of the columns of the batches, in the order of the table.
-    columns: Vec<Target>,
-    interrupt: Interrupt,
-    rows_written: u64,
-    scratch: Vec<u8>,
-}
-
-/// Where the values of a batch's column go.
-struct Target {
-    name: String,
-    /// The column's place in a batch.
-    source: usize,
-    /// The column's place among the bindings.
-    place: usize,
-    cells: Cells,
-    lies: Place,
 }
 
 impl Writer for BcpWriter {
@@ -139,42 +116,23 @@ impl Writer for BcpWriter {
         if left_out {
             copy.set_null(targets.len());
         }
-        self.load = Some(Load {
-            copy,
-            columns: targets,
-            interrupt: session.interrupt(),
-            rows_written: 0,
-            scratch: Vec::new(),
-        });
+        self.load = Some(Load::start(copy, targets, session.interrupt())?);
         Ok(())
     }
 
     fn write(&mut self, batch: &Batch) -> Result<(), WriteError> {
-        let Some(load) = &mut self.load else {
-            return Err(Error::Unsupported("a batch came before its table was named".to_owned()).into());
-        };
-        for row in 0..batch.rows() {
-            if load.interrupt.is_raised() {
-                return Err(Error::cancelled().into());
-            }
-            load.write_row(batch, row)
-                .map_err(|failure| load.placed(failure, row))?;
+        match &mut self.load {
+            Some(load) => load.write(batch),
+            None => Err(Error::Unsupported("a batch came before its table was named".to_owned()).into()),
         }
-        load.rows_written += batch.rows() as u64;
-        Ok(())
     }
 
     fn finish(&mut self) -> Result<(), WriteError> {
-        let Some(load) = self.load.take() else { return Ok(()) };
-        let rows = load.copy.finish()?;
-        // An index with IGNORE_DUP_KEY drops rows, and says so in a message alone.
-        if rows != load.rows_written as u32 {
-            let text = format!(
-                "the server took {rows} of {} rows, and named no error",
-                load.rows_written
-            );
-            return Err(Error::Unsupported(text).into());
+        match &mut self.load {
+            Some(load) => load.finish()?,
+            None => return Ok(()),
         }
+        self.load = None;
         Ok(())
     }
 
@@ -187,118 +145,21 @@ impl Writer for BcpWriter {
     }
 
     fn rollback(&mut self) -> Result<(), Error> {
-        // The connection takes nothing else before the bulk copy has ended.
-        self.load = None;
         self.shield();
-        Ok(self.connection.session.rollback()?)
+        // The connection takes nothing else before the bulk copy has ended. One that is abandoned has the connection to
+        // itself, and closes it when the driver lets go of it: the server rolls back then.
+        match self.load.take().is_none_or(Load::end) {
+            true => Ok(self.connection.session.rollback()?),
+            false => Ok(()),
+        }
     }
 
     fn into_connection(self: Box<Self>) -> Option<Connection> {
         let BcpWriter { load, connection, .. } = *self;
-        drop(load);
+        if !load.is_none_or(Load::end) {
+            return None;
+        }
         connection.session.set_autocommit(true).ok()?;
         Some(connection)
-    }
-}
-
-/// Why a row was not sent.
-enum Failure {
-    /// A value of the column at this place was refused here.
-    Value(usize, String),
-    /// The driver or the server said no.
-    Driver(Error),
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Failure::Driver(error)
-    }
-}
-
-impl Load {
-    fn write_row(&mut self, batch: &Batch, row: usize) -> Result<(), Failure> {
-        let Load {
-            copy, columns, scratch, ..
-        } = self;
-        let mut in_pieces = false;
-        for (number, target) in columns.iter().enumerate() {
-            let column = &batch.columns[target.source];
-            match target.lies {
-                Place::Row { .. } if column.nulls[row] => copy.set_null(target.place),
-                Place::Row { .. } => {
-                    let written = target.cells.write(&column.values, row, copy.value(target.place));
-                    copy.set_length(target.place, written.map_err(|reason| Failure::Value(number, reason))?);
-                }
-                Place::Pieces { length_first } => {
-                    in_pieces = true;
-                    if length_first {
-                        let bytes = (!column.nulls[row]).then(|| target.cells.bytes(&column.values, row));
-                        copy.announce(target.place, bytes)?;
-                    }
-                }
-            }
-        }
-        copy.send_row()?;
-        if !in_pieces {
-            return Ok(());
-        }
-        for (number, target) in columns.iter().enumerate() {
-            let Place::Pieces { length_first } = target.lies else {
-                continue;
-            };
-            let column = &batch.columns[target.source];
-            match (column.nulls[row], length_first) {
-                // The driver knows already.
-                (true, true) => {}
-                (true, false) => copy.send_null()?,
-                (false, _) => {
-                    let sent = target
-                        .cells
-                        .pieces(&column.values, row, scratch, |piece| copy.send_piece(piece));
-                    sent.map_err(|reason| Failure::Value(number, reason))??;
-                    if !length_first || is_empty(&column.values, row) {
-                        copy.send_piece(&[])?;
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The error with the row that it is about, where that is known: the server takes rows in while others are still on
-    /// their way.
-    fn placed(&self, failure: Failure, row: usize) -> WriteError {
-        let number = self.rows_written + row as u64 + 1;
-        match failure {
-            Failure::Value(column, reason) => WriteError {
-                error: Error::Row {
-                    row: number,
-                    column: self.columns.get(column).map(|target| target.name.clone()),
-                    error: Box::new(Error::Unsupported(reason)),
-                },
-                row: Some(row),
-            },
-            // The driver's own errors have no number of the server's, and are about the row that it was given.
-            Failure::Driver(Error::Client { function, diagnostic })
-                if diagnostic.native == 0 && diagnostic.sqlstate.starts_with("22") =>
-            {
-                WriteError {
-                    error: Error::Row {
-                        row: number,
-                        column: None,
-                        error: Box::new(Error::Client { function, diagnostic }),
-                    },
-                    row: Some(row),
-                }
-            }
-            Failure::Driver(error) => error.into(),
-        }
-    }
-}
-
-fn is_empty(values: &Values, row: usize) -> bool {
-    match values {
-        Values::Text(values) | Values::Bytes(values) => values.get(row).is_empty(),
-        _ => true,
     }
 }

@@ -7,6 +7,7 @@
 
 mod bcp;
 mod bcp_cells;
+mod bcp_rows;
 mod bcp_target;
 mod bcp_types;
 mod bcp_write;
