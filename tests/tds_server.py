@@ -110,8 +110,8 @@ class TdsServer:
                 done(0x11, token=0xFF) + b"\x79\0\0\0\0" + done(0, token=0xFE),
             )
         if "c.is_identity" in sql and self.columns:
-            cells = [[column.name, "0", "0", column.declared, "U", "0", "0"] for column in self.columns]
-            return table(["nvarchar(128)"] * 7, [[long_text(cell) for cell in row] for row in cells], done(0x10))
+            cells = [[column.name, "0", "0", column.declared, "0", "U", "0", "0"] for column in self.columns]
+            return table(["nvarchar(128)"] * 8, [[long_text(cell) for cell in row] for row in cells], done(0x10))
         if "SELECT" in sql.split(" UPDATE ")[0] and not sql.startswith("IF "):
             return table(["nvarchar(128)"], [], done(0x10))
         return done(0)

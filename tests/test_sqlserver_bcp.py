@@ -112,12 +112,12 @@ def test_values_of_every_kind_are_sent_as_they_are(copied: Any, server: TdsServe
     assert server.transactions[:2] == ["begin", "commit"]
 
 
-def test_nulls_stay_and_a_new_table_is_locked(copied: Any, server: TdsServer) -> None:
+def test_constraints_are_checked_and_a_new_table_is_locked(copied: Any, server: TdsServer) -> None:
     copied({"id": "INTEGER NOT NULL PRIMARY KEY", "name": "VARCHAR(5)"}, [(1, None)])
     assert server.insert_bulk.startswith("insert bulk ")
     hints = re.search(r"with\((.*)\)$", server.insert_bulk)
     assert hints is not None
-    assert {hint.strip() for hint in hints[1].split(",")} == {"CHECK_CONSTRAINTS", "TABLOCK", "KEEP_NULLS"}
+    assert {hint.strip() for hint in hints[1].split(",")} == {"CHECK_CONSTRAINTS", "TABLOCK"}
 
 
 def test_a_uuid_keeps_its_value_and_not_the_order_of_its_bytes(copied: Any, server: TdsServer) -> None:
@@ -159,8 +159,8 @@ def test_columns_that_are_not_copied_keep_what_the_table_gives_them(
     source = databases("sqlite")
     source.fill("t", {"n": "INTEGER", "name": "VARCHAR(5)"}, [(1, "a"), (None, None)])
     target.execute(
-        "CREATE TABLE t (made int NOT NULL DEFAULT 7, name nvarchar(5) DEFAULT N'none', id int IDENTITY(3,1), "
-        "n int, twice AS (n * 2) PERSISTED)"
+        "CREATE TABLE t (made int NOT NULL DEFAULT 7, name nvarchar(5), id int IDENTITY(3,1), n int, "
+        "twice AS (n * 2) PERSISTED)"
     )
     copied = copying(source, target, mode="append")
     assert (copied.error("t"), copied.tables["t"]["write_lane"]) == (None, "bcp"), copied.tables
@@ -168,6 +168,17 @@ def test_columns_that_are_not_copied_keep_what_the_table_gives_them(
         (3, 7, "a", 1, 2),
         (4, 7, None, None, None),
     ]
+
+
+def test_a_null_stays_one_where_the_column_has_a_default(
+    databases: Databases, target: Sqlserver, copying: Copying
+) -> None:
+    source = databases("sqlite")
+    source.fill("t", {"n": "INTEGER", "name": "VARCHAR(5)"}, [(1, None), (2, "")])
+    target.execute("CREATE TABLE t (n int, name nvarchar(5) DEFAULT N'none')")
+    copied = copying(source, target, mode="append")
+    assert (copied.error("t"), copied.tables["t"]["write_lane"]) == (None, "bcp")
+    assert target.query("SELECT n, name FROM t ORDER BY n") == [(1, None), (2, "")]
 
 
 def test_a_table_whose_last_column_is_not_copied_is_loaded_otherwise(

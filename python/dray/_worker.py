@@ -156,8 +156,8 @@ _DRIVER_MANAGERS = ("arrow_odbc", "mssql_python", "pyodbc", "turbodbc")
 
 
 class _LoggingFinder:
-    """Waits on `sys.meta_path` for the import of `logging`, configures it, and is gone; the native module is there then.
-    Before that it loads the native module ahead of a package with another driver manager.
+    """Waits on `sys.meta_path` for the import of `logging`, configures it, and is gone: the native module is loaded
+    then. Until then it loads that ahead of a package with another driver manager.
     """
 
     def __init__(self, level: int) -> None:

@@ -195,6 +195,8 @@ pub(super) struct Binding {
 pub(super) struct Options {
     /// Whether the values of an identity column are taken from the rows.
     pub keep_identity: bool,
+    /// Whether a NULL stays one where its column has a default; columns that are not bound are NULL then as well.
+    pub keep_nulls: bool,
     /// What follows `WITH` in the statement, such as `TABLOCK`.
     pub hints: String,
 }
@@ -217,7 +219,7 @@ pub(super) struct BulkCopy {
 unsafe impl Send for BulkCopy {}
 
 impl BulkCopy {
-    /// Begins a bulk copy into a table, whose name is in brackets. NULL stays NULL where a column has a default.
+    /// Begins a bulk copy into a table, whose name is in brackets.
     ///
     /// # Errors
     /// What the driver or the server says.
@@ -254,7 +256,10 @@ impl BulkCopy {
         let answer = unsafe { (functions.bcp_initW)(handle, name.as_ptr(), ptr::null(), ptr::null(), DB_IN) };
         copy.check("bcp_init", answer)?;
         copy.open = true;
-        let mut controls = vec![(option::KEEP_NULLS, 1 as *const c_void)];
+        let mut controls = Vec::new();
+        if options.keep_nulls {
+            controls.push((option::KEEP_NULLS, 1 as *const c_void));
+        }
         if options.keep_identity {
             controls.push((option::KEEP_IDENTITY, 1 as *const c_void));
         }

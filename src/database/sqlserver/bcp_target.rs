@@ -12,7 +12,7 @@ use crate::odbc::Session;
 /// Columns as `SELECT *` has them: without those that are hidden. What a table has is in each of its rows.
 const FACTS: &str = "\
 SELECT c.name, CAST(c.is_identity AS int), CAST(c.is_computed AS int), t.name, \
-  o.type, \
+  CASE WHEN c.default_object_id = 0 THEN 0 ELSE 1 END, o.type, \
   (SELECT COUNT(*) FROM sys.indexes i WHERE i.object_id = c.object_id AND i.index_id > 0), \
   (SELECT COUNT(*) FROM sys.triggers r WHERE r.parent_id = c.object_id AND r.is_disabled = 0) \
 FROM sys.columns c JOIN sys.objects o ON o.object_id = c.object_id \
@@ -37,6 +37,7 @@ struct Place {
     identity: bool,
     /// Whether nobody can write it, and the driver leaves it out by itself.
     read_only: bool,
+    has_default: bool,
 }
 
 impl Facts {
@@ -54,12 +55,13 @@ impl Facts {
             identity: cell(row, 1) == "1",
             // Not the columns of a period: whether the driver takes them for read-only is not known.
             read_only: cell(row, 2) == "1" || cell(row, 3) == "timestamp",
+            has_default: cell(row, 4) == "1",
         };
         Some(Facts {
             columns: rows.iter().map(place).collect(),
-            is_table: cell(first, 4).trim() == "U",
-            has_index: cell(first, 5) != "0",
-            has_triggers: cell(first, 6) != "0",
+            is_table: cell(first, 5).trim() == "U",
+            has_index: cell(first, 6) != "0",
+            has_triggers: cell(first, 7) != "0",
         })
     }
 
@@ -77,6 +79,17 @@ impl Facts {
             return Err("the target is no table".to_owned());
         }
         let written = |place: &Place| columns.iter().any(|column| column.name == place.name);
+        let defaults = |wanted: bool| {
+            self.columns
+                .iter()
+                .find(|place| place.has_default && written(place) == wanted)
+        };
+        if let (Some(kept), Some(made)) = (defaults(true), defaults(false)) {
+            return Err(format!(
+                "column `{}` shall have its default, and `{}` keep its NULLs, and a bulk copy does one of them for all",
+                made.name, kept.name
+            ));
+        }
         match self.columns.last() {
             // Seen with 18.6: "Not enough columns bound". Others may be missing.
             Some(last) if !written(last) && !last.read_only && !last.identity => Err(format!(
@@ -91,6 +104,12 @@ impl Facts {
     pub(super) fn has_identity_among(&self, columns: &[Column]) -> bool {
         let mut identities = self.columns.iter().filter(|place| place.identity);
         identities.any(|place| columns.iter().any(|column| column.name == place.name))
+    }
+
+    /// Whether a NULL would become a default if these columns were loaded as they are.
+    pub(super) fn has_defaults_among(&self, columns: &[Column]) -> bool {
+        let mut defaults = self.columns.iter().filter(|place| place.has_default);
+        defaults.any(|place| columns.iter().any(|column| column.name == place.name))
     }
 
     /// What makes a bulk copy do as an INSERT does; and a lock of the whole table where that costs nobody anything:
@@ -156,7 +175,7 @@ mod tests {
     use super::*;
     use crate::database::LogicalType;
 
-    fn facts(rows: &[[&str; 7]]) -> Facts {
+    fn facts(rows: &[[&str; 8]]) -> Facts {
         let rows: Vec<Vec<_>> = rows
             .iter()
             .map(|row| row.iter().map(|cell| Some((*cell).to_owned())).collect())
@@ -181,8 +200,8 @@ mod tests {
     fn the_last_column_is_loaded_or_one_that_nobody_can_write() {
         let table = |identity, computed, kind| {
             facts(&[
-                ["a", "0", "0", "int", "U ", "0", "0"],
-                ["b", identity, computed, kind, "U ", "0", "0"],
+                ["a", "0", "0", "int", "0", "U ", "0", "0"],
+                ["b", identity, computed, kind, "0", "U ", "0", "0"],
             ])
         };
         assert_eq!(table("0", "0", "int").takes(&columns(&["b"])), Ok(()));
@@ -196,18 +215,33 @@ mod tests {
         ] {
             assert_eq!(table.takes(&columns(&["a"])), Ok(()));
         }
-        let view = facts(&[["a", "0", "0", "int", "V ", "0", "0"]]);
+        let view = facts(&[["a", "0", "0", "int", "0", "V ", "0", "0"]]);
         assert!(view.takes(&columns(&["a"])).is_err());
+    }
+
+    #[test]
+    fn nulls_are_kept_where_a_column_has_a_default_and_defaults_made_where_it_is_left_out() {
+        let table = |first, second| {
+            facts(&[
+                ["a", "0", "0", "int", first, "U", "0", "0"],
+                ["b", "0", "0", "int", second, "U", "0", "0"],
+            ])
+        };
+        assert!(table("0", "1").has_defaults_among(&columns(&["b"])));
+        assert!(!table("1", "0").has_defaults_among(&columns(&["b"])));
+        assert_eq!(table("1", "0").takes(&columns(&["b"])), Ok(()));
+        assert_eq!(table("1", "1").takes(&columns(&["a", "b"])), Ok(()));
+        assert!(table("1", "1").takes(&columns(&["b"])).is_err());
     }
 
     #[test]
     fn a_table_is_locked_where_nobody_is_kept_out() {
         let hints =
-            |indexes, triggers, created| facts(&[["a", "1", "0", "int", "U", indexes, triggers]]).hints(created);
+            |indexes, triggers, created| facts(&[["a", "1", "0", "int", "0", "U", indexes, triggers]]).hints(created);
         assert_eq!(hints("0", "0", false), "CHECK_CONSTRAINTS, TABLOCK");
         assert_eq!(hints("1", "0", false), "CHECK_CONSTRAINTS");
         assert_eq!(hints("1", "2", true), "CHECK_CONSTRAINTS, FIRE_TRIGGERS, TABLOCK");
-        let table = facts(&[["a", "1", "0", "int", "U", "1", "0"]]);
+        let table = facts(&[["a", "1", "0", "int", "0", "U", "1", "0"]]);
         assert!(table.has_identity_among(&columns(&["a"])) && !table.has_identity_among(&columns(&["b"])));
     }
 }

@@ -109,6 +109,7 @@ impl Writer for BcpWriter {
         let created = self.last_statement.starts_with(&format!("CREATE TABLE {table} "));
         let options = Options {
             keep_identity: facts.has_identity_among(columns),
+            keep_nulls: facts.has_defaults_among(columns),
             hints: facts.hints(created),
         };
         let left_out = bindings.len() > targets.len();
