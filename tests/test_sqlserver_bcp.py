@@ -8,6 +8,7 @@ import ctypes
 import json
 import re
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from datetime import date, datetime
@@ -203,4 +204,26 @@ def test_a_constraint_that_a_row_breaks_takes_the_load_back(
     error = copied.error("t")
     assert error is not None
     assert (copied.tables["t"]["write_lane"], error["code"]) == ("bcp", "database.constraint"), error
+    assert target.count("t") == 0
+
+
+def test_a_copy_that_waits_for_a_lock_stops_when_it_is_told_to(
+    databases: Databases, target: Sqlserver, copying: Copying
+) -> None:
+    import pyodbc
+
+    source = databases("sqlite")
+    source.fill("t", {"n": "INTEGER NOT NULL PRIMARY KEY"}, [(number,) for number in range(10)])
+    target.execute("CREATE TABLE t (n bigint NOT NULL PRIMARY KEY)")
+    with pyodbc.connect(target.odbc, autocommit=False) as other:
+        other.execute("INSERT INTO t VALUES (5)")  # whoever loads a 5 waits for this one
+        process = copying.start(source, target, mode="append")
+        time.sleep(4)
+        assert process.poll() is None
+        process.terminate()
+        told = time.monotonic()
+        process.communicate(timeout=60)
+        took = time.monotonic() - told
+        other.rollback()
+    assert took < 5, f"it took {took:.1f} s to stop"
     assert target.count("t") == 0

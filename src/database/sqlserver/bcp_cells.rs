@@ -22,6 +22,8 @@ pub(super) struct Cells {
     pub form: Form,
     /// For [`Form::CodePage`].
     pub page: Option<CodePage>,
+    /// Whether a shorter value is filled up, with spaces or zero bytes, as the server keeps it.
+    pub filled: bool,
 }
 
 impl Cells {
@@ -30,6 +32,22 @@ impl Cells {
     /// # Errors
     /// Why it is refused; never the value.
     pub(super) fn write(&self, values: &Values, row: usize, out: &mut [u8]) -> Result<usize, String> {
+        let length = self.write_unfilled(values, row, out)?;
+        if !self.filled {
+            return Ok(length);
+        }
+        let filling: &[u8] = match self.form {
+            Form::Utf16 => &[b' ', 0],
+            Form::CodePage => b" ",
+            _ => &[0],
+        };
+        out[length..]
+            .chunks_exact_mut(filling.len())
+            .for_each(|place| place.copy_from_slice(filling));
+        Ok(out.len())
+    }
+
+    fn write_unfilled(&self, values: &Values, row: usize, out: &mut [u8]) -> Result<usize, String> {
         match (self.form, values) {
             (Form::Bit, Values::I64(values)) => put(out, &[u8::from(values[row] != 0)]),
             (Form::U8, Values::I64(values)) => put(out, &integer::<u8>(values[row])?.to_ne_bytes()),
@@ -368,11 +386,19 @@ mod tests {
     use super::*;
     use crate::database::{ColumnData, Layout, Value};
 
+    fn cells(form: Form, page: Option<CodePage>) -> Cells {
+        Cells {
+            form,
+            page,
+            filled: false,
+        }
+    }
+
     fn written(form: Form, page: Option<CodePage>, layout: Layout, value: Value<'_>) -> Result<Vec<u8>, String> {
         let mut column = ColumnData::new(layout);
         column.push(value);
         let mut out = [0; 40];
-        let length = Cells { form, page }.write(&column.values, 0, &mut out)?;
+        let length = cells(form, page).write(&column.values, 0, &mut out)?;
         Ok(out[..length].to_vec())
     }
 
@@ -449,13 +475,10 @@ mod tests {
         for text in ["ab", "é😀", "abc", "é😀a", ""] {
             column.push(Value::Text(text));
         }
-        let cells = Cells {
-            form: Form::Utf16,
-            page: None,
-        };
+        let utf16 = cells(Form::Utf16, None);
         let mut out = [0; 6];
         let lengths: Vec<_> = (0..5)
-            .map(|row| cells.write(&column.values, row, &mut out).ok())
+            .map(|row| utf16.write(&column.values, row, &mut out).ok())
             .collect();
         assert_eq!(lengths, [Some(4), Some(6), Some(6), None, Some(0)]);
         let uuid = written(
@@ -468,16 +491,31 @@ mod tests {
     }
 
     #[test]
+    fn a_fixed_length_is_filled_up_as_the_server_keeps_it() {
+        let mut column = ColumnData::new(Layout::Text);
+        column.push(Value::Text("é"));
+        let filled = |form, page| {
+            let mut out = [9; 4];
+            let cells = Cells {
+                form,
+                page,
+                filled: true,
+            };
+            assert_eq!(cells.write(&column.values, 0, &mut out), Ok(4));
+            out
+        };
+        assert_eq!(filled(Form::CodePage, CodePage::of(1252)), [0xE9, 0x20, 0x20, 0x20]);
+        assert_eq!(filled(Form::Utf16, None), [0xE9, 0, 0x20, 0]);
+    }
+
+    #[test]
     fn a_long_text_goes_in_pieces_that_end_with_a_character() {
         let text = format!("x{}", "😀é".repeat(60_000));
         let mut column = ColumnData::new(Layout::Text);
         column.push(Value::Text(&text));
-        let cells = Cells {
-            form: Form::Utf16,
-            page: None,
-        };
+        let utf16 = cells(Form::Utf16, None);
         let (mut sent, mut scratch, mut pieces) = (Vec::new(), Vec::new(), 0);
-        let done = cells.pieces(&column.values, 0, &mut scratch, |piece| {
+        let done = utf16.pieces(&column.values, 0, &mut scratch, |piece| {
             assert!(!piece.is_empty() && piece.len() <= 2 * PIECE_BYTES);
             pieces += 1;
             sent.extend_from_slice(piece);
@@ -489,11 +527,8 @@ mod tests {
             .map(|pair| u16::from_ne_bytes([pair[0], pair[1]]))
             .collect();
         assert_eq!(String::from_utf16(&units).unwrap(), text);
-        assert_eq!((cells.bytes(&column.values, 0), pieces > 3), (sent.len(), true));
-        let latin = Cells {
-            form: Form::CodePage,
-            page: CodePage::of(1252),
-        };
+        assert_eq!((utf16.bytes(&column.values, 0), pieces > 3), (sent.len(), true));
+        let latin = cells(Form::CodePage, CodePage::of(1252));
         let refused = latin.pieces(&column.values, 0, &mut scratch, |_| Ok::<(), ()>(()));
         assert!(refused.is_err());
     }

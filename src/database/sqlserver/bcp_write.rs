@@ -8,6 +8,7 @@ use super::{
     bcp_rows::{Load, Target},
     bcp_target::{Facts, Pages},
     bcp_types::{self, Bound, Form},
+    types,
 };
 use crate::odbc::Interrupt;
 
@@ -101,7 +102,11 @@ impl Writer for BcpWriter {
                 name: column.name.clone(),
                 source,
                 place: bindings.len(),
-                cells: Cells { form: bound.form, page },
+                cells: Cells {
+                    form: bound.form,
+                    page,
+                    filled: matches!(types::base(&column.declared), "char" | "nchar" | "binary"),
+                },
                 lies: bound.place,
             });
             bindings.push(Binding { ordinal, bound });
