@@ -179,7 +179,13 @@ mod tests {
 
     #[test]
     fn a_character_that_the_code_page_lacks_is_refused() {
-        for (number, text) in [(1252, "日"), (1252, "Ł"), (1252, "\u{fffd}"), (1251, "é"), (874, "\u{81}")] {
+        for (number, text) in [
+            (1252, "日"),
+            (1252, "Ł"),
+            (1252, "\u{fffd}"),
+            (1251, "é"),
+            (874, "\u{81}"),
+        ] {
             assert_eq!(encoded(number, text, 10), Err(Misfit::NotInCodePage), "{number} {text}");
         }
     }
