@@ -6,6 +6,7 @@ The suites drive the executable, never the Python package by import: what they s
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import re
@@ -22,7 +23,7 @@ from typing import Any, Callable, Optional, Protocol, Union
 
 import pytest
 from copying import Copying
-from databases import Databases, fresh_databases
+from databases import Database, Databases, fresh_databases
 
 pytest_plugins = ["azure_server"]
 
@@ -258,6 +259,20 @@ def module_databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Datab
 
 
 @pytest.fixture(scope="session")
+def long_tables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Database]]:
+    """`long_tables("sqlite")`: a database whose table `t` has 3,000,000 rows, made once, to be left as it is."""
+    with fresh_databases(tmp_path_factory.mktemp("long")) as maker:
+
+        @functools.cache
+        def make(product: str) -> Database:
+            database = maker(product)
+            database.numbered("t", 3_000_000, "some text to carry over, and a number: ")
+            return database
+
+        yield make
+
+
+@pytest.fixture(scope="session")
 def copying(
     executable: Path, clean_environment: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Copying:
@@ -326,3 +341,25 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test that asks for `python` runs once under each interpreter of the machine."""
     if "python" in metafunc.fixturenames:
         metafunc.parametrize("python", interpreters(), ids=str)
+
+
+@functools.cache
+def stays_together(module: str) -> bool:
+    """Whether the test module of this path has fixtures that outlive a test."""
+    text = (Path(__file__).parent / module).read_text("utf-8")
+    return re.search(r"scope=\"(module|session)\"", text) is not None
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """How `-n 2` shares the tests out: one by one to whoever is free, but a module whose tests share what takes long to
+    make as a whole, the largest of those first.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class OneByOne(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            module = nodeid.partition("::")[0]
+            return module if stays_together(module) else nodeid
+
+    return OneByOne(config, log)

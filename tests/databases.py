@@ -85,6 +85,7 @@ class Sqlite(Database):
         self.path = folder / f"{name}.db"
         self.odbc = f"Driver={{SQLite3}};Database={self.path}"
         self._connection = sqlite3.connect(self.path, isolation_level=None, timeout=5)
+        self._connection.execute("PRAGMA synchronous = OFF")  # this connection's writes need not outlive the machine
 
     def query(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
         return self._connection.execute(sql, parameters).fetchall()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import signal
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 from conftest import Script, Task
 from databases import PRODUCTS, Database, Databases
 
-ROWS = 2_000_000
+WIDE_ROWS = 300_000
 
 # Says when the copy is about to start, and when it ended, so that a test knows whether it interrupted one.
 LONG = """
@@ -54,6 +55,7 @@ def begin(
 @pytest.mark.parametrize("product", PRODUCTS)
 def test_a_copy_stopped_by_a_signal_leaves_the_table_as_it_was(
     databases: Databases,
+    long_tables: Callable[[str], Database],
     begin: Callable[..., subprocess.Popen[str]],
     task: Task,
     product: str,
@@ -61,8 +63,7 @@ def test_a_copy_stopped_by_a_signal_leaves_the_table_as_it_was(
     number: signal.Signals,
     exit_code: int,
 ) -> None:
-    source, target = databases("postgresql" if product != "postgresql" else "sqlite"), databases(product)
-    source.numbered("t", ROWS, "some text to carry over, and a number: ")
+    source, target = long_tables("postgresql" if product != "postgresql" else "sqlite"), databases(product)
     target.execute("CREATE TABLE t (id INTEGER, square BIGINT, note VARCHAR(100))")
     target.insert("t", [(-1, 0, "old")])
     process = begin(source, target, mode, seconds=0.4)
@@ -82,10 +83,12 @@ def test_a_copy_stopped_by_a_signal_leaves_the_table_as_it_was(
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("product", PRODUCTS)
 def test_a_copy_stops_at_whatever_moment_it_is_told_to(
-    databases: Databases, begin: Callable[..., subprocess.Popen[str]], product: str
+    databases: Databases,
+    long_tables: Callable[[str], Database],
+    begin: Callable[..., subprocess.Popen[str]],
+    product: str,
 ) -> None:
-    source, target = databases("sqlite"), databases(product)
-    source.numbered("t", ROWS, "some text to carry over, and a number: ")
+    source, target = long_tables("sqlite"), databases(product)
     target.execute("CREATE TABLE t (id INTEGER, square BIGINT, note VARCHAR(100))")
     target.insert("t", [(-1, 0, "old")])
     # From connecting over the plan and the first statements to the load.
@@ -102,10 +105,12 @@ def test_a_copy_stops_at_whatever_moment_it_is_told_to(
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("product", ["postgresql", "mariadb"])
 def test_a_supervisor_that_is_killed_leaves_no_rows_and_no_session(
-    databases: Databases, begin: Callable[..., subprocess.Popen[str]], product: str
+    databases: Databases,
+    long_tables: Callable[[str], Database],
+    begin: Callable[..., subprocess.Popen[str]],
+    product: str,
 ) -> None:
-    source, target = databases("sqlite"), databases(product)
-    source.numbered("t", ROWS, "some text to carry over, and a number: ")
+    source, target = long_tables("sqlite"), databases(product)
     target.execute("CREATE TABLE t (id INTEGER, square BIGINT, note VARCHAR(100))")
     process = begin(source, target, "append", seconds=0.4)
     process.kill()
@@ -136,6 +141,20 @@ print(json.dumps({"rows": report.rows, "growth_kib": peak_kib() - before}))
 """
 
 
+@pytest.fixture(scope="module")
+def wide_tables(module_databases: Databases) -> Callable[[str], Database]:
+    """`wide_tables("sqlite")`: a database whose table `t` holds 343 MiB, and whose table `small` next to nothing."""
+
+    @functools.cache
+    def make(product: str) -> Database:
+        database, text = module_databases(product), "x" * 1_200
+        database.numbered("small", 10, text)
+        database.numbered("t", WIDE_ROWS, text)
+        return database
+
+    return make
+
+
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("source_product", "target_product"),
@@ -145,24 +164,27 @@ print(json.dumps({"rows": report.rows, "growth_kib": peak_kib() - before}))
     ],
 )
 def test_memory_does_not_grow_with_the_table(
-    databases: Databases, script: Script, source_product: str, target_product: str
+    databases: Databases,
+    wide_tables: Callable[[str], Database],
+    script: Script,
+    source_product: str,
+    target_product: str,
 ) -> None:
-    source, target = databases(source_product), databases(target_product)
-    rows, text = 300_000, "x" * 1_200
-    source.numbered("small", 10, text)
-    source.numbered("t", rows, text)
+    source, target = wide_tables(source_product), databases(target_product)
     done = script(MEASURED, services={"Source": source.odbc, "Target": target.odbc}, timeout=500)
     assert done.returncode == 0, done.stderr
     measured = json.loads(done.stdout)
-    assert measured["rows"] == rows
-    assert target.count("t") == rows
-    # The table holds 343 MiB. The budget of the engine and its client libraries is 256 MiB.
+    assert measured["rows"] == WIDE_ROWS
+    assert target.count("t") == WIDE_ROWS
+    # The budget of the engine and its client libraries is 256 MiB.
     assert measured["growth_kib"] < 256 * 1024
 
 
-def test_other_threads_run_while_a_copy_does(databases: Databases, script: Script) -> None:
-    source, target = databases("sqlite"), databases("postgresql")
-    source.numbered("t", 1_500_000, "text ")
+@pytest.mark.alone
+def test_other_threads_run_while_a_copy_does(
+    databases: Databases, long_tables: Callable[[str], Database], script: Script
+) -> None:
+    source, target = long_tables("sqlite"), databases("postgresql")
     code = """
         import dray, json, threading, time
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from conftest import Script, Task
-from databases import Databases, Sqlite
+from databases import Database, Databases, Sqlite
 
 COPY = """
     import dray, sys
@@ -337,10 +337,14 @@ def test_a_copy_that_waits_for_a_lock_stops_at_once(
 
 @pytest.mark.parametrize("rows", ["in", "between"])
 def test_a_copy_stops_at_once_in_the_middle(
-    databases: Databases, begin: Callable[..., subprocess.Popen[str]], rows: str
+    databases: Databases,
+    long_tables: Callable[[str], Database],
+    begin: Callable[..., subprocess.Popen[str]],
+    rows: str,
 ) -> None:
-    source, target = databases("sqlite"), databases("sqlite")
+    target = databases("sqlite")
     if rows == "in":
+        source = databases("sqlite")
         # A view whose first row takes forever.
         source.execute("CREATE TABLE one (id INTEGER)")
         source.insert("one", [(1,)])
@@ -350,7 +354,7 @@ def test_a_copy_stops_at_once_in_the_middle(
         )
         target.execute("CREATE TABLE t (id INTEGER)")
     else:
-        source.numbered("t", 3_000_000, "some text to carry over: ")
+        source = long_tables("sqlite")
         target.execute("CREATE TABLE t (id INTEGER, square BIGINT, note TEXT)")
         target.insert("t", [(-1, 0, "old")])
     stop(begin(source.odbc, target.odbc, 1))
@@ -358,11 +362,10 @@ def test_a_copy_stops_at_once_in_the_middle(
 
 
 def test_a_load_that_is_killed_leaves_the_file_as_it_was(
-    databases: Databases, begin: Callable[..., subprocess.Popen[str]]
+    databases: Databases, long_tables: Callable[[str], Database], begin: Callable[..., subprocess.Popen[str]]
 ) -> None:
-    source, target = databases("sqlite"), databases("sqlite")
+    source, target = long_tables("sqlite"), databases("sqlite")
     assert isinstance(target, Sqlite)
-    source.numbered("t", 3_000_000, "some text to carry over: ")
     target.execute("CREATE TABLE t (id INTEGER, square BIGINT, note TEXT)")
     target.insert("t", [(-1, 0, "old")])
     process = begin(source.odbc, target.odbc, 1.5)

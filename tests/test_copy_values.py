@@ -226,6 +226,7 @@ def mariadb_elsewhere(databases: Databases) -> Iterator[None]:
 @pytest.mark.parametrize("lanes", LANES)
 @pytest.mark.parametrize(("source_product", "target_product"), DIRECTIONS)
 @pytest.mark.usefixtures("mariadb_elsewhere")
+@pytest.mark.alone
 def test_points_in_time_stay_the_same_instants_whatever_zones_databases_sessions_and_the_process_have(
     databases: Databases, copying: Copying, source_product: str, target_product: str, lanes: str
 ) -> None:

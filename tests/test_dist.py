@@ -261,8 +261,8 @@ def oldest_and_newest() -> list[Path]:
 def environment(request: pytest.FixtureRequest, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fresh virtual environment with the wheel in it."""
     folder = tmp_path_factory.mktemp("environment")
-    subprocess.run([request.param, "-m", "venv", folder], check=True)
-    install = [folder / "bin" / "python", "-m", "pip", "install", "--no-index", "--disable-pip-version-check", wheel]
+    subprocess.run([request.param, "-m", "venv", "--without-pip", folder], check=True)
+    install = [sys.executable, "-m", "pip", "--python", folder / "bin" / "python", "install", "--no-index", wheel]
     subprocess.run(install, check=True, capture_output=True)
     return folder
 

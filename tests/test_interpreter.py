@@ -194,10 +194,11 @@ def test_child_interpreters_of_every_kind_import_dray(node, base, chosen, loadin
 @pytest.mark.parametrize("base", USABLE)
 def test_numpy_of_a_virtual_environment_works_with_either_loading(node, base, tmp_path):
     environment = tmp_path / "env"
-    assert run(base, "-m", "venv", environment, cwd="/").returncode == 0
+    assert run(base, "-m", "venv", "--without-pip", environment, cwd="/").returncode == 0
     python = environment / "bin" / "python"
     # Outside the clean environment: pip may be told by variables where its index is.
-    install = [python, "-m", "pip", "install", "--quiet", "--only-binary", ":all:", "numpy"]
+    install = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-compile"]
+    install += ["--only-binary", ":all:", "numpy"]
     done = subprocess.run(install, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     node.script("import numpy, dray._native; print(numpy.__file__, numpy.linalg.det(numpy.eye(3)))")

@@ -309,6 +309,7 @@ def test_a_signal_comes_through_while_the_vault_is_slow(start, project, task, va
     assert time.monotonic() - begun < 2
 
 
+@pytest.mark.alone
 def test_other_threads_run_while_the_vault_is_slow(fetch, vault):
     vault.delay_s = 0.7
     code = """

@@ -194,6 +194,7 @@ for i in range(2000):
     assert (task.folder / "both.txt").read_text() == "".join(f"{i}\n" for i in range(2000))
 
 
+@pytest.mark.alone
 def test_lines_come_out_while_the_script_runs(start, project, task):
     task.write_activity({"pw": secure(SECRET)})
     code = "import time\nfor i in range(5):\n    print('tick', time.time(), flush=True)\n    time.sleep(0.2)\n"

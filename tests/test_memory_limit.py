@@ -48,6 +48,8 @@ def cgroup() -> Iterator[Path]:
             time.sleep(0.05)
 
 
+# The kernel counts its kills for the whole machine.
+@pytest.mark.alone
 def test_a_kill_for_want_of_memory_is_told_with_peak_and_limit(executable, clean_environment, project, task, cgroup):
     enter = f'echo $$ > {cgroup}/cgroup.procs && exec "$0" "$@"'
     ran = subprocess.run(

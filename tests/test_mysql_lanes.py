@@ -45,7 +45,7 @@ def report(script: Script, source: Database, target: Database, options: str = ""
 
 @contextlib.contextmanager
 def server_variable(database: Database, name: str, value: str) -> Iterator[None]:
-    """A global variable of the server, put back at the end."""
+    """A global variable of the server, put back at the end: for tests marked `alone`."""
     ((before,),) = database.query(f"SELECT @@GLOBAL.{name} + 0")
     database.execute(f"SET GLOBAL {name} = {value}")
     try:
@@ -64,6 +64,7 @@ def test_rows_are_streamed_out_and_loaded_by_load_data(databases: Databases, scr
     assert target.query("SELECT * FROM t ORDER BY id") == source.query("SELECT * FROM t ORDER BY id")
 
 
+@pytest.mark.alone
 def test_a_server_that_forbids_local_infile_is_loaded_otherwise(databases: Databases, script: Script) -> None:
     source, target = databases("mariadb"), databases("mariadb")
     source.numbered("t", 3_000, "text ")
@@ -99,6 +100,9 @@ def test_a_password_with_odd_signs_opens_the_lanes_too(databases: Databases, scr
     assert "stream" in copied["read_lane"] or "load_data" in copied["write_lane"]
 
 
+# Both ways into a table; the second is that of a server that forbids the first.
+LOADS = ["load_data", pytest.param("values", marks=pytest.mark.alone)]
+
 # Each with the definition of the target's table, and the number in the last row of the source's.
 REFUSED_BY_THE_SERVER: dict[str, tuple[str, int]] = {
     "a key twice": ("number INT PRIMARY KEY, note VARCHAR(40)", 1),
@@ -108,7 +112,7 @@ REFUSED_BY_THE_SERVER: dict[str, tuple[str, int]] = {
 }
 
 
-@pytest.mark.parametrize("lane", ["load_data", "values"])
+@pytest.mark.parametrize("lane", LOADS)
 @pytest.mark.parametrize("mode", ["append", "truncate"])
 @pytest.mark.parametrize("case", REFUSED_BY_THE_SERVER)
 def test_a_last_row_that_the_server_refuses_is_named_and_takes_all_rows_back(
@@ -172,7 +176,7 @@ def test_what_the_server_would_take_for_another_value_is_refused(
     assert target.count("t") == 0
 
 
-@pytest.mark.parametrize("lane", ["load_data", "values"])
+@pytest.mark.parametrize("lane", LOADS)
 def test_bytes_and_text_of_every_character_set_stay_as_they_are_side_by_side(
     databases: Databases, script: Script, lane: str
 ) -> None:
@@ -221,7 +225,7 @@ def test_the_zeros_of_zerofill_and_the_digits_of_a_declared_scale_are_no_part_of
     ]
 
 
-@pytest.mark.parametrize("lane", ["load_data", "values"])
+@pytest.mark.parametrize("lane", LOADS)
 def test_cells_of_up_to_16_mib_pass(databases: Databases, script: Script, lane: str) -> None:
     source, target = databases("mariadb"), databases("mariadb")
     source.execute("CREATE TABLE t (id INT PRIMARY KEY, data LONGBLOB, note LONGTEXT)")
@@ -357,6 +361,7 @@ def test_a_copy_that_is_told_to_stop_ends_within_two_seconds(
         time.sleep(0.1)
 
 
+@pytest.mark.alone
 def test_a_server_does_not_give_up_a_source_that_pauses(databases: Databases, script: Script) -> None:
     source, target = databases("postgresql"), databases("mariadb")
     code = """

@@ -413,10 +413,9 @@ def test_a_row_that_is_refused_early_stops_the_copy_soon_and_is_named(
 
 @pytest.mark.parametrize("side", ["source", "target"])
 def test_a_killed_server_connection_leaves_the_table_as_it_was(
-    databases: Databases, copy: Callable[..., dict[str, Any]], side: str
+    databases: Databases, long_tables: Callable[[str], Database], copy: Callable[..., dict[str, Any]], side: str
 ) -> None:
-    source, target = two(databases)
-    source.numbered("t", 3_000_000, "some text ")
+    source, target = long_tables("postgresql"), databases("postgresql")
     target.execute("CREATE TABLE t (id integer, square bigint, note text)")
     target.execute("INSERT INTO t VALUES (-1, 0, 'old')")
     database = source if side == "source" else target
@@ -471,7 +470,10 @@ def test_a_copy_that_waits_for_a_lock_is_stopped_within_two_seconds(
         process = start("run", path, "main.py", cwd=task.folder, env=task.env)
         assert process.stdout is not None
         assert process.stdout.readline() == "starting\n"
-        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        waiting = (
+            "SELECT count(*) FROM pg_locks WHERE NOT granted "
+            f"AND database = (SELECT oid FROM pg_database WHERE datname = '{database.name}')"
+        )
         with connect_postgresql("postgres") as server:
             deadline = time.monotonic() + 30
             while server.execute(waiting).fetchall() == [(0,)]:
