@@ -1,8 +1,9 @@
 """What masking costs a script that prints much: the same script with and without `--no-mask`, in turn.
 
-`python3 benches/printing.py [--megabytes 1000] [--rounds 3]`; the executable is DRAY_EXECUTABLE, else the release
-build. The activity has three secrets. Prints the median of the wall times and the share that masking adds, for lines
-that `print` writes and for blocks of 64 KiB, to a file, to a pipe whose reader drops everything, and to /dev/null.
+`python3 benches/printing.py [--megabytes 1000] [--rounds 3] [--what blocks]`; the executable is DRAY_EXECUTABLE, else
+the release build. The activity has three secrets. Prints the median of the wall times and the share that masking adds,
+for lines that `print` writes and for blocks of 64 KiB, to a file, to a pipe whose reader drops everything, and to
+/dev/null.
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--megabytes", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--what", choices=SCRIPTS, help="one of them alone")
     given = parser.parse_args()
     executable = os.environ.get("DRAY_EXECUTABLE") or str(ROOT / "target" / "release" / "dray")
     with tempfile.TemporaryDirectory() as name:
@@ -72,6 +74,8 @@ def main() -> None:
         (folder / "activity.json").write_text(json.dumps(activity))
         print(f"{'what':<8}{'to':<11}{'plain s':>9}{'masked s':>10}{'more':>8}")
         for what, code in SCRIPTS.items():
+            if given.what not in (None, what):
+                continue
             project = folder / what
             project.mkdir()
             (project / "main.py").write_text(code)

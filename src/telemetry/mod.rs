@@ -41,7 +41,7 @@ use tracing_subscriber::layer::SubscriberExt;
 
 pub use filter::{LevelSpec, LogLevel};
 pub use redact::Redactor;
-pub use stream::MaskedStream;
+pub use stream::{MaskedStream, Passed};
 
 use crate::activity::BatchIdentity;
 use crate::failure::{ExitCode, Failing};

@@ -18,6 +18,12 @@ use crate::activity::MASK;
 /// leave nothing to read.
 const SHORT_CHARACTERS: usize = 4;
 
+/// As many as one packed searcher takes before it finds too often what only looks like one of them.
+const PATTERNS_AT_ONCE: usize = 32;
+
+/// The searchers for as many patterns still need less time than the automaton.
+const QUICK_PATTERNS: usize = 512;
+
 /// A growing set of secrets, to be masked in whatever passes through. Shared between threads.
 #[derive(Debug, Default)]
 pub struct Redactor {
@@ -31,9 +37,10 @@ pub(super) struct Matcher {
     automaton: Option<AhoCorasick>,
     /// For each pattern, whether it counts only as a whole word.
     whole_word: Vec<bool>,
-    /// Finds quickly whether one of the patterns that count anywhere is there at all: some gigabytes a second, where
-    /// finding all of them, overlaps included, does a few hundred megabytes. `None` for too many patterns.
-    quick: Option<packed::Searcher>,
+    /// Find quickly whether one of the patterns that count anywhere is there at all: some gigabytes a second, where
+    /// finding all of them, overlaps included, does a few hundred megabytes. `None` for a processor without what it takes,
+    /// and for patterns of so many searchers that it would be no quicker.
+    quick: Option<Vec<packed::Searcher>>,
     /// The patterns that count anywhere, sorted.
     anywhere: Vec<String>,
     /// Whether one of those begins with the byte.
@@ -128,7 +135,7 @@ impl Matcher {
             secrets,
             automaton,
             whole_word,
-            quick: quick_searcher(&anywhere),
+            quick: quick_searchers(&anywhere),
             begins,
             longest_bytes: anywhere.iter().map(String::len).max().unwrap_or(0),
             anywhere,
@@ -138,7 +145,9 @@ impl Matcher {
     /// Adds the ranges in which a secret stands, of those that count anywhere: sorted, and joined where they overlap.
     /// None if that cannot be told.
     pub(super) fn ranges(&self, bytes: &[u8], found: &mut Vec<(usize, usize)>) -> Option<()> {
-        if self.quick.as_ref().is_some_and(|quick| quick.find(bytes).is_none()) {
+        if let Some(quick) = &self.quick
+            && quick.iter().all(|searcher| searcher.find(bytes).is_none())
+        {
             return Some(());
         }
         let matches = self.automaton.as_ref()?.find_overlapping_iter(bytes);
@@ -253,17 +262,20 @@ fn free_key(object: &Map<String, Value>, key: String) -> String {
 }
 
 /// For the patterns that no other one is a part of: where one is, one of these is.
-fn quick_searcher(patterns: &[String]) -> Option<packed::Searcher> {
+fn quick_searchers(patterns: &[String]) -> Option<Vec<packed::Searcher>> {
+    if patterns.len() > QUICK_PATTERNS {
+        return None;
+    }
     let is_least = |pattern: &&String| {
         !patterns
             .iter()
             .any(|other| other != *pattern && pattern.contains(other.as_str()))
     };
-    let mut builder = packed::Config::new().builder();
-    patterns.iter().filter(is_least).for_each(|pattern| {
-        builder.add(pattern);
-    });
-    builder.build()
+    let least: Vec<&String> = patterns.iter().filter(is_least).collect();
+    let searchers = least
+        .chunks(PATTERNS_AT_ONCE)
+        .map(|patterns| packed::Config::new().builder().extend(patterns).build());
+    searchers.collect()
 }
 
 /// Whether neither neighbour of the range continues a word.

@@ -4,8 +4,18 @@
 //! beginning of a secret, at most as many as the longest one has; everything else goes on at once. Secrets of fewer than
 //! four characters pass: masking each `ab` would change more than it hides.
 
+use std::ops::Range;
+
 use super::redact::Redactor;
 use crate::activity::MASK;
+
+/// What can go on of a piece; it may be nothing.
+pub enum Passed<'s> {
+    /// These bytes of it.
+    Unchanged(Range<usize>),
+    /// It has secrets in it, and these bytes stand for it. They may be taken away.
+    Masked(&'s mut Vec<u8>),
+}
 
 /// One stream on its way through the masks of a [`Redactor`], whose secrets may grow meanwhile.
 pub struct MaskedStream<'r> {
@@ -30,34 +40,41 @@ impl<'r> MaskedStream<'r> {
         }
     }
 
-    /// Takes the next piece, and gives what can go on to `emit`, in one call at most.
-    pub fn push<T>(&mut self, piece: &[u8], emit: impl FnOnce(&[u8]) -> T) -> Option<T> {
-        if self.kept.is_empty() {
-            return self.pass(piece, false, emit);
+    /// What the next piece has to begin with.
+    pub fn kept(&self) -> &[u8] {
+        &self.kept
+    }
+
+    /// Takes the next piece, which begins with what was kept, and gives what can go on.
+    pub fn pass(&mut self, piece: &[u8]) -> Passed<'_> {
+        self.pass_to(piece, false)
+    }
+
+    /// Ends the stream, and gives what is left: what was kept back was no secret, or the end of one.
+    pub fn finish(&mut self) -> Vec<u8> {
+        let kept = std::mem::take(&mut self.kept);
+        match self.pass_to(&kept, true) {
+            Passed::Unchanged(range) => kept[range].to_vec(),
+            Passed::Masked(masked) => std::mem::take(masked),
         }
-        let mut bytes = std::mem::take(&mut self.kept);
-        bytes.extend_from_slice(piece);
-        self.pass(&bytes, false, emit)
     }
 
-    /// Ends the stream: what was kept back was no secret.
-    pub fn finish<T>(&mut self, emit: impl FnOnce(&[u8]) -> T) -> Option<T> {
-        let bytes = std::mem::take(&mut self.kept);
-        self.pass(&bytes, true, emit)
-    }
-
-    fn pass<T>(&mut self, bytes: &[u8], is_end: bool, emit: impl FnOnce(&[u8]) -> T) -> Option<T> {
+    fn pass_to(&mut self, bytes: &[u8], is_end: bool) -> Passed<'_> {
+        self.kept.clear();
         let Some(matcher) = self.redactor.matcher() else {
-            return (!bytes.is_empty()).then(|| emit(bytes));
+            return Passed::Unchanged(0..bytes.len());
         };
         self.ranges.clear();
+        self.masked.clear();
         if matcher.ranges(bytes, &mut self.ranges).is_none() {
             // Nothing can be told apart, so everything may be a secret.
-            return (!bytes.is_empty()).then(|| emit(MASK.as_bytes()));
+            if !bytes.is_empty() {
+                self.masked.extend_from_slice(MASK.as_bytes());
+            }
+            return Passed::Masked(&mut self.masked);
         }
         let open = if is_end { bytes.len() } else { matcher.open_end(bytes) };
         let ranges = self.ranges.iter().copied().filter(|(start, _)| *start < open);
-        self.masked.clear();
         let mut done = self.covered_bytes;
         for (start, end) in ranges {
             // Else it goes on with one whose mask is out.
@@ -67,15 +84,14 @@ impl<'r> MaskedStream<'r> {
             }
             done = done.max(end);
         }
-        let plain = &bytes[done.min(open)..open];
-        let is_untouched = self.masked.is_empty();
-        if !is_untouched {
-            self.masked.extend_from_slice(plain);
-        }
+        let plain = done.min(open)..open;
         self.covered_bytes = done.saturating_sub(open);
         self.kept.extend_from_slice(&bytes[open..]);
-        let out = if is_untouched { plain } else { &self.masked };
-        (!out.is_empty()).then(|| emit(out))
+        if self.masked.is_empty() {
+            return Passed::Unchanged(plain);
+        }
+        self.masked.extend_from_slice(&bytes[plain]);
+        Passed::Masked(&mut self.masked)
     }
 }
 
@@ -91,13 +107,18 @@ mod tests {
         redactor
     }
 
+    fn push(stream: &mut MaskedStream<'_>, piece: &[u8]) -> Vec<u8> {
+        let piece = [stream.kept(), piece].concat();
+        match stream.pass(&piece) {
+            Passed::Unchanged(range) => piece[range].to_vec(),
+            Passed::Masked(masked) => masked.clone(),
+        }
+    }
+
     fn masked(redactor: &Redactor, pieces: &[&[u8]]) -> Vec<u8> {
         let mut stream = MaskedStream::new(redactor);
-        let mut out = Vec::new();
-        for piece in pieces {
-            stream.push(piece, |bytes| out.extend_from_slice(bytes));
-        }
-        stream.finish(|bytes| out.extend_from_slice(bytes));
+        let mut out: Vec<u8> = pieces.iter().flat_map(|piece| push(&mut stream, piece)).collect();
+        out.extend(stream.finish());
         out
     }
 
@@ -119,10 +140,10 @@ mod tests {
     fn only_what_may_be_the_beginning_of_a_secret_is_kept_back() {
         let redactor = redactor(&["hunter2"]);
         let mut stream = MaskedStream::new(&redactor);
-        assert_eq!(stream.push(b"say hun", <[u8]>::to_vec).unwrap(), b"say ");
-        assert_eq!(stream.push(b"gry\n", <[u8]>::to_vec).unwrap(), b"hungry\n");
-        assert_eq!(stream.push(b"hunt", <[u8]>::to_vec), None);
-        assert_eq!(stream.finish(<[u8]>::to_vec).unwrap(), b"hunt");
+        assert_eq!(push(&mut stream, b"say hun"), b"say ");
+        assert_eq!(push(&mut stream, b"gry\n"), b"hungry\n");
+        assert_eq!(push(&mut stream, b"hunt"), b"");
+        assert_eq!(stream.finish(), b"hunt");
     }
 
     #[test]
@@ -131,10 +152,10 @@ mod tests {
         let mut stream = MaskedStream::new(&redactor);
         let mut out = Vec::new();
         for _ in 0..1000 {
-            stream.push(&[b'a'; 10], |bytes| out.extend_from_slice(bytes));
-            assert!(stream.kept.len() < 40);
+            out.extend(push(&mut stream, &[b'a'; 10]));
+            assert!(stream.kept().len() < 40);
         }
-        stream.push(b"-", |bytes| out.extend_from_slice(bytes));
+        out.extend(push(&mut stream, b"-"));
         assert_eq!(out, b"***-");
     }
 
@@ -142,9 +163,9 @@ mod tests {
     fn a_secret_that_is_learnt_on_the_way_counts_from_then_on() {
         let redactor = redactor(&["first"]);
         let mut stream = MaskedStream::new(&redactor);
-        assert_eq!(stream.push(b"second ", <[u8]>::to_vec).unwrap(), b"second ");
+        assert_eq!(push(&mut stream, b"second "), b"second ");
         redactor.add("second");
-        assert_eq!(stream.push(b"second first ", <[u8]>::to_vec).unwrap(), b"*** *** ");
+        assert_eq!(push(&mut stream, b"second first "), b"*** *** ");
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod explain;
 mod keeper;
 mod memory;
 mod order;
+mod outlet;
 mod pump;
 mod run_folder;
 mod signals;

@@ -18,14 +18,18 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::{Deserialize, Serialize};
 
+use super::outlet::Outlet;
 use super::signals::Stops;
-use crate::telemetry::{self, MaskedStream};
+use crate::telemetry::{self, MaskedStream, Passed};
 
 /// What a pipe should hold; the kernel's limit for users without privileges (pipe(7), /proc/sys/fs/pipe-max-size).
 const PIPE_BYTES: i32 = 1024 * 1024;
 
 /// What is read at once: a part of the pipe that stays in the processor's second cache.
 const PIECE_BYTES: usize = 256 * 1024;
+
+/// A script that has printed as much as this at once will soon have printed more.
+const MUCH_BYTES: usize = 64 * 1024;
 
 /// How long a script that prints line after line is left alone.
 const REST: Duration = Duration::from_millis(1);
@@ -103,7 +107,7 @@ impl Pumps {
             let pump = Pump {
                 pipe,
                 ended: waiting,
-                target: target.into(),
+                outlet: Outlet::new(target.into()),
                 rest: if has_room { REST } else { REST / 10 },
             };
             let thread = std::thread::Builder::new().name("dray-pump".to_owned());
@@ -139,14 +143,14 @@ impl Pumps {
 struct Pump {
     pipe: PipeReader,
     ended: PipeReader,
-    target: File,
+    outlet: Outlet,
     rest: Duration,
 }
 
 impl Pump {
     fn run(mut self) {
         let mut stream = MaskedStream::new(telemetry::redactor());
-        let mut piece = vec![0; PIECE_BYTES];
+        let mut piece = Vec::new();
         let mut has_ended = false;
         loop {
             if !has_ended {
@@ -156,24 +160,37 @@ impl Pump {
                     let _ = fcntl(&self.pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK));
                 }
             }
-            let count = match self.pipe.read(&mut piece) {
+            let kept = stream.kept().len();
+            piece.resize(kept + PIECE_BYTES, 0);
+            piece[..kept].copy_from_slice(stream.kept());
+            let count = match self.pipe.read(&mut piece[kept..]) {
                 Ok(0) => break,
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock && !has_ended => continue,
                 Err(_) => break,
             };
-            let written = stream.push(&piece[..count], |bytes| write_all(&self.target, bytes));
-            if let Some(Err(error)) = written {
+            let is_much = count >= MUCH_BYTES;
+            let written = match stream.pass(&piece[..kept + count]) {
+                Passed::Unchanged(range) => self.outlet.write(&mut piece, range, is_much),
+                Passed::Masked(masked) => {
+                    let end = masked.len();
+                    self.outlet.write(masked, 0..end, is_much)
+                }
+            };
+            if let Err(error) = written {
                 // Closing the pipe tells the script, as its own write would have.
                 tracing::debug!(event = "run.output_closed", "{error}");
                 return;
             }
-            if count < PIECE_BYTES && !has_ended {
+            if !is_much && !has_ended {
                 self.rest();
             }
         }
-        stream.finish(|bytes| write_all(&self.target, bytes));
+        let mut last = stream.finish();
+        let end = last.len();
+        let _ = self.outlet.write(&mut last, 0..end, false);
+        let _ = self.outlet.close();
     }
 
     /// Waits for something to read; true if the run has ended.
@@ -192,22 +209,4 @@ impl Pump {
         let duration = nix::sys::time::TimeSpec::from_duration(self.rest);
         let _ = nix::poll::ppoll(&mut events, Some(duration), None);
     }
-}
-
-/// Writes all of it, also where somebody has made the stream non-blocking.
-fn write_all(mut target: &File, mut bytes: &[u8]) -> io::Result<()> {
-    use io::Write;
-
-    while !bytes.is_empty() {
-        match target.write(bytes) {
-            Ok(count) => bytes = &bytes[count..],
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let mut events = [PollFd::new(target.as_fd(), PollFlags::POLLOUT)];
-                let _ = poll(&mut events, PollTimeout::NONE);
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }
