@@ -43,6 +43,12 @@ db = sqlite3.connect("target.db")
 print(db.execute("SELECT * FROM names").fetchall(), db.execute("SELECT * FROM by_odbc").fetchall())
 dray.outputs.update(rows=report.rows, arguments=sys.argv[1:], python=platform.python_version(), prefix=sys.prefix)
 """
+PANDAS = """
+import pandas
+
+people = pandas.DataFrame({"town": ["Uster", "Zürich", "Uster"], "count": [1, 2, 3]})
+print(people.groupby("town")["count"].sum().to_dict(), ".python_packages" in pandas.__file__)
+"""
 COPIED = "[(1, 'Zoë'), (2, None)] [(1, 'Zoë'), (2, None)]\n"
 
 
@@ -180,7 +186,9 @@ def test_a_crate_without_a_licence_text_stops_the_build(tmp_path: Path, monkeypa
 @pytest.fixture(scope="session", params=distribution_root.releases())
 def node(request: pytest.FixtureRequest) -> distribution_root.Root:
     try:
-        return distribution_root.unpack(request.param, ROOT / "target" / "roots", ["libsqliteodbc"])
+        # Every image has libstdc++6, which is what apt itself needs; wheels may count on it (PEP 513).
+        extra = ["libsqliteodbc", "libstdc++6"]
+        return distribution_root.unpack(request.param, ROOT / "target" / "roots", extra)
     except distribution_root.RootUnavailable as reason:
         pytest.skip(f"no root of {request.param}: {reason}")
 
@@ -200,8 +208,10 @@ def task_folder(node: distribution_root.Root, program: Path, tmp_path: Path) -> 
     return folder
 
 
-def on_node(node: distribution_root.Root, folder: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    return node.run("./dray", "run", "project.zip", "main.py", "--day", "3", cwd=f"/tasks/{folder.name}", env=env)
+def on_node(
+    node: distribution_root.Root, folder: Path, env: Mapping[str, str], project: str = "project.zip"
+) -> subprocess.CompletedProcess[str]:
+    return node.run("./dray", "run", project, "main.py", "--day", "3", cwd=f"/tasks/{folder.name}", env=env)
 
 
 def test_it_copies_tables_where_there_is_neither_unixodbc_nor_libpython(
@@ -238,6 +248,24 @@ def test_it_bulk_copies_through_microsofts_driver(
         )  # fmt: skip
     assert (ran.returncode, ran.stdout) == (0, "bcp\n"), ran.stderr
     assert server.rows == [(1, "Zoë"), (2, None)]
+
+
+def test_a_project_packed_with_pandas_runs_there(
+    node: distribution_root.Root, task_folder: Path, program: Path, tmp_path: Path
+) -> None:
+    version = only(list(node.folder.glob("usr/bin/python3.*[0-9]"))).name.removeprefix("python")
+    (tmp_path / "main.py").write_text(PANDAS, "utf-8")
+    (tmp_path / "requirements.txt").write_text("pandas==2.3.3\n", "utf-8")
+    command = [program, "pack", tmp_path, "-o", task_folder / "pandas.zip", "--python", version]
+    packed = subprocess.run(
+        [*command, "--platform", "manylinux_2_28_x86_64"],
+        # By the uv of the tests' environment, which is quicker than pip.
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert packed.returncode == 0, packed.stdout + packed.stderr
+    ran = on_node(node, task_folder, {}, "pandas.zip")
+    assert (ran.returncode, ran.stdout) == (0, "{'Uster': 4, 'Zürich': 2} True\n"), ran.stderr
 
 
 # --- the wheel ---
