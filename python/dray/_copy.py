@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from . import _native
 from ._connection import connection_string, is_name
 from ._errors import ConnectError, CopyError
+
+_R = TypeVar("_R")
+if TYPE_CHECKING:
+    from typing_extensions import ParamSpec
+
+    _P = ParamSpec("_P")
 
 
 @dataclass(frozen=True)
@@ -50,7 +58,9 @@ class TableReport:
         target: The table in the target.
         rows: Rows that are in the target because of this copy; 0 if it failed.
         bytes: Bytes of their values.
+        started_ms: Milliseconds from the beginning of the call to that of this table.
         duration_ms: Milliseconds from plan to commit.
+        worker: Which of those that copy at once has copied it, from 0.
         mode: ``append``, ``truncate`` or ``replace``.
         created: Whether the copy made the target table.
         read_lane: How the rows left the source, such as ``odbc``; empty if the table failed before that was decided.
@@ -72,7 +82,9 @@ class TableReport:
     target: str
     rows: int
     bytes: int
+    started_ms: int
     duration_ms: int
+    worker: int
     mode: str
     created: bool
     read_lane: str
@@ -89,7 +101,7 @@ class TableReport:
 
 
 @dataclass(frozen=True)
-class Report:
+class CopyReport:
     """What a call of :func:`copy_tables` did.
 
     Attributes:
@@ -117,7 +129,7 @@ def copy_tables(
     nan: str = "refuse",
     zero_dates: str = "refuse",
     fraction: str = "refuse",
-) -> Report:
+) -> CopyReport:
     """Copies tables exactly, or not at all.
 
     Each table is one transaction in the target (MariaDB and MySQL: for a new table, a load beside it and a rename).
@@ -158,37 +170,19 @@ def copy_tables(
         >>> report = dray.copy_tables([dray.Copy("HrDb", "dbo.*")], target="Warehouse", mode="replace")
         >>> report.rows
     """
-    from . import _run
-
-    requests = [copies] if isinstance(copies, Copy) else list(copies)
-    native = [_native_request(copy) for copy in requests]
-    text = _native.copy(
-        native,
-        (_label(target), connection_string(target)),
-        mode,
-        {
-            "lanes": lanes,
-            "parallel": parallel,
-            "memory_limit_bytes": _bytes(memory_limit),
-            "infinity": infinity,
-            "nan": nan,
-            "zero_dates": zero_dates,
-            "fraction": fraction,
-        },
-        lambda table: _run.record({"event": "copy", "table": json.loads(table)}),
-        [path for path in sys.path if path],
+    arguments = native_arguments(
+        copies,
+        target=target,
+        mode=mode,
+        lanes=lanes,
+        parallel=parallel,
+        memory_limit=memory_limit,
+        infinity=infinity,
+        nan=nan,
+        zero_dates=zero_dates,
+        fraction=fraction,
     )
-    raw = json.loads(text)
-    report = Report(
-        tables=[TableReport(**table) for table in raw["tables"]],
-        rows=raw["rows"],
-        bytes=raw["bytes"],
-        duration_ms=raw["duration_ms"],
-    )
-    failed = [table for table in report.tables if table.error is not None]
-    if failed:
-        raise _failure(failed, report)
-    return report
+    return carry_out(arguments)
 
 
 def copy_table(
@@ -244,6 +238,83 @@ def copy_table(
     return report.tables[0]
 
 
+def native_arguments_of(*positional: Any, **named: Any) -> NativeArguments:
+    """What :func:`copy_tables` would hand on, given these arguments."""
+    bound = inspect.signature(copy_tables).bind(*positional, **named)
+    bound.apply_defaults()
+    return native_arguments(**bound.arguments)
+
+
+def taking_what(
+    like: Callable[_P, object],
+) -> Callable[[Callable[[NativeArguments], _R]], Callable[_P, _R]]:
+    """Makes a function that takes what ``like`` does, which is :func:`copy_tables`; the decorated one is
+    given that as the native module takes it.
+    """
+
+    def decorate(function: Callable[[NativeArguments], _R]) -> Callable[_P, _R]:
+        @functools.wraps(function)
+        def call(*positional: _P.args, **named: _P.kwargs) -> _R:
+            return function(native_arguments_of(*positional, **named))
+
+        # For `help`; `wraps` would show the function's own.
+        returned = inspect.signature(function).return_annotation
+        call.__signature__ = inspect.signature(like).replace(return_annotation=returned)  # type: ignore[attr-defined]
+        return call
+
+    return decorate
+
+
+class NativeArguments(NamedTuple):
+    """A call as the native module takes it."""
+
+    copies: list[dict[str, Any]]
+    target: tuple[str, str]
+    mode: str
+    options: dict[str, Any]
+    folders: list[str]
+
+
+def native_arguments(
+    copies: Copy | Sequence[Copy], *, target: str, mode: str, memory_limit: int | str | None, **options: Any
+) -> NativeArguments:
+    """The arguments of :func:`copy_tables`, all of them, with each connection's name looked up."""
+    requests = [copies] if isinstance(copies, Copy) else list(copies)
+    return NativeArguments(
+        [_native_request(copy) for copy in requests],
+        (_label(target), connection_string(target)),
+        mode,
+        {**options, "memory_limit_bytes": _bytes(memory_limit)},
+        [path for path in sys.path if path],
+    )
+
+
+def carry_out(arguments: NativeArguments, number: int | None = None, bars: bool = False) -> CopyReport:
+    """Copies, and raises CopyError if a table failed.
+
+    Args:
+        arguments: What to copy, and how.
+        number: One of ``_native.watch_copy``, for who wants to look at the copy or stop it.
+        bars: Whether to draw on stderr how far it is; only in a process that never forks.
+    """
+    from . import _run
+
+    def on_table(table: str) -> None:
+        _run.record({"event": "copy", "table": json.loads(table)})
+
+    raw = json.loads(_native.copy(*arguments, (on_table, number, bars)))
+    report = CopyReport(
+        tables=[TableReport(**table) for table in raw["tables"]],
+        rows=raw["rows"],
+        bytes=raw["bytes"],
+        duration_ms=raw["duration_ms"],
+    )
+    failed = [table for table in report.tables if table.error is not None]
+    if failed:
+        raise _failure(failed, report)
+    return report
+
+
 def _native_request(copy: Copy) -> dict[str, Any]:
     tables = [copy.tables] if isinstance(copy.tables, str) else list(copy.tables)
     if (copy.query is None) == (not tables):
@@ -280,7 +351,7 @@ def _label(name_or_string: str) -> str:
     return name_or_string if is_name(name_or_string) else ""
 
 
-def _failure(failed: list[TableReport], report: Report) -> CopyError:
+def _failure(failed: list[TableReport], report: CopyReport) -> CopyError:
     """The first failed table's error, with the report of all."""
     first = failed[0].error or {}
     place = first["side"] + "".join(f", {name} {first[name]}" for name in ("column", "row") if first[name] is not None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ._copy import Report
+    from ._copy import CopyReport
 
 
 class Error(Exception):
@@ -111,4 +111,4 @@ class CopyError(DatabaseError):
     key: str | None = None
     phase: str | None = None
     side: str | None = None
-    report: Report | None = None
+    report: CopyReport | None = None

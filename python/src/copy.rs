@@ -1,9 +1,18 @@
-//! `dray._native.copy`: a request in, table after table, a report out.
+//! `dray._native.copy`: a request in, table after table, a report out; how far it is meanwhile; and what it would do.
 
-use std::path::PathBuf;
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use dray::{
-    copy::{self, Choice, Choices, Endpoint, Fraction, Lanes, Mode, Request, Selection, TableReport, TableRequest},
+    copy::{
+        self, Choice, Choices, Endpoint, Fraction, Lanes, Mode, Progress, Request, Selection, TableReport, TableRequest,
+    },
     odbc::{DriverSearch, Interrupt},
 };
 use pyo3::{
@@ -12,19 +21,72 @@ use pyo3::{
     types::{PyDict, PyList},
 };
 
-use crate::{blocking, connection::parse_connection_string, failures};
+use crate::{bars, blocking, connection::parse_connection_string, failures};
+
+/// A copy that other threads may look at and stop.
+#[derive(Clone, Default)]
+struct Watched {
+    progress: Arc<Progress>,
+    interrupt: Interrupt,
+}
+
+/// Those that Python holds by their number.
+fn all_watched() -> &'static Mutex<HashMap<u64, Watched>> {
+    static WATCHED: OnceLock<Mutex<HashMap<u64, Watched>>> = OnceLock::new();
+    WATCHED.get_or_init(Mutex::default)
+}
+
+fn watched(number: u64) -> PyResult<Watched> {
+    let all = all_watched().lock().unwrap_or_else(PoisonError::into_inner);
+    let found = all.get(&number).cloned();
+    found.ok_or_else(|| PyValueError::new_err("there is no such copy"))
+}
+
+/// Makes room for a copy that is to be looked at, and returns its number.
+#[pyfunction]
+pub fn watch_copy() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let mut all = all_watched().lock().unwrap_or_else(PoisonError::into_inner);
+    all.insert(number, Watched::default());
+    number
+}
+
+/// How far a copy is, as JSON; see `dray::copy::Snapshot`.
+#[pyfunction]
+pub fn copy_progress(number: u64) -> PyResult<String> {
+    json(&watched(number)?.progress.snapshot())
+}
+
+/// Stops a copy: running tables are rolled back, the others are not begun.
+#[pyfunction]
+pub fn cancel_copy(py: Python<'_>, number: u64) -> PyResult<()> {
+    let interrupt = watched(number)?.interrupt;
+    // Cancelling speaks to the server on some drivers.
+    py.detach(|| interrupt.raise());
+    Ok(())
+}
+
+/// Forgets a copy; a number that is forgotten already is let pass.
+#[pyfunction]
+pub fn forget_copy(number: u64) {
+    let mut all = all_watched().lock().unwrap_or_else(PoisonError::into_inner);
+    all.remove(&number);
+}
 
 /// Copies tables.
 ///
 /// `copies` holds dictionaries with `source` (label and connection string), `into`, and either `query` or `tables`,
 /// `exclude` and `where`; `target` is a label and a connection string; `mode` is `append`, `truncate` or `replace`;
 /// `options` holds `lanes` (`auto` or `odbc`), `parallel` and `memory_limit_bytes` (`None`: the engine's own), and
-/// `infinity`, `nan` and `zero_dates` (`refuse` or `null`), and `fraction` (`refuse` or `round`); `on_table` is called after each table with its report as JSON;
-/// `folders` may hold packages with a driver. Returns the whole report as JSON, failed tables in it.
+/// `infinity`, `nan` and `zero_dates` (`refuse` or `null`), and `fraction` (`refuse` or `round`); `folders` may hold packages with
+/// a driver. `watch` is what is called after each table with its report as JSON, one of the numbers of `watch_copy` or `None`,
+/// and whether bars are drawn on stderr, which is for processes that never fork. Returns the whole report as JSON, failed
+/// tables in it.
 ///
 /// # Errors
 /// An exception of `dray._errors` if nothing could be begun; `ValueError` for an option's value that makes no sense; what
-/// a signal's handler or `on_table` raised, after the running tables were rolled back.
+/// a signal's handler or the call after a table raised, after the running tables were rolled back.
 #[pyfunction]
 #[pyo3(name = "copy")]
 pub fn copy_tables(
@@ -33,9 +95,65 @@ pub fn copy_tables(
     target: (String, String),
     mode: &str,
     options: &Bound<'_, PyDict>,
-    on_table: &Bound<'_, PyAny>,
+    folders: Vec<PathBuf>,
+    watch: (Bound<'_, PyAny>, Option<u64>, bool),
+) -> PyResult<String> {
+    let (on_table, number, bars) = watch;
+    let request = request(py, copies, target, mode, options)?;
+    let search = DriverSearch::from_environment(folders);
+    let Watched { progress, interrupt } = number.map_or_else(|| Ok(Watched::default()), watched)?;
+    let result = blocking::run(
+        py,
+        &interrupt,
+        |note: &dyn Fn(TableReport)| {
+            let work = || {
+                copy::run(&request, &search, &interrupt, &progress, &mut |table| {
+                    note(table.clone())
+                })
+            };
+            match bars {
+                true => bars::drawn(&progress, work),
+                false => work(),
+            }
+        },
+        |table: TableReport| on_table.call1((json(&table)?,)).map(drop),
+    )?;
+    let report = result.map_err(|error| failures::copy(py, &error))?;
+    json(&report)
+}
+
+/// What `copy` would do with the same arguments, as JSON; see `dray::copy::DryRun`. Nothing is changed.
+///
+/// # Errors
+/// Those of `copy`.
+#[pyfunction]
+pub fn plan_copy(
+    py: Python<'_>,
+    copies: &Bound<'_, PyList>,
+    target: (String, String),
+    mode: &str,
+    options: &Bound<'_, PyDict>,
     folders: Vec<PathBuf>,
 ) -> PyResult<String> {
+    let request = request(py, copies, target, mode, options)?;
+    let search = DriverSearch::from_environment(folders);
+    let interrupt = Interrupt::new();
+    let result = blocking::run(
+        py,
+        &interrupt,
+        |_: &dyn Fn(())| copy::dry_run(&request, &search, &interrupt),
+        |()| Ok(()),
+    )?;
+    json(&result.map_err(|error| failures::copy(py, &error))?)
+}
+
+fn request(
+    py: Python<'_>,
+    copies: &Bound<'_, PyList>,
+    target: (String, String),
+    mode: &str,
+    options: &Bound<'_, PyDict>,
+) -> PyResult<Request> {
     let mode = match mode {
         "append" => Mode::Append,
         "truncate" => Mode::Truncate,
@@ -102,7 +220,7 @@ pub fn copy_tables(
         .iter()
         .map(|copy| table_request(&copy))
         .collect::<PyResult<Vec<_>>>()?;
-    let request = Request {
+    Ok(Request {
         copies,
         target: endpoint(py, target)?,
         mode,
@@ -110,17 +228,7 @@ pub fn copy_tables(
         memory_limit_bytes,
         parallel,
         choices,
-    };
-    let search = DriverSearch::from_environment(folders);
-    let interrupt = Interrupt::new();
-    let result = blocking::run(
-        py,
-        &interrupt,
-        |note: &dyn Fn(TableReport)| copy::run(&request, &search, &interrupt, &mut |table| note(table.clone())),
-        |table: TableReport| on_table.call1((json(&table)?,)).map(drop),
-    )?;
-    let report = result.map_err(|error| failures::copy(py, &error))?;
-    json(&report)
+    })
 }
 
 fn table_request(copy: &Bound<'_, PyAny>) -> PyResult<TableRequest> {

@@ -3,12 +3,14 @@
 //! It turns Python values into requests of the engine and back, and releases the GIL around every call that may block.
 //! Python loads it when the first call needs it: a script that wants nothing of the engine or the log starts without it.
 
+mod bars;
 mod blocking;
 mod connection;
 mod copy;
 mod doctor;
 mod failures;
 mod names;
+mod plan_file;
 mod run;
 mod secrets;
 mod values;
@@ -23,11 +25,13 @@ mod _native {
     #[pymodule_export]
     use crate::connection::{close, commit, connect, execute, query, rollback, set_autocommit};
     #[pymodule_export]
-    use crate::copy::copy_tables;
+    use crate::copy::{cancel_copy, copy_progress, copy_tables, forget_copy, plan_copy, watch_copy};
     #[pymodule_export]
     use crate::doctor::examine;
     #[pymodule_export]
     use crate::names::{connection_string, dataset_table};
+    #[pymodule_export]
+    use crate::plan_file::read_plan;
     #[pymodule_export]
     use crate::run::{HandoverError, handover_json, log, redact, set_phase};
     #[pymodule_export]

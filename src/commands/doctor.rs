@@ -146,8 +146,9 @@ fn attempt(arguments: &DoctorArguments) -> Result<Diagnosis, Failure> {
                 handover,
                 project,
                 limits,
-                entrypoint: Entrypoint::Module {
-                    name: MODULE.to_owned(),
+                entrypoint: Entrypoint::BuiltIn {
+                    command: "doctor".to_owned(),
+                    module: MODULE.to_owned(),
                 },
                 dependencies,
                 arguments: vec![scratch.report().into_os_string()],

@@ -2,6 +2,7 @@
 //!
 //! This module owns the command line: what is parsed here are plain values, checked and resolved by the commands.
 
+mod copy;
 mod doctor;
 mod dry_run;
 mod init;
@@ -39,6 +40,8 @@ struct Cli {
 enum Command {
     /// Run a project: a zip, or a folder in place
     Run(Box<RunArguments>),
+    /// Copy tables between databases, after a plan or flags
+    Copy(Box<copy::CopyArguments>),
     /// Say what this node has, and what of it would do: Python, drivers, connections
     Doctor(doctor::DoctorArguments),
     /// Write a small project that works, to start from
@@ -76,6 +79,7 @@ pub fn main() -> ProcessExitCode {
         .and_then(|matches| Cli::from_arg_matches(&matches));
     match parsed.map(|cli| cli.command) {
         Ok(Command::Run(arguments)) => ProcessExitCode::from(run::run(&arguments, &rest)),
+        Ok(Command::Copy(arguments)) => copy::copy(&arguments),
         Ok(Command::Doctor(arguments)) => ProcessExitCode::from(doctor::doctor(&arguments)),
         Ok(Command::Init(arguments)) => ProcessExitCode::from(init::init(&arguments)),
         Ok(Command::Rehearse(arguments)) => ProcessExitCode::from(rehearse::rehearse(&arguments)),

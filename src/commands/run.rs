@@ -161,18 +161,32 @@ pub fn run(arguments: &RunArguments, rest: &[OsString]) -> u8 {
         .switch("dry-run", arguments.dry_run)
         .unwrap_or(arguments.dry_run)
     {
-        return match plan(arguments, rest, &task_folder).and_then(|plan| dry_run::print(&plan)) {
+        return match plan(arguments, Entry::Given(rest), &task_folder).and_then(|plan| dry_run::print(&plan)) {
             Ok(()) => 0,
             Err(failure) => say_last_line(&failure),
         };
     }
+    complete(arguments, &task_folder, started, &|| {
+        plan(arguments, Entry::Given(rest), &task_folder)
+    })
+}
+
+/// Carries out what `decide` plans, settles outputs.json whatever came of it, and gives the exit code.
+pub(super) fn complete(
+    arguments: &RunArguments,
+    task_folder: &Path,
+    started: Instant,
+    decide: &dyn Fn() -> Result<Plan, Failure>,
+) -> u8 {
+    let environment = |name: &str| std::env::var_os(name);
+    let no_summary = Options::new(&environment, None).switch("no-summary", arguments.no_summary);
     let mut progress = Progress {
-        no_summary: options.switch("no-summary", arguments.no_summary).unwrap_or(false),
+        no_summary: no_summary.unwrap_or(false),
         ..Progress::default()
     };
-    let end = attempt(arguments, rest, &task_folder, started, &mut progress);
+    let end = attempt(arguments, decide, task_folder, started, &mut progress);
     progress.took("total", started);
-    settle(end, &task_folder, &progress)
+    settle(end, task_folder, &progress)
 }
 
 /// Ends a run whose command line makes no sense: a Batch task gets its outputs.json all the same.
@@ -193,7 +207,7 @@ pub fn refuse(sentence: String) -> u8 {
 /// Decides, then acts. An error is the supervisor's own; what the script did is a [`WorkerEnd`].
 fn attempt(
     arguments: &RunArguments,
-    rest: &[OsString],
+    decide: &dyn Fn() -> Result<Plan, Failure>,
     task_folder: &Path,
     started: Instant,
     progress: &mut Progress,
@@ -202,7 +216,7 @@ fn attempt(
     let stops = Stops::collect().map_err(RunFailure::Signals)?;
     let mut keeper = Keeper::start(&stops, super::worker::work).map_err(WorkerError::Start)?;
     outputs::remove_stale(task_folder)?;
-    let plan = plan(arguments, rest, task_folder);
+    let plan = decide();
     scrub(plan.as_ref().ok(), arguments, task_folder)?;
     let plan = plan?;
     progress.no_summary = plan.no_summary;
@@ -235,8 +249,21 @@ pub(super) fn task_folder(options: &Options, workdir: Option<&OsString>) -> Resu
     Ok(folder)
 }
 
+/// What is to be run.
+pub(super) enum Entry<'a> {
+    /// What follows PROJECT on the command line.
+    Given(&'a [OsString]),
+    /// A module of dray's own, which needs no packages but may find drivers among packed ones.
+    BuiltIn {
+        /// The command's name.
+        command: &'a str,
+        /// The module's.
+        module: &'a str,
+    },
+}
+
 /// Reads what there is and decides. Writes nothing but log lines.
-fn plan(arguments: &RunArguments, rest: &[OsString], task_folder: &Path) -> Result<Plan, Failure> {
+pub(super) fn plan(arguments: &RunArguments, entry: Entry<'_>, task_folder: &Path) -> Result<Plan, Failure> {
     let environment = |name: &str| std::env::var_os(name);
     // Errors wait until the log is set up: its settings may stand in the project, and the secrets to mask in the handover.
     let handover = Handover::load(task_folder);
@@ -253,11 +280,23 @@ fn plan(arguments: &RunArguments, rest: &[OsString], task_folder: &Path) -> Resu
     let (log, handover, project) = (log?, handover?, project?);
     let manifest = project.manifest()?;
     let options = Options::new(&environment, Some(&manifest));
-    let (entry, script_arguments) = entry_of(rest)?;
-    let entrypoint = Entrypoint::choose(entry.as_ref(), &manifest, &project)?;
+    let (entrypoint, script_arguments) = match entry {
+        Entry::Given(rest) => {
+            let (entry, script_arguments) = entry_of(rest)?;
+            (
+                Entrypoint::choose(entry.as_ref(), &manifest, &project)?,
+                script_arguments,
+            )
+        }
+        Entry::BuiltIn { command, module } => {
+            let (command, module) = (command.to_owned(), module.to_owned());
+            (Entrypoint::BuiltIn { command, module }, &[][..])
+        }
+    };
+    let is_built_in = matches!(entrypoint, Entrypoint::BuiltIn { .. });
     let mut all_arguments = Vec::new();
     let has_to_fetch = Cell::new(false);
-    if options.switch("args-from-activity", arguments.args_from_activity)? {
+    if !is_built_in && options.switch("args-from-activity", arguments.args_from_activity)? {
         let describe = |reference: &KeyVaultSecret| -> Result<String, ActivityError> {
             has_to_fetch.set(true);
             Ok(reference.to_string())
@@ -272,7 +311,11 @@ fn plan(arguments: &RunArguments, rest: &[OsString], task_folder: &Path) -> Resu
         0
     };
     all_arguments.extend_from_slice(script_arguments);
-    let dependencies = Dependencies::decide(&project, &manifest, &options, arguments)?;
+    let dependencies = match Dependencies::decide(&project, &manifest, &options, arguments)? {
+        packed @ Dependencies::Packed { .. } => packed,
+        _ if is_built_in => Dependencies::Unknown,
+        other => other,
+    };
     let (flag, environment_python) = options.python(arguments.python.as_ref());
     let interpreter = interpreter::Request {
         flag,
@@ -600,6 +643,14 @@ fn with_hint(sentence: String, hint: Option<&str>) -> String {
         Some(hint) => format!("{sentence}; hint: {hint}"),
         None => sentence,
     }
+}
+
+/// Says what failed in a worker that has no outputs.json to settle, and gives the exit code.
+pub(super) fn say_end(end: &WorkerEnd, entrypoint: &str) -> u8 {
+    if let Some(error) = &end.error {
+        write_last_line(&sentence(error, Some(entrypoint)));
+    }
+    end.exit_code
 }
 
 /// Says what failed, as every command does at its end, and gives the exit code.

@@ -96,7 +96,7 @@ fn run_entrypoint(spec: &RunSpec, run_folder: &Path) -> i32 {
 fn arguments(spec: &RunSpec) -> [CString; 5] {
     let (kind, target, function) = match &spec.entrypoint {
         Entrypoint::File { path } => (c"file", path.as_str(), ""),
-        Entrypoint::Module { name } => (c"module", name.as_str(), ""),
+        Entrypoint::Module { name } | Entrypoint::BuiltIn { module: name, .. } => (c"module", name.as_str(), ""),
         Entrypoint::Function { module, function } => (c"function", module.as_str(), function.as_str()),
     };
     // `off` has no number of its own in Python; nothing is above CRITICAL.

@@ -18,6 +18,16 @@ pub(super) struct Job<'a> {
     pub target: Relation,
 }
 
+impl Job<'_> {
+    /// How many rows will come, if the whole table has so many: a condition leaves some out, nobody knows how many.
+    pub fn estimate(&self, rows_of_table: Option<u64>) -> Option<u64> {
+        match self.what {
+            Source::Table { condition: None, .. } => rows_of_table,
+            _ => None,
+        }
+    }
+}
+
 /// The tables that a part of the request means; connects to the source only if wildcards or names ask for it.
 pub(super) fn jobs_of<'a>(
     copy: &'a TableRequest,

@@ -6,6 +6,7 @@
 
 mod catalog;
 mod conversion;
+mod dry_run;
 mod error;
 mod heap;
 mod job;
@@ -14,6 +15,7 @@ mod pattern;
 mod pipeline;
 mod plan;
 mod pool;
+mod progress;
 mod report;
 mod request;
 mod run;
@@ -24,8 +26,10 @@ mod types_page;
 
 pub use self::{
     conversion::{Changed, Conversion, Refusal},
+    dry_run::{DryRun, PlannedColumn, PlannedTable, Statement, dry_run},
     error::{Phase, Side, TableError},
     plan::{ColumnPlan, LaneChoice, TablePlan},
+    progress::{Progress, RunningTable, Snapshot},
     report::{Report, TableReport},
     request::{
         Choice, Choices, Endpoint, Fraction, Lanes, MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES_MIN, Request, Selection,

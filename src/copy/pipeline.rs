@@ -4,7 +4,7 @@
 use std::{
     sync::mpsc::{Receiver, SyncSender, sync_channel},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use super::{
@@ -26,9 +26,6 @@ const FIRST_BATCH_BYTES: usize = 256 << 10;
 
 /// Batches that go around.
 const BATCHES: usize = 3;
-
-/// How often a long table says how far it is.
-const PROGRESS: Duration = Duration::from_secs(5);
 
 /// How much memory one table's copy may hold, and what of it goes where.
 #[derive(Clone, Copy, Debug)]
@@ -86,12 +83,13 @@ pub(super) struct Done {
 ///
 /// `reading` stops the source's session alone, it is raised when the target's side has failed; `interrupt` stops both.
 /// `reconnect` makes another connection to the target, for when this one is lost and something has to be taken back.
+/// `progress` is told after each batch how many rows and bytes were written.
 pub(super) fn run(
     plan: &TablePlan,
     source: Connection,
     target: Connection,
     (reading, interrupt): (&Interrupt, &Interrupt),
-    budget: Budget,
+    (budget, progress): (Budget, &dyn Fn(u64, u64)),
     reconnect: &dyn Fn() -> Result<Connection, Box<TableError>>,
 ) -> Result<Done, Box<TableError>> {
     let resources = |interrupt: &Interrupt| Resources {
@@ -132,7 +130,7 @@ pub(super) fn run(
         let reader = lane
             .open(source, &plan.source, &from_columns, plan.wire, &resources(reading))
             .map_err(source_failed(Phase::Read))?;
-        let moved = move_rows(plan, reader, writer.as_mut(), dialects, reading, budget)?;
+        let moved = move_rows(plan, reader, writer.as_mut(), dialects, reading, budget, progress)?;
         writer
             .finish()
             .map_err(|failed| target_failed(Phase::Write)(failed.error))?;
@@ -208,6 +206,7 @@ fn move_rows(
     dialects: (&dyn Dialect, &dyn Dialect),
     reading: &Interrupt,
     budget: Budget,
+    progress: &dyn Fn(u64, u64),
 ) -> Result<(Moved, Option<Connection>), Box<TableError>> {
     let (empty_sender, empty) = sync_channel::<Batch>(BATCHES);
     let (full_sender, full) = sync_channel::<Result<Batch, Error>>(BATCHES);
@@ -230,7 +229,7 @@ fn move_rows(
             };
             TableError::refused(place, "copy.no_thread", format!("no thread to read with: {error}"))
         })?;
-        let result = write_all(plan, &full, empty_sender, writer, dialects, budget);
+        let result = write_all(plan, &full, empty_sender, writer, dialects, budget, progress);
         // Without the channel the reader ends at its next batch; a driver that is still at work is told to stop.
         drop(full);
         while result.is_err() && !thread.is_finished() {
@@ -290,10 +289,10 @@ fn write_all(
     writer: &mut dyn Writer,
     (source, target): (&dyn Dialect, &dyn Dialect),
     budget: Budget,
+    progress: &dyn Fn(u64, u64),
 ) -> Result<Moved, Box<TableError>> {
     let mut moved = Moved::default();
     let mut converted = Batch::new(plan.columns.iter().map(|column| column.target.logical.layout()));
-    let (started, mut told) = (Instant::now(), Instant::now());
     while let Ok(message) = full.recv() {
         let mut batch = message.map_err(|error| {
             let place = Place {
@@ -315,12 +314,7 @@ fn write_all(
         writer
             .write(rows)
             .map_err(|failed| write_failed(plan, failed, rows, target, budget))?;
-        if told.elapsed() >= PROGRESS {
-            told = Instant::now();
-            let rows_per_s = (moved.rows as f64 / started.elapsed().as_secs_f64()) as u64;
-            let (rows, bytes) = (moved.rows, moved.bytes);
-            tracing::info!(event = "copy.progress", target = %plan.target, rows, bytes, rows_per_s, "copying");
-        }
+        progress(moved.rows, moved.bytes);
         converted.recycle(budget.batch_bytes);
         batch.recycle(budget.batch_bytes);
         if is_long {

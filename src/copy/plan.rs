@@ -32,6 +32,8 @@ pub struct TablePlan {
     pub wire: Option<WireFormat>,
     /// What the source table has and the target, which is to be made, will lack.
     pub not_carried: Vec<String>,
+    /// How many rows the source believes to have; `None` where it does not know, for queries, and with a condition.
+    pub estimated_rows: Option<u64>,
 }
 
 /// One column's way.
@@ -234,12 +236,18 @@ pub(super) fn plan(
         side: Side::Source,
     };
     let source_failed = |error| TableError::database(from, error, Some(source.dialect));
+    let mut estimated_rows = None;
+    let mut of_table = |table: Table| {
+        let is_whole = matches!(what, Source::Table { condition: None, .. });
+        estimated_rows = table.estimated_rows.filter(|_| is_whole);
+        table.columns
+    };
     let columns = match (what, known.source) {
-        (Source::Table { .. }, Some(table)) => table.columns,
+        (Source::Table { .. }, Some(table)) => of_table(table),
         (Source::Table { relation, .. }, None) => {
             let table = source.dialect.table(&source.session, relation).map_err(source_failed)?;
             let missing = || TableError::refused(from, "copy.no_such_table", format!("there is no table `{relation}`"));
-            table.ok_or_else(missing)?.columns
+            of_table(table.ok_or_else(missing)?)
         }
         (Source::Query(sql), _) => source
             .dialect
@@ -314,6 +322,7 @@ pub(super) fn plan(
         wire,
         columns,
         not_carried,
+        estimated_rows,
     })
 }
 

@@ -105,6 +105,7 @@ fn a_table_without_transactions_is_only_replaced() {
     let columns = [column("a", LogicalType::TEXT, "text")];
     let existing = Table {
         not_transactional: Some("its engine `MyISAM` has none".to_owned()),
+        estimated_rows: None,
         ..table(columns.to_vec())
     };
     for (mode, allowed) in [(Mode::Append, false), (Mode::Truncate, false), (Mode::Replace, true)] {

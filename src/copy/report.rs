@@ -17,8 +17,12 @@ pub struct TableReport {
     pub rows: u64,
     /// Bytes of their values as they lie in the engine's batches.
     pub bytes: u64,
+    /// Milliseconds from the beginning of the call to that of this table.
+    pub started_ms: u64,
     /// Milliseconds from plan to commit.
     pub duration_ms: u64,
+    /// Which of those that copy at once has copied it, from 0.
+    pub worker: usize,
     /// `append`, `truncate` or `replace`.
     pub mode: &'static str,
     /// Whether the target table was made by this copy.

@@ -15,6 +15,7 @@ use super::{
     pipeline::{self, Budget},
     plan::{self, Known},
     pool::Pool,
+    progress::{Progress, TableProgress},
     report::{Report, TableReport},
     request::{MEMORY_LIMIT_BYTES_MIN, Request},
     schedule::Schedule,
@@ -33,8 +34,8 @@ const TRIM_BYTES: u64 = 16 << 20;
 
 /// Copies what the request says and reports on every table.
 ///
-/// A table that fails leaves the others whole and is itself as it was before; its error is in its report. `done` is
-/// called after each table, on this thread. Once `interrupt` is raised, running tables are rolled back and the others are
+/// A table that fails leaves the others whole and is itself as it was before; its error is in its report. `progress`, which
+/// is to be a new one, tells how far the call is. `done` is called after each table, on this thread. Once `interrupt` is raised, running tables are rolled back and the others are
 /// not begun.
 ///
 /// # Errors
@@ -43,17 +44,34 @@ pub fn run(
     request: &Request,
     search: &DriverSearch,
     interrupt: &Interrupt,
+    progress: &Progress,
     done: &mut dyn FnMut(&TableReport),
 ) -> Result<Report, Box<TableError>> {
-    let started = Instant::now();
-    let pool = Pool::new(search);
+    progress.logged(|| copy_all(request, search, interrupt, progress, done))
+}
+
+/// What is settled before the first table.
+pub(super) struct Begun<'a> {
+    pub jobs: Vec<Job<'a>>,
+    /// The first connection to the target.
+    pub target: Connection,
+    /// Tables that are copied at once.
+    pub at_once: usize,
+}
+
+/// Connects to both sides and finds out which tables are meant.
+pub(super) fn begin<'a>(
+    request: &'a Request,
+    pool: &Pool<'_>,
+    interrupt: &Interrupt,
+) -> Result<Begun<'a>, Box<TableError>> {
     let connecting = interrupt.child();
     // A server takes its time to log somebody in: both sides at once.
     let (jobs, target) = thread::scope(|scope| {
         let target = thread::Builder::new()
             .name("dray-target".to_owned())
             .spawn_scoped(scope, || pool.take(&request.target, Purpose::Write, &connecting));
-        let jobs = jobs_and_first_source(request, &pool, interrupt);
+        let jobs = jobs_and_first_source(request, pool, interrupt);
         if jobs.is_err() {
             connecting.raise();
         }
@@ -84,6 +102,19 @@ pub fn run(
     };
     target.session.set_interrupt(interrupt);
     let at_once = tables_at_once(request, jobs.len(), target.dialect.writers_max());
+    Ok(Begun { jobs, target, at_once })
+}
+
+fn copy_all(
+    request: &Request,
+    search: &DriverSearch,
+    interrupt: &Interrupt,
+    progress: &Progress,
+    done: &mut dyn FnMut(&TableReport),
+) -> Result<Report, Box<TableError>> {
+    let started = Instant::now();
+    let pool = Pool::new(search);
+    let Begun { jobs, target, at_once } = begin(request, &pool, interrupt)?;
     let schedule = schedule(&jobs, request, at_once, &target)?;
     let catalog = Catalog::read(&jobs, request, (&pool, &target, interrupt), |index| {
         schedule.is_free(index)
@@ -102,6 +133,18 @@ pub fn run(
         None => pool.relax(settling.relaxed()),
     }
     tracing::debug!(event = "copy.begun", tables = jobs.len(), at_once, "copying");
+    let names = |job: &Job<'_>| (job.source.label.clone(), table_name(job), job.target.to_string());
+    progress.begin(jobs.iter().map(names));
+    for (index, job) in jobs.iter().enumerate() {
+        if let Some(table) = progress.table(index) {
+            table.expect(
+                catalog
+                    .known(index)
+                    .source
+                    .and_then(|table| job.estimate(table.estimated_rows)),
+            );
+        }
+    }
 
     let mut tables: Vec<Option<TableReport>> = jobs.iter().map(|_| None).collect();
     let mut finished = |ended: Vec<Ended>| {
@@ -120,13 +163,15 @@ pub fn run(
             let (sender, schedule, catalog, jobs, pool) = (sender.clone(), &schedule, &catalog, &jobs, &pool);
             let work = move || {
                 while let Some(turn) = schedule.next(|| interrupt.is_raised()) {
-                    let table = copy_table(
+                    let mut table = copy_table(
                         &jobs[turn.index],
                         request,
                         catalog.known(turn.index),
                         (pool, interrupt),
                         budget,
+                        progress.table(turn.index),
                     );
+                    table.worker = number;
                     // The receiver lives as long as this scope.
                     let _ = sender.send((turn.index, table));
                 }
@@ -172,7 +217,14 @@ pub fn run(
                 "again, with the whole memory limit"
             );
             let budget = Budget::of(request.memory_limit_bytes, 1);
-            table = copy_table(&jobs[index], request, Known::default(), (&pool, interrupt), budget);
+            table = copy_table(
+                &jobs[index],
+                request,
+                Known::default(),
+                (&pool, interrupt),
+                budget,
+                progress.table(index),
+            );
         }
         finished(settling.take((index, table)));
     }
@@ -277,20 +329,25 @@ fn copy_table(
     known: Known,
     (pool, interrupt): (&Pool<'_>, &Interrupt),
     budget: Budget,
+    progress: Option<&TableProgress>,
 ) -> TableReport {
     let started = Instant::now();
-    let table = match &job.what {
-        Source::Table { relation, .. } => relation.to_string(),
-        Source::Query(_) => "query".to_owned(),
-    };
     let mut report = TableReport {
         source: job.source.label.clone(),
-        table,
+        table: table_name(job),
+        started_ms: progress.map_or(0, TableProgress::begin),
         target: job.target.to_string(),
         mode: mode_name(request.mode),
         ..TableReport::default()
     };
-    let mut result = carry_out(job, request, (known, true), (pool, interrupt), budget, &mut report);
+    let mut result = carry_out(
+        job,
+        request,
+        (known, true),
+        (pool, interrupt),
+        budget,
+        (progress, &mut report),
+    );
     if let Err(error) = &result
         && error.code == IN_DOUBT
     {
@@ -305,7 +362,7 @@ fn copy_table(
             (Known::default(), false),
             (pool, interrupt),
             budget,
-            &mut report,
+            (progress, &mut report),
         );
     }
     if let Err(error) = result {
@@ -313,6 +370,9 @@ fn copy_table(
         report.error = Some(error.of(&report.table, &report.target));
     }
     report.duration_ms = milliseconds(started.elapsed());
+    if let Some(progress) = progress {
+        progress.end(&report);
+    }
     report
 }
 
@@ -322,7 +382,7 @@ fn carry_out(
     (known, unparsed): (Known, bool),
     (pool, interrupt): (&Pool<'_>, &Interrupt),
     budget: Budget,
-    report: &mut TableReport,
+    (progress, report): (Option<&TableProgress>, &mut TableReport),
 ) -> Result<(), Box<TableError>> {
     let reading = interrupt.child();
     let source = pool.take(job.source, Purpose::Read, &reading)?;
@@ -337,6 +397,10 @@ fn carry_out(
     let options = (request.mode, request.lanes, request.choices, unparsed);
     let plan = plan::plan((&source, &job.what), (&target, &job.target), known, options, &staging)?;
     tracing::debug!(event = "copy.plan", plan = %plan, "planned");
+    if let Some(progress) = progress {
+        progress.expect(plan.estimated_rows);
+    }
+    let moved = |rows, bytes| progress.into_iter().for_each(|progress| progress.moved(rows, bytes));
     report.created = !plan.exists || request.mode == Mode::Replace;
     report.read_lane = plan.read_lane.name;
     report.read_lane_reason.clone_from(&plan.read_lane.reason);
@@ -346,7 +410,8 @@ fn carry_out(
     report.not_carried.clone_from(&plan.not_carried);
     // Also when the run was told to stop.
     let reconnect = || pool.connect(&request.target, Purpose::Write, &Interrupt::new());
-    let done = pipeline::run(&plan, source, target, (&reading, interrupt), budget, &reconnect)?;
+    let interrupts = (&reading, interrupt);
+    let done = pipeline::run(&plan, source, target, interrupts, (budget, &moved), &reconnect)?;
     report.rows = done.moved.rows;
     report.bytes = done.moved.bytes;
     report.rounded_fractions = done.moved.changed.rounded;
@@ -372,6 +437,7 @@ fn log(table: &TableReport) {
             rows = table.rows,
             bytes = table.bytes,
             duration_ms = table.duration_ms,
+            worker = table.worker,
             read_lane = table.read_lane,
             write_lane = table.write_lane,
             "table copied"
@@ -384,12 +450,21 @@ fn log(table: &TableReport) {
             code = error.code,
             hint = error.hint,
             duration_ms = table.duration_ms,
+            worker = table.worker,
             "{error}"
         ),
     }
 }
 
-fn mode_name(mode: Mode) -> &'static str {
+/// The table that is read, as reports call it.
+pub(super) fn table_name(job: &Job<'_>) -> String {
+    match &job.what {
+        Source::Table { relation, .. } => relation.to_string(),
+        Source::Query(_) => "query".to_owned(),
+    }
+}
+
+pub(super) fn mode_name(mode: Mode) -> &'static str {
     match mode {
         Mode::Append => "append",
         Mode::Truncate => "truncate",

@@ -234,6 +234,8 @@ pub struct Table {
     pub not_transactional: Option<String>,
     /// Why another table cannot take its place, if that is known beforehand.
     pub not_replaceable: Option<String>,
+    /// How many rows its database believes that it has, if it keeps such a number.
+    pub estimated_rows: Option<u64>,
 }
 
 #[cfg(test)]

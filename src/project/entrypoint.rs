@@ -44,6 +44,13 @@ pub enum Entrypoint {
         /// Name within the module; dotted for a method of a class.
         function: String,
     },
+    /// A module of dray's own, for a command that needs the engine.
+    BuiltIn {
+        /// The command's name, such as `copy`.
+        command: String,
+        /// Dotted name of the module.
+        module: String,
+    },
 }
 
 impl fmt::Display for Entrypoint {
@@ -53,6 +60,7 @@ impl fmt::Display for Entrypoint {
             Entrypoint::File { path } => formatter.write_str(path),
             Entrypoint::Module { name } => write!(formatter, "-m {name}"),
             Entrypoint::Function { module, function } => write!(formatter, "{module}:{function}"),
+            Entrypoint::BuiltIn { command, .. } => write!(formatter, "dray {command}"),
         }
     }
 }

@@ -35,6 +35,8 @@ pub use entrypoint::{EntryArgument, Entrypoint};
 pub use error::{ArchiveError, ProjectError};
 pub use limits::Limits;
 pub use manifest::Manifest;
+pub(crate) use manifest::position;
+pub(crate) use nearest::nearest;
 pub use split::{Split, hexadecimal};
 pub use task_files::link_task_files;
 pub use unpack::Unpacked;

@@ -1,7 +1,7 @@
 //! The names most like a mistyped one. Pure.
 
 /// The likest of `names` to `wanted`, if any is alike enough to be meant.
-pub(super) fn nearest<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     ranked(wanted, names).into_iter().next().map(|(_, name)| name)
 }
 

@@ -29,7 +29,7 @@ use std::borrow::Cow;
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 use std::str::FromStr;
-use std::sync::{OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -139,6 +139,10 @@ struct Output {
 static OUTPUT: OnceLock<Output> = OnceLock::new();
 static PHASE: RwLock<Cow<'static, str>> = RwLock::new(Cow::Borrowed(""));
 static REDACTOR: Redactor = Redactor::new();
+static SCREEN: RwLock<Option<Arc<Screen>>> = RwLock::new(None);
+
+/// Has something written to a terminal that somebody draws on: takes the drawing away, writes, and draws again.
+pub type Screen = dyn Fn(&mut dyn FnMut()) + Send + Sync;
 
 /// Starts logging to stderr; before that, records are dropped. Once a process.
 ///
@@ -170,6 +174,12 @@ pub fn init(settings: Settings) -> Result<(), TelemetryError> {
     OUTPUT.set(output).map_err(|_| TelemetryError::Twice)?;
     let subscriber = tracing_subscriber::registry().with(RecordLayer.with_filter(rust));
     tracing::subscriber::set_global_default(subscriber).map_err(|_| TelemetryError::Twice)
+}
+
+/// Who draws on the terminal that stderr is, from now on; `None`: nobody does. For processes that never fork: a record is
+/// then no longer written without a lock.
+pub fn set_screen(screen: Option<Arc<Screen>>) {
+    *SCREEN.write().unwrap_or_else(PoisonError::into_inner) = screen;
 }
 
 /// The process's known secrets, masked in all that dray writes.
@@ -265,7 +275,11 @@ fn write(entry: Entry<'_>) {
     } else {
         record.to_text(output.colour)
     };
-    write_to_stderr(line.as_bytes());
+    let screen = SCREEN.read().unwrap_or_else(PoisonError::into_inner).clone();
+    match screen {
+        Some(screen) => screen(&mut || write_to_stderr(line.as_bytes())),
+        None => write_to_stderr(line.as_bytes()),
+    }
 }
 
 /// One write(2) for the whole record; more only where the kernel takes less, or a script made the stream non-blocking.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use dray::{
-    copy::{self, Choices, Endpoint, Lanes, MEMORY_LIMIT_BYTES, Mode, Request, Selection, TableRequest},
+    copy::{self, Choices, Endpoint, Lanes, MEMORY_LIMIT_BYTES, Mode, Progress, Request, Selection, TableRequest},
     database::{Connection, Purpose},
     odbc::{ConnectionString, DriverSearch, Interrupt},
 };
@@ -90,7 +90,9 @@ impl Ground {
             parallel: None,
             choices: Choices::default(),
         };
-        copy::run(&request, &self.search, &Interrupt::new(), &mut |_| {}).unwrap_or_else(|error| panic!("{error}"))
+        let progress = Progress::default();
+        copy::run(&request, &self.search, &Interrupt::new(), &progress, &mut |_| {})
+            .unwrap_or_else(|error| panic!("{error}"))
     }
 
     fn place(&mut self, product: Product) -> Place {

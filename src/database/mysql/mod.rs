@@ -45,7 +45,7 @@ FROM information_schema.columns c LEFT JOIN information_schema.statistics k ON k
 WHERE c.table_schema = ? AND c.table_name = ? ORDER BY c.ordinal_position";
 
 const ENGINE: &str = "\
-SELECT t.table_name, t.engine, e.transactions FROM information_schema.tables t \
+SELECT t.table_name, t.engine, e.transactions, t.table_rows FROM information_schema.tables t \
   LEFT JOIN information_schema.engines e ON e.engine = t.engine WHERE t.table_schema = ? AND t.table_name = ?";
 
 const RELATIONS: &str = "\
@@ -196,6 +196,7 @@ impl Dialect for MySql {
         Ok(Some(Table {
             columns,
             not_transactional,
+            estimated_rows: cell(3).and_then(|rows| rows.parse().ok()),
             ..Table::default()
         }))
     }

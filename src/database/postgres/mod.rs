@@ -25,12 +25,12 @@ use crate::odbc::{Diagnostic, ResultColumn, Session};
 /// PostgreSQL through psqlodbc.
 pub(super) struct Postgres;
 
-/// The columns of tables, in order, with schema and name behind; both are asked for as arrays. `attgenerated` is asked for through JSON because PostgreSQL 11 does not have it.
+/// The columns of tables, in order, with schema, name and the rows that the last ANALYZE has found behind; schemas and names are asked for as arrays. `attgenerated` is asked for through JSON because PostgreSQL 11 does not have it.
 const COLUMNS: &str = "\
 SELECT a.attname, format_type(a.atttypid, a.atttypmod), coalesce(b.typname, t.typname), \
   CASE WHEN b.oid IS NULL THEN a.atttypmod ELSE t.typtypmod END, CAST(a.attnotnull AS int), \
   CAST(coalesce(to_jsonb(a) ->> 'attgenerated', '') <> '' AS int), array_position(CAST(i.indkey AS int2[]), a.attnum) + 1, \
-  n.nspname, c.relname \
+  n.nspname, c.relname, CASE WHEN c.relkind IN ('r', 'm') AND c.reltuples > 0 THEN CAST(c.reltuples AS bigint) END \
 FROM unnest(CAST(? AS text[]), CAST(? AS text[])) AS asked (nspname, relname) \
   JOIN pg_namespace n ON n.nspname = asked.nspname JOIN pg_class c ON c.relnamespace = n.oid \
   AND c.relname = asked.relname JOIN pg_attribute a ON a.attrelid = c.oid \
@@ -154,17 +154,20 @@ impl Dialect for Postgres {
     fn tables(&self, session: &Session, relations: &[Relation]) -> Result<Option<Vec<Option<Table>>>, Error> {
         let asked = self.asked(session, relations)?;
         let rows = session.text_rows(COLUMNS, &[&asked.schemas, &asked.names])?;
-        let mut found: HashMap<Relation, Vec<Column>> = HashMap::new();
+        let mut found: HashMap<Relation, (Vec<Column>, Option<u64>)> = HashMap::new();
         for row in rows {
-            let (Some(column), Some(table)) = (row.get(..7), row.get(7..).and_then(relation)) else {
+            let (Some(column), Some(table)) = (row.get(..7), row.get(7..9).and_then(relation)) else {
                 continue;
             };
-            found.entry(table).or_default().push(catalog_column(column));
+            let (columns, estimated_rows) = found.entry(table).or_default();
+            columns.push(catalog_column(column));
+            *estimated_rows = row.get(9).and_then(Option::as_deref).and_then(|rows| rows.parse().ok());
         }
         let table = |relation: &Relation| {
-            let columns = found.get(relation)?.clone();
+            let (columns, estimated_rows) = found.get(relation)?.clone();
             Some(Table {
                 columns,
+                estimated_rows,
                 ..Table::default()
             })
         };

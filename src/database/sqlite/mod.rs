@@ -91,7 +91,11 @@ impl Dialect for Sqlite {
     fn table(&self, session: &Session, relation: &Relation) -> Result<Option<Table>, Error> {
         let schema = relation.schema.as_deref().unwrap_or("main");
         let columns = self.columns(session, schema, &relation.name)?;
-        Ok((!columns.is_empty()).then_some(Table {
+        if columns.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Table {
+            estimated_rows: self.highest_rowid(session, schema, &relation.name, &columns),
             columns,
             ..Table::default()
         }))
@@ -388,6 +392,25 @@ impl Sqlite {
             columns.push(column);
         }
         Ok(columns)
+    }
+
+    /// The number of the last row, which is the number of rows where none was ever deleted; counting them would read them
+    /// all. `None` for what has no such numbers, or a column of that name.
+    fn highest_rowid(&self, session: &Session, schema: &str, name: &str, columns: &[Column]) -> Option<u64> {
+        if columns.iter().any(|column| column.name.eq_ignore_ascii_case("rowid")) {
+            return None;
+        }
+        let schema = self.quote(schema);
+        let first =
+            |sql: &str, parameters: &[&str]| session.text_rows(sql, parameters).ok()?.into_iter().flatten().next()?;
+        let is_table = format!(
+            "SELECT 1 FROM {schema}.sqlite_master WHERE type = 'table' AND lower(name) = lower(?) \
+             AND sql NOT LIKE '%WITHOUT%ROWID%' AND sql NOT LIKE 'CREATE VIRTUAL%'"
+        );
+        first(&is_table, &[name])?;
+        first(&format!("SELECT max(rowid) FROM {schema}.{}", self.quote(name)), &[])?
+            .parse()
+            .ok()
     }
 
     /// The type that holds all values of an untyped column, and only SQLite's own if they are of several; looks at every

@@ -1,0 +1,177 @@
+//! What a call would do, in plain values; nothing is changed.
+
+use serde::Serialize;
+
+use super::{
+    catalog::Catalog,
+    error::TableError,
+    job::{Job, staging_name},
+    plan::{self, TablePlan},
+    pool::Pool,
+    request::{MEMORY_LIMIT_BYTES_MIN, Request},
+    run::{Begun, begin, mode_name, table_name},
+};
+use crate::{
+    database::{Purpose, WireFormat},
+    odbc::{DriverSearch, Interrupt},
+};
+
+/// What a call would do.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DryRun {
+    /// The target's name as it was given; its connection string is masked.
+    pub target: String,
+    /// Tables that would be copied at once.
+    pub tables_at_once: usize,
+    /// By how much the process may grow.
+    pub memory_limit_bytes: usize,
+    /// One entry a table, in the order of the request.
+    pub tables: Vec<PlannedTable>,
+}
+
+/// What would be done with one table.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct PlannedTable {
+    /// The source's name as it was given; its connection string is masked.
+    pub source: String,
+    /// The source table, or `query`.
+    pub table: String,
+    /// The table in the target.
+    pub target: String,
+    /// `append`, `truncate` or `replace`.
+    pub mode: &'static str,
+    /// Whether the target table is there already.
+    pub exists: bool,
+    /// How many rows the source believes to have; `None` where it does not know, for queries, and with a condition.
+    pub estimated_rows: Option<u64>,
+    /// The lane out, and why.
+    pub read_lane: &'static str,
+    /// Why this lane, and why none before it.
+    pub read_lane_reason: String,
+    /// The lane in.
+    pub write_lane: &'static str,
+    /// Why this lane, and why none before it.
+    pub write_lane_reason: String,
+    /// The form in which rows pass from one to the other unparsed, if they do.
+    pub unparsed_as: Option<&'static str>,
+    /// The columns in the source's order.
+    pub columns: Vec<PlannedColumn>,
+    /// The statements around the load, in order; the rows come after the last one of phase `before`.
+    pub statements: Vec<Statement>,
+    /// What the source table has and a table that the copy makes will lack.
+    pub not_carried: Vec<String>,
+    /// Why it cannot be copied, if that is known already.
+    pub error: Option<Box<TableError>>,
+}
+
+/// One column's way.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PlannedColumn {
+    /// Its name in the source.
+    pub source: String,
+    /// Its type there, in the product's own words.
+    pub source_type: String,
+    /// Its name in the target.
+    pub target: String,
+    /// Its type there.
+    pub target_type: String,
+}
+
+/// A statement that would be run at the target.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Statement {
+    /// `before` the rows, `after` them, `after_commit`, or `cleanup`.
+    pub when: &'static str,
+    /// Its text.
+    pub sql: String,
+}
+
+/// Plans what the request says, table after table, and changes nothing. A table that cannot be planned has its error in its
+/// entry.
+///
+/// # Errors
+/// Those of [`super::run`].
+pub fn dry_run(request: &Request, search: &DriverSearch, interrupt: &Interrupt) -> Result<DryRun, Box<TableError>> {
+    let pool = Pool::new(search);
+    let Begun { jobs, target, at_once } = begin(request, &pool, interrupt)?;
+    // Nothing changes meanwhile, so all can be asked about at once.
+    let catalog = Catalog::read(&jobs, request, (&pool, &target, interrupt), |_| true);
+    pool.give(Purpose::Write, target);
+    let mut tables = Vec::new();
+    for (index, job) in jobs.iter().enumerate() {
+        let mut planned = PlannedTable {
+            source: job.source.label.clone(),
+            table: table_name(job),
+            target: job.target.to_string(),
+            mode: mode_name(request.mode),
+            ..PlannedTable::default()
+        };
+        match plan_table(job, request, catalog.known(index), (&pool, interrupt)) {
+            Ok(plan) => planned.fill(&plan),
+            Err(error) => planned.error = Some(error.of(&planned.table, &planned.target)),
+        }
+        tables.push(planned);
+    }
+    Ok(DryRun {
+        target: request.target.label.clone(),
+        tables_at_once: at_once,
+        memory_limit_bytes: request.memory_limit_bytes.max(MEMORY_LIMIT_BYTES_MIN),
+        tables,
+    })
+}
+
+fn plan_table(
+    job: &Job<'_>,
+    request: &Request,
+    known: plan::Known,
+    (pool, interrupt): (&Pool<'_>, &Interrupt),
+) -> Result<TablePlan, Box<TableError>> {
+    let source = pool.take(job.source, Purpose::Read, interrupt)?;
+    let target = pool.take(&request.target, Purpose::Write, interrupt)?;
+    let options = (request.mode, request.lanes, request.choices, true);
+    let staging = staging_name(&job.target);
+    let plan = plan::plan((&source, &job.what), (&target, &job.target), known, options, &staging)?;
+    // What was set up for one source must not stay for another; that the rollback fails is the next table's to find out.
+    if source.session.rollback().is_ok() {
+        pool.give(Purpose::Read, source);
+    }
+    if target
+        .dialect
+        .setup_beside_source(&target.string, &job.source.string)
+        .is_empty()
+    {
+        pool.give(Purpose::Write, target);
+    }
+    Ok(plan)
+}
+
+impl PlannedTable {
+    fn fill(&mut self, plan: &TablePlan) {
+        self.exists = plan.exists;
+        self.estimated_rows = plan.estimated_rows;
+        self.read_lane = plan.read_lane.name;
+        self.read_lane_reason.clone_from(&plan.read_lane.reason);
+        self.write_lane = plan.write_lane.name;
+        self.write_lane_reason.clone_from(&plan.write_lane.reason);
+        self.unparsed_as = plan.wire.map(|WireFormat { name, .. }| name);
+        self.not_carried.clone_from(&plan.not_carried);
+        let column = |column: &plan::ColumnPlan| PlannedColumn {
+            source: column.source.name.clone(),
+            source_type: column.source.declared.clone(),
+            target: column.target.name.clone(),
+            target_type: column.target.declared.clone(),
+        };
+        self.columns = plan.columns.iter().map(column).collect();
+        let steps = &plan.steps;
+        let phases = [
+            ("before", &steps.before),
+            ("after", &steps.after),
+            ("after_commit", &steps.after_commit),
+            ("cleanup", &steps.cleanup),
+        ];
+        self.statements = phases
+            .into_iter()
+            .flat_map(|(when, statements)| statements.iter().map(move |sql| Statement { when, sql: sql.clone() }))
+            .collect();
+    }
+}

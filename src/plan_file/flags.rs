@@ -1,0 +1,101 @@
+//! The plan's keys as flags of the command line, made from the vocabulary.
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::vocabulary::{COPY_KEYS, Key, Kind, OPTIONS};
+
+/// What the flags say, as a plan would have it; values are not checked yet.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Flags {
+    /// Those of one copy.
+    pub copy: Map<String, Value>,
+    /// Those of the whole plan.
+    pub options: Map<String, Value>,
+}
+
+/// The flag of a key, such as `--memory-limit`. `tables` is `--table`, which can be given several times.
+pub(super) fn flag_of(name: &str) -> String {
+    format!("--{}", long_of(name))
+}
+
+fn long_of(name: &str) -> String {
+    match name {
+        "tables" => "table".to_owned(),
+        name => name.replace('_', "-"),
+    }
+}
+
+impl clap::Args for Flags {
+    fn augment_args(command: Command) -> Command {
+        let command = OPTIONS
+            .iter()
+            .fold(command, |command, key| command.arg(flag(key, "Options of the plan")));
+        COPY_KEYS.iter().fold(command, |command, key| {
+            command.arg(flag(key, "One copy without a plan"))
+        })
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+fn flag(key: &'static Key, heading: &'static str) -> Arg {
+    let default = match key.default {
+        "" => String::new(),
+        default => format!(" [default: {default}]"),
+    };
+    let words = match key.kind {
+        Kind::OneOf(words) => format!(": {}", words.join(", ")),
+        _ => String::new(),
+    };
+    let (value_name, action) = match key.kind {
+        Kind::Texts => ("NAME", ArgAction::Append),
+        Kind::Count => ("COUNT", ArgAction::Set),
+        Kind::Bytes => ("BYTES", ArgAction::Set),
+        Kind::OneOf(_) => ("WORD", ArgAction::Set),
+        Kind::Text => ("TEXT", ArgAction::Set),
+    };
+    Arg::new(key.name)
+        .long(long_of(key.name))
+        .value_name(value_name)
+        .action(action)
+        .help(format!("{}{words}{default}", key.about))
+        .help_heading(heading)
+}
+
+impl clap::FromArgMatches for Flags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        Ok(Flags {
+            copy: given(matches, COPY_KEYS),
+            options: given(matches, OPTIONS),
+        })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Flags::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+fn given(matches: &ArgMatches, keys: &[Key]) -> Map<String, Value> {
+    let mut flags = Map::new();
+    for key in keys {
+        let Some(values) = matches.get_many::<String>(key.name) else {
+            continue;
+        };
+        let texts: Vec<&String> = values.collect();
+        let value = match (key.kind, texts.as_slice()) {
+            (Kind::Count, [text]) => text
+                .parse::<u64>()
+                .map_or_else(|_| Value::from(text.as_str()), Value::from),
+            // Of what a number or a text may be, both are a text here.
+            (Kind::Texts, texts) if texts.len() > 1 => texts.iter().map(|text| text.as_str()).collect(),
+            (_, texts) => texts.last().map_or(Value::Null, |text| Value::from(text.as_str())),
+        };
+        flags.insert(key.name.to_owned(), value);
+    }
+    flags
+}

@@ -1,0 +1,298 @@
+//! A plan as people write it: what to copy and how, in TOML or JSON, in an extended property, or in flags.
+//!
+//! Owns the words ([`vocabulary`]), how they are read, what is wrong with them, and their JSON Schema. Knows nothing of
+//! the engine, nor of the supervisor: what comes out are the arguments of `dray.copy_tables`, as JSON. The supervisor reads
+//! a plan to refuse it before anything is started, the native module reads it again for the worker.
+
+mod document;
+mod error;
+mod flags;
+mod schema;
+pub mod vocabulary;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+pub use self::{
+    error::{Origin, PlanError},
+    flags::Flags,
+    schema::schema,
+};
+use vocabulary::{COPY, COPY_KEYS, Kind, OPTIONS};
+
+/// The extended property that holds a plan where none is named.
+pub const PROPERTY: &str = COPY;
+
+/// Where the plan of a `dray copy` is, and what its flags say; the same for the supervisor and the worker.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct PlanSource {
+    /// The file that was named.
+    pub file: Option<PathBuf>,
+    /// What the flags say.
+    pub flags: Flags,
+}
+
+/// A plan that makes sense: the arguments of `dray.copy_tables`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CopyPlan {
+    /// The fields of each `dray.Copy`.
+    pub copies: Vec<Map<String, Value>>,
+    /// The other arguments, `target` among them.
+    pub options: Map<String, Value>,
+}
+
+impl PlanSource {
+    /// The plan: of the file, else of the flags, else of `property`, the value of the extended property [`PROPERTY`]. A
+    /// flag wins over the plan's key of the same name; those of one copy (`--source`, `--table`) are a plan of their own.
+    ///
+    /// # Errors
+    /// A file that cannot be read, and everything in it that makes no sense.
+    pub fn read(&self, property: Option<&Value>) -> Result<CopyPlan, PlanError> {
+        let (origin, mut document) = match &self.file {
+            Some(path) => {
+                let origin = Origin::File(path.clone());
+                let bytes = fs_err::read(path).map_err(PlanError::Read)?;
+                let document = document::parse(&bytes, is_json(path), &origin)?;
+                (origin, document)
+            }
+            None if !self.flags.copy.is_empty() => (Origin::Flags, Map::from_iter([copies(&self.flags.copy)])),
+            None => match property {
+                Some(value) => (Origin::Property, document::of_property(value)?),
+                None => return Err(PlanError::NoPlan),
+            },
+        };
+        if origin != Origin::Flags && !self.flags.copy.is_empty() {
+            let names: Vec<String> = self
+                .flags
+                .copy
+                .keys()
+                .map(|name| format!("`{}`", flags::flag_of(name)))
+                .collect();
+            return Err(PlanError::Contradiction {
+                origin: Origin::Flags,
+                message: format!("{} says what to copy, and so does {origin}", names.join(", ")),
+            });
+        }
+        // Before the plan's own: a wrong flag is the command line's fault.
+        for (name, value) in &self.flags.options {
+            check_keys(
+                &Map::from_iter([(name.clone(), value.clone())]),
+                OPTIONS,
+                "",
+                &Origin::Flags,
+            )?;
+        }
+        document.extend(self.flags.options.clone());
+        CopyPlan::from_document(document, &origin)
+    }
+}
+
+fn copies(copy: &Map<String, Value>) -> (String, Value) {
+    (COPY.to_owned(), json!([copy]))
+}
+
+/// By its name; what has neither ending is looked at.
+fn is_json(path: &Path) -> Option<bool> {
+    match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+        "json" => Some(true),
+        "toml" => Some(false),
+        _ => None,
+    }
+}
+
+impl CopyPlan {
+    /// Checks every key and value of a document.
+    ///
+    /// # Errors
+    /// The first that makes no sense.
+    pub fn from_document(mut document: Map<String, Value>, origin: &Origin) -> Result<CopyPlan, PlanError> {
+        let copies = document.shift_remove(COPY);
+        let mut known: Vec<&'static str> = OPTIONS.iter().map(|key| key.name).collect();
+        known.push(COPY);
+        for name in document.keys() {
+            if !known.contains(&name.as_str()) {
+                return Err(unknown(name, String::new(), &known, origin));
+            }
+        }
+        check_keys(&document, OPTIONS, "", origin)?;
+        if !document.contains_key("target") {
+            return Err(PlanError::Missing {
+                origin: origin.clone(),
+                path: "target".to_owned(),
+                why: "the rows have to go somewhere",
+            });
+        }
+        let copies = match copies {
+            Some(Value::Array(copies)) if !copies.is_empty() => copies,
+            // One copy needs no list.
+            Some(copy @ Value::Object(_)) => vec![copy],
+            Some(other) => {
+                return Err(PlanError::Value {
+                    origin: origin.clone(),
+                    path: COPY.to_owned(),
+                    actual: describe(&other),
+                    allowed: "a list of tables `[[copy]]`, one at least".to_owned(),
+                });
+            }
+            None => {
+                return Err(PlanError::Missing {
+                    origin: origin.clone(),
+                    path: COPY.to_owned(),
+                    why: "a plan says what to copy in tables `[[copy]]`",
+                });
+            }
+        };
+        let copies = copies
+            .into_iter()
+            .enumerate()
+            .map(|(index, copy)| check_copy(copy, &format!("{COPY}[{}]", index + 1), origin))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(CopyPlan {
+            copies,
+            options: document,
+        })
+    }
+
+    /// As Python takes it: `{"copies": [...], "options": {...}}`.
+    pub fn to_json(&self) -> Value {
+        json!({"copies": self.copies, "options": self.options})
+    }
+
+    /// The texts that name connections, in which passwords may stand.
+    pub fn connection_texts(&self) -> impl Iterator<Item = &str> {
+        let sources = self.copies.iter().filter_map(|copy| copy.get("source"));
+        sources.chain(self.options.get("target")).filter_map(Value::as_str)
+    }
+}
+
+fn check_copy(copy: Value, path: &str, origin: &Origin) -> Result<Map<String, Value>, PlanError> {
+    let Value::Object(copy) = copy else {
+        return Err(PlanError::Value {
+            origin: origin.clone(),
+            path: path.to_owned(),
+            actual: describe(&copy),
+            allowed: "a table of keys".to_owned(),
+        });
+    };
+    check_keys(&copy, COPY_KEYS, &format!("{path}."), origin)?;
+    let missing = |key: &str, why: &'static str| PlanError::Missing {
+        origin: origin.clone(),
+        path: format!("{path}.{key}"),
+        why,
+    };
+    let has = |key: &str| copy.contains_key(key);
+    let contradiction = |message: String| PlanError::Contradiction {
+        origin: origin.clone(),
+        message,
+    };
+    if !has("source") {
+        return Err(missing("source", "the rows have to come from somewhere"));
+    }
+    match (has("tables"), has("query")) {
+        (true, true) => {
+            return Err(contradiction(format!(
+                "`{path}` has `tables` and `query`; one of them is allowed"
+            )));
+        }
+        (false, false) => return Err(missing("tables", "a copy has either `tables` or a `query`")),
+        (false, true) => {
+            if !has("into") {
+                return Err(missing("into", "a `query` has no name of its own"));
+            }
+            if let Some(key) = ["where", "exclude"].into_iter().find(|key| has(key)) {
+                let message = format!("`{path}.{key}` goes with `tables`; put the condition into the `query`");
+                return Err(contradiction(message));
+            }
+        }
+        (true, false) => {}
+    }
+    Ok(copy)
+}
+
+/// Each key is known, and its value one that it takes.
+fn check_keys(
+    document: &Map<String, Value>,
+    keys: &'static [vocabulary::Key],
+    prefix: &str,
+    origin: &Origin,
+) -> Result<(), PlanError> {
+    for (name, value) in document {
+        let Some(key) = vocabulary::find(keys, name) else {
+            let known: Vec<&'static str> = keys.iter().map(|key| key.name).collect();
+            return Err(unknown(name, prefix.to_owned(), &known, origin));
+        };
+        if !takes(key.kind, value) {
+            return Err(PlanError::Value {
+                origin: origin.clone(),
+                path: format!("{prefix}{name}"),
+                actual: describe(value),
+                allowed: key.kind.allowed(),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn unknown(name: &str, prefix: String, known: &[&'static str], origin: &Origin) -> PlanError {
+    PlanError::UnknownKey {
+        origin: origin.clone(),
+        path: format!("{prefix}{name}"),
+        nearest: crate::project::nearest(name, known.iter().copied()),
+        allowed: known
+            .iter()
+            .map(|name| format!("`{name}`"))
+            .collect::<Vec<_>>()
+            .join(", "),
+    }
+}
+
+fn takes(kind: Kind, value: &Value) -> bool {
+    let is_text = |value: &Value| value.as_str().is_some_and(|text| !text.trim().is_empty());
+    match kind {
+        Kind::Text => is_text(value),
+        Kind::Texts => match value {
+            Value::Array(texts) => !texts.is_empty() && texts.iter().all(is_text),
+            value => is_text(value),
+        },
+        Kind::OneOf(words) => value.as_str().is_some_and(|text| words.contains(&text)),
+        Kind::Count => value.as_u64().is_some_and(|count| count >= 1),
+        Kind::Bytes => match value {
+            Value::String(text) => is_size(text),
+            value => value.as_u64().is_some(),
+        },
+    }
+}
+
+/// Digits and a unit, as `memory_limit` of `dray.copy_tables` takes them.
+fn is_size(text: &str) -> bool {
+    let text = text.trim();
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let unit = text[digits.len()..].to_ascii_lowercase();
+    let digits = digits.trim_end();
+    !digits.is_empty()
+        && digits.bytes().all(|byte| byte.is_ascii_digit())
+        && ["", "b", "kib", "mib", "gib", "kb", "mb", "gb"].contains(&unit.as_str())
+}
+
+/// A value as an error shows it: words and numbers as they are, as far as they are short; of the rest what it is.
+fn describe(value: &Value) -> String {
+    match value {
+        Value::Null => "null".to_owned(),
+        Value::String(text) if text.trim().is_empty() => "an empty text".to_owned(),
+        Value::String(text) if text.chars().count() <= 40 && !text.contains('=') && !text.contains("://") => {
+            format!("`{text}`")
+        }
+        // It may be a connection string.
+        Value::String(_) => "another text".to_owned(),
+        Value::Number(number) => format!("`{number}`"),
+        Value::Bool(value) => format!("`{value}`"),
+        Value::Array(items) if items.is_empty() => "an empty list".to_owned(),
+        Value::Array(_) => "a list".to_owned(),
+        Value::Object(_) => "a table".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,147 @@
+//! The words of a plan: which keys there are, what each takes, and what it means. The parser, the flags of `dray copy` and
+//! the JSON Schema are made from these two lists, which are those of `dray.copy_tables` and `dray.Copy` in Python.
+
+/// A key of a plan.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// As a plan has it; as a flag, with `-` for `_`.
+    pub name: &'static str,
+    /// What it takes.
+    pub kind: Kind,
+    /// What it means, in one line.
+    pub about: &'static str,
+    /// What it is if it is left out, for people; empty if there is nothing to say.
+    pub default: &'static str,
+}
+
+/// What a key takes.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// A text.
+    Text,
+    /// A text, or a list of texts with one at least.
+    Texts,
+    /// One of these texts.
+    OneOf(&'static [&'static str]),
+    /// A whole number from 1 on.
+    Count,
+    /// A number of bytes, or a text such as `512MiB`.
+    Bytes,
+}
+
+impl Kind {
+    /// What is allowed, as an error says it.
+    pub fn allowed(self) -> String {
+        match self {
+            Kind::Text => "a text".to_owned(),
+            Kind::Texts => "a text or a list of texts".to_owned(),
+            Kind::OneOf(words) => words
+                .iter()
+                .map(|word| format!("`{word}`"))
+                .collect::<Vec<_>>()
+                .join(", "),
+            Kind::Count => "a whole number from 1 on".to_owned(),
+            Kind::Bytes => "a number of bytes or a text such as `512MiB`".to_owned(),
+        }
+    }
+}
+
+/// The key of the list of copies.
+pub const COPY: &str = "copy";
+
+/// What stands at the top of a plan, beside [`COPY`]: the arguments of `dray.copy_tables`.
+pub const OPTIONS: &[Key] = &[
+    Key {
+        name: "target",
+        kind: Kind::Text,
+        about: "Where the rows go: a connection's name, a URL, or an ODBC connection string",
+        default: "",
+    },
+    Key {
+        name: "mode",
+        kind: Kind::OneOf(&["append", "truncate", "replace"]),
+        about: "How rows meet a table that is there: added to it, after it was emptied, or in a new one in its place",
+        default: "append",
+    },
+    Key {
+        name: "lanes",
+        kind: Kind::OneOf(&["auto", "odbc"]),
+        about: "Each database's fastest way out and in, or the ODBC drivers alone",
+        default: "auto",
+    },
+    Key {
+        name: "parallel",
+        kind: Kind::Count,
+        about: "Most tables at once",
+        default: "cores, 2 to 8",
+    },
+    Key {
+        name: "memory_limit",
+        kind: Kind::Bytes,
+        about: "By how much the process may grow, client libraries included",
+        default: "256MiB",
+    },
+    Key {
+        name: "infinity",
+        kind: Kind::OneOf(&["refuse", "null"]),
+        about: "What becomes of infinite numbers, dates and timestamps that the target does not hold",
+        default: "refuse",
+    },
+    Key {
+        name: "nan",
+        kind: Kind::OneOf(&["refuse", "null"]),
+        about: "What becomes of NaN where the target does not hold it",
+        default: "refuse",
+    },
+    Key {
+        name: "zero_dates",
+        kind: Kind::OneOf(&["refuse", "null"]),
+        about: "What becomes of 0000-00-00 where the target does not hold it",
+        default: "refuse",
+    },
+];
+
+/// What stands in each `[[copy]]`: the fields of `dray.Copy`.
+pub const COPY_KEYS: &[Key] = &[
+    Key {
+        name: "source",
+        kind: Kind::Text,
+        about: "Where the rows are: a connection's name, a URL, or an ODBC connection string",
+        default: "",
+    },
+    Key {
+        name: "tables",
+        kind: Kind::Texts,
+        about: "`schema.table` or `table`, with `*` and `?` as wildcards; instead of `query`",
+        default: "",
+    },
+    Key {
+        name: "exclude",
+        kind: Kind::Texts,
+        about: "Names or patterns of tables that are left out",
+        default: "",
+    },
+    Key {
+        name: "into",
+        kind: Kind::Text,
+        about: "The name in the target, in which {schema} and {table} stand for the source's",
+        default: "the source table's name",
+    },
+    Key {
+        name: "where",
+        kind: Kind::Text,
+        about: "A condition in the source's SQL, without the word WHERE",
+        default: "",
+    },
+    Key {
+        name: "query",
+        kind: Kind::Text,
+        about: "A SELECT in the source's SQL, instead of `tables`; needs `into`",
+        default: "",
+    },
+];
+
+/// The key of this name.
+pub fn find(keys: &'static [Key], name: &str) -> Option<&'static Key> {
+    keys.iter().find(|key| key.name == name)
+}
