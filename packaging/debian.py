@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from steps import StepFailed, Steps
 
@@ -80,6 +81,13 @@ def for_virtual_environments() -> list[str]:
     """Debian's own Python lacks ensurepip, and so virtual environments, until this package is there."""
     probe = subprocess.run([sys.executable, "-c", "import ensurepip, venv"], stderr=subprocess.DEVNULL, check=False)
     return [] if probe.returncode == 0 else ["python3-venv"]
+
+
+def for_browsing() -> list[str]:
+    """A browser without a screen. Only Debian has it as a package; elsewhere what is there has to do."""
+    release = Path("/etc/os-release")
+    is_debian = release.is_file() and "ID=debian" in release.read_text("utf-8").splitlines()
+    return ["chromium-headless-shell"] if is_debian else []
 
 
 def require_cargo() -> None:

@@ -2,7 +2,7 @@
 //! project an exact way to copy tables between databases.
 //!
 //! The executable (`main.rs`) uses the supervisor's half alone: [`commands`], [`project`], [`dependencies`], [`pack`],
-//! [`activity`], [`interpreter`], [`worker`], [`outputs`], [`sharing`], [`plan_file`], [`telemetry`]. The engine ([`copy`], [`database`],
+//! [`activity`], [`interpreter`], [`worker`], [`outputs`], [`sharing`], [`plan_file`], [`report`], [`telemetry`]. The engine ([`copy`], [`database`],
 //! [`odbc`]) is reached
 //! from the native module of the Python package (`python/`) and nowhere else; the linker leaves it out of the
 //! executable. Nothing in this crate knows PyO3.
@@ -26,6 +26,7 @@ pub mod pack;
 pub mod plan_file;
 pub mod project;
 pub mod rehearsal;
+pub mod report;
 pub mod sharing;
 pub mod telemetry;
 pub mod worker;

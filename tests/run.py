@@ -66,7 +66,8 @@ def main() -> int:
         require_python()
         stop_on_signals()
         debian.require_cargo()
-        debian.require(steps, [*PACKAGES, *debian.for_compiling(), *debian.for_virtual_environments()])
+        needed = [*debian.for_browsing(), *debian.for_compiling(), *debian.for_virtual_environments()]
+        debian.require(steps, [*PACKAGES, *needed])
         python = virtual_environment.prepare(steps, TARGET / "venv", ROOT / "tests" / "requirements.txt")
         steps.run("cargo build", ["cargo", "build", "--workspace", "--locked"])
         ended = steps.run("cargo test", ["cargo", "test", "--workspace", "--locked", "--no-fail-fast"], check=False)

@@ -11,6 +11,7 @@ mod pack;
 mod packages;
 mod preemption;
 mod rehearse;
+mod report;
 mod run;
 mod secrets;
 mod worker;
@@ -50,6 +51,8 @@ enum Command {
     Rehearse(rehearse::RehearseArguments),
     /// Pack a project and its dependencies into one zip that runs on a node
     Pack(Box<PackArguments>),
+    /// Make one HTML page of a run's log: what ran when, how fast, what failed
+    Report(report::ReportArguments),
     /// Print the completion script of a shell
     Completions {
         /// The shell to complete for
@@ -84,6 +87,7 @@ pub fn main() -> ProcessExitCode {
         Ok(Command::Init(arguments)) => ProcessExitCode::from(init::init(&arguments)),
         Ok(Command::Rehearse(arguments)) => ProcessExitCode::from(rehearse::rehearse(&arguments)),
         Ok(Command::Pack(arguments)) => ProcessExitCode::from(pack::pack(&arguments)),
+        Ok(Command::Report(arguments)) => report::report(&arguments),
         Ok(Command::Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut command_line(), "dray", &mut script);

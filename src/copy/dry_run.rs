@@ -8,7 +8,7 @@ use super::{
     job::{Job, staging_name},
     plan::{self, TablePlan},
     pool::Pool,
-    request::{MEMORY_LIMIT_BYTES_MIN, Request},
+    request::Request,
     run::{Begun, begin, mode_name, table_name},
 };
 use crate::{
@@ -115,7 +115,7 @@ pub fn dry_run(request: &Request, search: &DriverSearch, interrupt: &Interrupt) 
     Ok(DryRun {
         target: request.target.label.clone(),
         tables_at_once: at_once,
-        memory_limit_bytes: request.memory_limit_bytes.max(MEMORY_LIMIT_BYTES_MIN),
+        memory_limit_bytes: request.memory_limit_bytes,
         tables,
     })
 }
