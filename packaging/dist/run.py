@@ -68,13 +68,16 @@ def build(steps: Steps, python: Path) -> None:
     registries = sorted((home / "registry" / "src").iterdir())
     renamed = [*((folder, "/registry") for folder in registries), (ROOT, "/dray")]
     environment["RUSTFLAGS"] = " ".join(f"--remap-path-prefix={folder}={name}" for folder, name in renamed)
-    command = ["cargo", "zigbuild", "--profile", "dist", "--workspace", "--locked"]
+    command = ["cargo", "zigbuild", "--profile", "dist", "--locked"]
     own_unixodbc = environment.get("UNIX_ODBC")
     if own_unixodbc:
         # Unlike a patch, an override leaves Cargo.lock alone.
         command += ["--config", f"paths={json.dumps([str(Path(own_unixodbc).resolve())])}"]
     command += ["--target", f"{TARGET_TRIPLE}.{OLDEST_GLIBC}"]
-    steps.run(f"cargo zigbuild for glibc {OLDEST_GLIBC}", command, env=environment)
+    steps.run(f"cargo zigbuild for glibc {OLDEST_GLIBC}: module", [*command, "-p", "dray-python"], env=environment)
+    # The executable waits for its script most of the time, and nothing of it is compressed; the engine is in the module.
+    small = ["--bin", "dray", "--config", 'profile.dist.package.dray.opt-level="s"']
+    steps.run(f"cargo zigbuild for glibc {OLDEST_GLIBC}: executable", [*command, *small], env=environment)
 
 
 def package(steps: Steps, python: Path, version: str) -> None:
