@@ -99,6 +99,12 @@ pub const OPTIONS: &[Key] = &[
         about: "What becomes of 0000-00-00 where the target does not hold it",
         default: "refuse",
     },
+    Key {
+        name: "fraction",
+        kind: Kind::OneOf(&["refuse", "round"]),
+        about: "What becomes of more digits of a second than the target's column keeps",
+        default: "refuse",
+    },
 ];
 
 /// What stands in each `[[copy]]`: the fields of `dray.Copy`.
