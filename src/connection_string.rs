@@ -290,6 +290,24 @@ impl ConnectionString {
             .map(|attribute| attribute.value.as_str())
     }
 
+    /// Where the string leads and as whom, the same for strings that mean the same: keys in lower case and values, sorted,
+    /// without secrets, which change, and without the driver, which another node may call otherwise.
+    pub fn identity(&self) -> String {
+        let mut parts: Vec<(String, &str)> = Vec::new();
+        for attribute in &self.attributes {
+            let key = attribute.key.to_ascii_lowercase();
+            // Of equal keys the first one counts.
+            if !attribute.is_secret() && key != "driver" && !parts.iter().any(|(other, _)| *other == key) {
+                parts.push((key, &attribute.value));
+            }
+        }
+        parts.sort_unstable();
+        parts
+            .iter()
+            .map(|(key, value)| format!("{key}={}\n", escaped(value)))
+            .collect()
+    }
+
     /// The whole string, secrets and all, as the driver manager takes it.
     pub fn reveal(&self) -> String {
         self.attributes
@@ -356,6 +374,14 @@ mod tests {
         let string =
             ConnectionString::parse("Driver={D};UID=u;PWD={a;}}b};SSLPassword=c;AccessToken=d;Server=s").unwrap();
         assert_eq!(string.secrets().collect::<Vec<_>>(), ["a;}b", "c", "d"]);
+    }
+
+    #[test]
+    fn the_identity_of_a_string_depends_on_no_secret_and_no_order() {
+        let identity = |text: &str| ConnectionString::parse(text).unwrap().identity();
+        let one = identity("Driver={D};Server=h;Port=1;UID=u;PWD=a");
+        assert_eq!(one, identity("PWD=b;uid=u;port=1;SERVER=h;Driver={E}"));
+        assert_ne!(one, identity("Driver={D};Server=h;Port=2;UID=u;PWD=a"));
     }
 
     #[test]

@@ -12,6 +12,7 @@ import datetime
 import importlib.util
 import os
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Optional
@@ -49,8 +50,12 @@ class Database(abc.ABC):
     def numbered(self, table: str, rows: int, text: str) -> None:
         """Make a table of `rows` rows: `id` from 1 on, a whole number, and a text of `text` and that number."""
 
-    @abc.abstractmethod
     def tables(self) -> set[str]:
+        """The names of the tables that there are, without their schemas and dray's journal."""
+        return self.all_tables() - {"dray_journal"}
+
+    @abc.abstractmethod
+    def all_tables(self) -> set[str]:
         """The names of the tables that there are, without their schemas."""
 
     @abc.abstractmethod
@@ -108,7 +113,7 @@ class Sqlite(Database):
             text,
         )
 
-    def tables(self) -> set[str]:
+    def all_tables(self) -> set[str]:
         return {name for (name,) in self.query("SELECT name FROM sqlite_master WHERE type = 'table'")}
 
     def close(self) -> None:
@@ -119,6 +124,17 @@ class Postgresql(Database):
     """A database of the private server, by psycopg."""
 
     product = "postgresql"
+
+    def reconnect(self) -> None:
+        """Connect anew, as soon as the server takes anybody, after it went away."""
+        deadline = time.monotonic() + 30
+        self._connection.close()
+        while self._connection.closed:
+            try:
+                self._connection = connect_postgresql(self.name)
+            except psycopg.OperationalError:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -143,7 +159,7 @@ class Postgresql(Database):
         self.execute(f"CREATE TABLE {name} (id integer NOT NULL PRIMARY KEY, square bigint, note text)")
         self.execute(f"INSERT INTO {name} SELECT i, i::bigint * i, %s || i FROM generate_series(1, {rows}) i", text)
 
-    def tables(self) -> set[str]:
+    def all_tables(self) -> set[str]:
         return {name for (name,) in self.query("SELECT tablename FROM pg_tables WHERE schemaname !~ '^(pg_|info)'")}
 
     def close(self) -> None:
@@ -194,7 +210,7 @@ class Mariadb(Database):
         self.execute(f"CREATE TABLE {name} (id INT NOT NULL PRIMARY KEY, square BIGINT, note LONGTEXT)")
         self.execute(f"INSERT INTO {name} SELECT seq, seq * seq, CONCAT(%s, seq) FROM seq_1_to_{rows}", text)
 
-    def tables(self) -> set[str]:
+    def all_tables(self) -> set[str]:
         return {name for (name,) in self.query("SHOW TABLES")}
 
     def close(self) -> None:

@@ -73,7 +73,7 @@ def test_a_connection_that_the_server_ends_leaves_the_table_as_it_was(
     # The driver of MariaDB takes a whole result before it gives out a row; it has to be met while it does.
     source.execute(ENDLESS[source.product].format(3_000_000 if source.product == "mariadb" else 20_000_000))
     old_table(target)
-    process = copying.start(source, target, "t", lanes=lanes)
+    process = copying.start(source, target, "t", lanes=lanes, patience=0)
     deadline = time.monotonic() + 30
     while not sessions(victim):
         assert time.monotonic() < deadline and process.poll() is None

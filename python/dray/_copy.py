@@ -35,6 +35,9 @@ class Copy:
             name in the target's own schema.
         where: Condition in the source's SQL, without the word WHERE.
         query: A SELECT in the source's SQL, instead of ``tables``; needs ``into``.
+        before: Statements of the target's SQL, one or a list, that are run before each table's rows come, in the
+            transaction of the table; ``{target}`` in them stands for the table that the rows go into.
+        after: The same after the rows, before the commit.
 
     Example:
         >>> Copy("SalesDb", "SalesLT.*", exclude=["SalesLT.BuildVersion"], into="staging.{table}")
@@ -46,6 +49,8 @@ class Copy:
     into: str | None = None
     where: str | None = None
     query: str | None = None
+    before: str | Sequence[str] = ()
+    after: str | Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ class TableReport:
         started_ms: Milliseconds from the beginning of the call to that of this table.
         duration_ms: Milliseconds from plan to commit.
         worker: Which of those that copy at once has copied it, from 0.
-        mode: ``append``, ``truncate`` or ``replace``.
+        mode: ``append``, ``truncate``, ``replace``, ``upsert``, ``incremental`` or ``mirror``.
         created: Whether the copy made the target table.
         read_lane: How the rows left the source, such as ``odbc``; empty if the table failed before that was decided.
         read_lane_reason: Why this way was taken, and why none before it.
@@ -74,6 +79,10 @@ class TableReport:
         nulls_for_nan: NaNs that became NULL, see ``nan``.
         nulls_for_zero_dates: Zero dates that became NULL, see ``zero_dates``.
         rounded_fractions: Times whose fraction of a second was rounded, see ``fraction``.
+        skipped: Whether nothing was done because an earlier run of the same id has copied the table; ``rows`` and
+            ``bytes`` are those of then.
+        retries: Failures after which the table was copied again: ``phase``, ``side``, ``code``, ``sqlstate``,
+            ``native``, ``message`` and ``wait_ms`` of each.
         error: Fields of the error if the table failed, else None.
     """
 
@@ -97,6 +106,8 @@ class TableReport:
     nulls_for_nan: int
     nulls_for_zero_dates: int
     rounded_fractions: int
+    skipped: bool = False
+    retries: list[dict[str, Any]] = field(default_factory=list)
     error: dict[str, Any] | None = None
 
 
@@ -109,12 +120,14 @@ class CopyReport:
         rows: Rows of all tables.
         bytes: Bytes of their values.
         duration_ms: Milliseconds of the whole call.
+        retries: Failures after which a connection was made again, as those of a table.
     """
 
     tables: list[TableReport] = field(default_factory=list)
     rows: int = 0
     bytes: int = 0
     duration_ms: int = 0
+    retries: list[dict[str, Any]] = field(default_factory=list)
 
 
 def copy_tables(
@@ -122,6 +135,11 @@ def copy_tables(
     *,
     target: str,
     mode: str = "append",
+    key: str | Sequence[str] = (),
+    watermark: str | None = None,
+    overlap: int | str = 0,
+    before: str | Sequence[str] = (),
+    after: str | Sequence[str] = (),
     lanes: str = "auto",
     parallel: int | None = None,
     memory_limit: int | str | None = None,
@@ -129,6 +147,8 @@ def copy_tables(
     nan: str = "refuse",
     zero_dates: str = "refuse",
     fraction: str = "refuse",
+    run_id: str | None = None,
+    patience: float | None = None,
 ) -> CopyReport:
     """Copies tables exactly, or not at all.
 
@@ -143,7 +163,19 @@ def copy_tables(
         copies: What to copy.
         target: Name of a linked service, or an ODBC connection string.
         mode: ``append`` adds to existing tables, ``truncate`` empties them first, ``replace`` makes them anew.
-            A missing table is created in every mode, with the source's types and primary key.
+            ``upsert`` gives the rows that are there the values of those of the same key and adds the others,
+            ``mirror`` also removes those whose key has not come, ``incremental`` is an upsert (into a table without a
+            key, an append) that reads what has changed since the last one. A missing table is created in every mode,
+            with the source's types and primary key.
+        key: Names of the columns that tell rows apart, for the last three modes; by default the target's primary key.
+        watermark: For ``incremental``, the name of a column that grows with each change: a number, a date or time, or a
+            text. Read is what is greater than the greatest value of the last copy, which is kept in the target's table
+            ``dray_journal`` and moves in the transaction of the rows; the first copy reads everything.
+        overlap: How far before that value the rows begin, for changes that were committed late: seconds or a text such
+            as ``"15min"`` for dates and times, else a whole number. Needs a key.
+        before: Statements of the target's SQL, one or a list, before the rows of each table, in its transaction; see
+            :class:`Copy`, whose own follow.
+        after: The same after the rows; those of a :class:`Copy` come before.
         lanes: ``auto`` takes the fastest way out of and into each database, ``odbc`` its ODBC driver alone.
         parallel: Most tables at once. By default as many as there are processor cores, at least 2, at most 8; never
             more than the target takes (SQLite: 1) or than leave each table 32 MiB of ``memory_limit``.
@@ -157,6 +189,13 @@ def copy_tables(
         zero_dates: The same for MariaDB's and MySQL's ``0000-00-00``.
         fraction: ``round`` rounds times that have more digits of a second than the target's column keeps (SQL Server
             has 7, most others 6), half of the last one up, and counts them in the report; ``refuse`` fails their table.
+        run_id: What a second run of the same copies is known by: it skips the tables that are noted as finished in the
+            target's table ``dray_journal`` and repeats the rest. By default the id given to ``dray run`` (``--run-id``,
+            ``DRAY_RUN_ID``), else the activity's extended property ``run_id``, else the ids of the Batch job and task,
+            else none. An empty text: none, every call is new and no journal is kept.
+        patience: Seconds for which a database that is starting, waking up or too busy is asked again, and one that has
+            gone away during the call; 120 by default. A table whose connection was lost, or that the server took back
+            because of a deadlock, is begun up to five times. 0: nothing is tried again.
 
     Returns:
         Rows, bytes and milliseconds, in all and by table.
@@ -174,6 +213,11 @@ def copy_tables(
         copies,
         target=target,
         mode=mode,
+        key=key,
+        watermark=watermark,
+        overlap=overlap,
+        before=before,
+        after=after,
         lanes=lanes,
         parallel=parallel,
         memory_limit=memory_limit,
@@ -181,6 +225,8 @@ def copy_tables(
         nan=nan,
         zero_dates=zero_dates,
         fraction=fraction,
+        run_id=run_id,
+        patience=patience,
     )
     return carry_out(arguments)
 
@@ -194,12 +240,19 @@ def copy_table(
     where: str | None = None,
     query: str | None = None,
     mode: str = "append",
+    key: str | Sequence[str] = (),
+    watermark: str | None = None,
+    overlap: int | str = 0,
+    before: str | Sequence[str] = (),
+    after: str | Sequence[str] = (),
     lanes: str = "auto",
     memory_limit: int | str | None = None,
     infinity: str = "refuse",
     nan: str = "refuse",
     zero_dates: str = "refuse",
     fraction: str = "refuse",
+    run_id: str | None = None,
+    patience: float | None = None,
 ) -> TableReport:
     """Copies one table, or the result of one query; see :func:`copy_tables`.
 
@@ -210,13 +263,20 @@ def copy_table(
         into: Name in the target; by default the source table's name.
         where: Condition in the source's SQL, without the word WHERE.
         query: A SELECT in the source's SQL; needs ``into``.
-        mode: ``append``, ``truncate`` or ``replace``.
+        mode: ``append``, ``truncate``, ``replace``, ``upsert``, ``incremental`` or ``mirror``.
+        key: Names of the columns that tell rows apart, for the last three modes.
+        watermark: For ``incremental``, the column that grows with each change.
+        overlap: How far before the last watermark the rows begin.
+        before: Statements of the target's SQL before the rows, in the table's transaction.
+        after: The same after the rows.
         lanes: ``auto`` or ``odbc``.
         memory_limit: By how much the process may grow, in bytes or as ``"512MiB"``.
         infinity: ``refuse`` or ``null``.
         nan: ``refuse`` or ``null``.
         zero_dates: ``refuse`` or ``null``.
         fraction: ``refuse`` or ``round``.
+        run_id: What a second run of the same copy is known by; an empty text for none.
+        patience: Seconds for which a database that is not ready, or has gone away, is asked again.
 
     Example:
         >>> dray.copy_table("HrDb", "Warehouse", "dbo.Employee", into="staging.Employee", where="Active = 1").rows
@@ -228,12 +288,19 @@ def copy_table(
         [copy],
         target=target,
         mode=mode,
+        key=key,
+        watermark=watermark,
+        overlap=overlap,
+        before=before,
+        after=after,
         lanes=lanes,
         memory_limit=memory_limit,
         infinity=infinity,
         nan=nan,
         zero_dates=zero_dates,
         fraction=fraction,
+        run_id=run_id,
+        patience=patience,
     )
     return report.tables[0]
 
@@ -276,15 +343,37 @@ class NativeArguments(NamedTuple):
 
 
 def native_arguments(
-    copies: Copy | Sequence[Copy], *, target: str, mode: str, memory_limit: int | str | None, **options: Any
+    copies: Copy | Sequence[Copy],
+    *,
+    target: str,
+    mode: str,
+    key: str | Sequence[str],
+    overlap: int | str,
+    before: str | Sequence[str],
+    after: str | Sequence[str],
+    memory_limit: int | str | None,
+    run_id: str | None,
+    patience: float | None,
+    **options: Any,
 ) -> NativeArguments:
     """The arguments of :func:`copy_tables`, all of them, with each connection's name looked up."""
+    from . import _run_id
+
     requests = [copies] if isinstance(copies, Copy) else list(copies)
     return NativeArguments(
         [_native_request(copy) for copy in requests],
         (_label(target), connection_string(target)),
         mode,
-        {**options, "memory_limit_bytes": _bytes(memory_limit)},
+        {
+            **options,
+            "key": _texts(key),
+            "overlap": _overlap(overlap),
+            "before": _texts(before),
+            "after": _texts(after),
+            "memory_limit_bytes": _bytes(memory_limit),
+            "run": _run_id.of_call(run_id),
+            "patience_s": patience,
+        },
         [path for path in sys.path if path],
     )
 
@@ -308,6 +397,7 @@ def carry_out(arguments: NativeArguments, number: int | None = None, bars: bool 
         rows=raw["rows"],
         bytes=raw["bytes"],
         duration_ms=raw["duration_ms"],
+        retries=raw["retries"],
     )
     failed = [table for table in report.tables if table.error is not None]
     if failed:
@@ -316,20 +406,36 @@ def carry_out(arguments: NativeArguments, number: int | None = None, bars: bool 
 
 
 def _native_request(copy: Copy) -> dict[str, Any]:
-    tables = [copy.tables] if isinstance(copy.tables, str) else list(copy.tables)
+    tables = _texts(copy.tables)
     if (copy.query is None) == (not tables):
         raise ValueError("a Copy has either `tables` or a `query`")
     if copy.query is not None and (copy.where is not None or copy.exclude):
         raise ValueError("`where` and `exclude` go with `tables`; put the condition into the `query`")
-    exclude = [copy.exclude] if isinstance(copy.exclude, str) else list(copy.exclude)
     return {
         "source": (_label(copy.source), connection_string(copy.source)),
         "tables": tables,
-        "exclude": exclude,
+        "exclude": _texts(copy.exclude),
         "into": copy.into,
         "where": copy.where,
         "query": copy.query,
+        "before": _texts(copy.before),
+        "after": _texts(copy.after),
     }
+
+
+def _texts(one_or_several: str | Sequence[str]) -> list[str]:
+    return [one_or_several] if isinstance(one_or_several, str) else list(one_or_several)
+
+
+_SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
+
+
+def _overlap(amount: int | str) -> int:
+    """A number, or a text such as ``15min`` as a number of seconds."""
+    match = re.fullmatch(r"\s*([0-9]+)\s*(s|min|h|d)?\s*", str(amount))
+    if match is None or isinstance(amount, bool):
+        raise ValueError(f"overlap is {amount!r}; a whole number or a text such as '15min' (s, min, h, d) is allowed")
+    return int(match[1]) * _SECONDS.get(match[2], 1)
 
 
 _UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "kb": 10**3, "mb": 10**6, "gb": 10**9}

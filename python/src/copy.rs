@@ -7,11 +7,13 @@ use std::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use dray::{
     copy::{
-        self, Choice, Choices, Endpoint, Fraction, Lanes, Mode, Progress, Request, Selection, TableReport, TableRequest,
+        self, Around, Choice, Choices, Endpoint, Fraction, Lanes, Merge, MergeKind, Mode, Progress, Request, Run,
+        RunOrigin, Selection, TableReport, TableRequest,
     },
     odbc::{DriverSearch, Interrupt},
 };
@@ -76,12 +78,15 @@ pub fn forget_copy(number: u64) {
 
 /// Copies tables.
 ///
-/// `copies` holds dictionaries with `source` (label and connection string), `into`, and either `query` or `tables`,
-/// `exclude` and `where`; `target` is a label and a connection string; `mode` is `append`, `truncate` or `replace`;
-/// `options` holds `lanes` (`auto` or `odbc`), `parallel` and `memory_limit_bytes` (`None`: the engine's own), and
-/// `infinity`, `nan` and `zero_dates` (`refuse` or `null`), and `fraction` (`refuse` or `round`); `folders` may hold packages with
-/// a driver. `watch` is what is called after each table with its report as JSON, one of the numbers of `watch_copy` or `None`,
-/// and whether bars are drawn on stderr, which is for processes that never fork. Returns the whole report as JSON, failed
+/// `copies` holds dictionaries with `source` (label and connection string), `into`, `before` and `after` (lists of
+/// statements), and either `query` or `tables`, `exclude` and `where`; `target` is a label and a connection string; `mode` is
+/// `append`, `truncate`, `replace`, `upsert`, `incremental` or `mirror`; `options` holds `key` (a list), `watermark`,
+/// `overlap` (a whole number), `before` and `after`, `lanes` (`auto` or `odbc`), `parallel` and `memory_limit_bytes`
+/// (`None`: the engine's own), `infinity`, `nan` and `zero_dates` (`refuse` or `null`), `fraction` (`refuse` or `round`),
+/// `run` (`None`, or id, `given`, `property` or `batch`, and the activity's name) and `patience_s` (`None`: the engine's
+/// own); `folders` may hold packages with a driver. `watch` is what is called after each table with its report as JSON, one
+/// of the numbers of `watch_copy` or `None`, and whether bars are drawn on stderr, which is for processes that never fork.
+/// Returns the whole report as JSON, failed
 /// tables in it.
 ///
 /// # Errors
@@ -154,20 +159,31 @@ fn request(
     mode: &str,
     options: &Bound<'_, PyDict>,
 ) -> PyResult<Request> {
-    let mode = match mode {
-        "append" => Mode::Append,
-        "truncate" => Mode::Truncate,
-        "replace" => Mode::Replace,
-        other => {
-            let message = format!("mode is `{other}`; `append`, `truncate` and `replace` are allowed");
-            return Err(PyValueError::new_err(message));
-        }
-    };
     let option = |name: &str| -> PyResult<Bound<'_, PyAny>> {
         options
             .get_item(name)?
             .ok_or_else(|| PyValueError::new_err(format!("the options lack `{name}`")))
     };
+    let (mode, merge) = match (mode, merge_kind(mode, &option)?) {
+        (_, Some(kind)) => {
+            let key = option("key")?.extract()?;
+            (Mode::Append, Some(Merge { kind, key }))
+        }
+        ("append", None) => (Mode::Append, None),
+        ("truncate", None) => (Mode::Truncate, None),
+        ("replace", None) => (Mode::Replace, None),
+        (other, None) => {
+            let message = format!(
+                "mode is `{other}`; `append`, `truncate`, `replace`, `upsert`, `incremental` and `mirror` are allowed"
+            );
+            return Err(PyValueError::new_err(message));
+        }
+    };
+    if merge.is_none() && !option("key")?.extract::<Vec<String>>()?.is_empty() {
+        return Err(PyValueError::new_err(
+            "`key` goes with `upsert`, `incremental` and `mirror`",
+        ));
+    }
     let lanes = match option("lanes")?.extract::<String>()?.as_str() {
         "auto" => Lanes::Auto,
         "odbc" => Lanes::Odbc,
@@ -216,6 +232,18 @@ fn request(
             }
         },
     };
+    let patience_s: Option<f64> = option("patience_s")?.extract()?;
+    let patience = match patience_s {
+        None => copy::PATIENCE,
+        Some(seconds) => Duration::try_from_secs_f64(seconds).map_err(|_| {
+            PyValueError::new_err(format!(
+                "patience is {seconds}; a number of seconds, 0 at least, is allowed"
+            ))
+        })?,
+    };
+    let run = option("run")?
+        .extract::<Option<(String, String, String)>>()?
+        .map(run_of);
     let copies = copies
         .iter()
         .map(|copy| table_request(&copy))
@@ -224,11 +252,55 @@ fn request(
         copies,
         target: endpoint(py, target)?,
         mode,
+        merge,
+        around: around(&option)?,
         lanes,
         memory_limit_bytes,
         parallel,
         choices,
+        run: run.transpose()?,
+        patience,
     })
+}
+
+/// What happens to rows that are there, for a mode that looks at keys.
+fn merge_kind<'py>(mode: &str, option: &impl Fn(&str) -> PyResult<Bound<'py, PyAny>>) -> PyResult<Option<MergeKind>> {
+    let watermark: Option<String> = option("watermark")?.extract()?;
+    let overlap: u64 = option("overlap")?.extract()?;
+    match (mode, watermark) {
+        ("incremental", Some(watermark)) => Ok(Some(MergeKind::Incremental { watermark, overlap })),
+        ("incremental", None) => Err(PyValueError::new_err(
+            "mode `incremental` needs the name of a column that grows with each change in `watermark`",
+        )),
+        (_, Some(_)) => Err(PyValueError::new_err("`watermark` goes with mode `incremental`")),
+        _ if overlap > 0 => Err(PyValueError::new_err("`overlap` goes with mode `incremental`")),
+        ("upsert", None) => Ok(Some(MergeKind::Upsert)),
+        ("mirror", None) => Ok(Some(MergeKind::Mirror)),
+        _ => Ok(None),
+    }
+}
+
+/// Statements around a load.
+fn around<'py>(option: &impl Fn(&str) -> PyResult<Bound<'py, PyAny>>) -> PyResult<Around> {
+    Ok(Around {
+        before: option("before")?.extract()?,
+        after: option("after")?.extract()?,
+    })
+}
+
+fn run_of((id, origin, activity): (String, String, String)) -> PyResult<Run> {
+    let characters = id.chars().count();
+    if characters > copy::RUN_ID_CHARACTERS_MAX || id.contains('\0') {
+        let most = copy::RUN_ID_CHARACTERS_MAX;
+        let message = format!("the run's id has {characters} characters; at most {most} are allowed, and no U+0000");
+        return Err(PyValueError::new_err(message));
+    }
+    let origin = match origin.as_str() {
+        "property" => RunOrigin::Property,
+        "batch" => RunOrigin::Batch,
+        _ => RunOrigin::Given,
+    };
+    Ok(Run { id, origin, activity })
 }
 
 fn table_request(copy: &Bound<'_, PyAny>) -> PyResult<TableRequest> {
@@ -249,6 +321,7 @@ fn table_request(copy: &Bound<'_, PyAny>) -> PyResult<TableRequest> {
         source: endpoint(copy.py(), field("source")?.extract()?)?,
         selection,
         into: field("into")?.extract()?,
+        around: around(&field)?,
     })
 }
 

@@ -153,6 +153,7 @@ fn attempt(arguments: &DoctorArguments) -> Result<Diagnosis, Failure> {
                 dependencies,
                 arguments: vec![scratch.report().into_os_string()],
                 interpreter: request,
+                run_id: None,
                 timeout: Some(TIME_LIMIT),
                 grace: Duration::from_secs(5),
                 no_summary: true,

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use crate::copy::RUN_ID_CHARACTERS_MAX;
 use crate::failure::{ExitCode, Failing};
 use crate::project::{Limits, Manifest};
 use crate::telemetry::{LevelSpec, LogFormat};
@@ -43,6 +44,10 @@ pub struct RunArguments {
     /// Where activity.json is read and outputs.json written [default: the Batch task's working directory, else .]
     #[arg(long, value_name = "FOLDER")]
     pub workdir: Option<OsString>,
+
+    /// What a run of the same copies again is known by, to go on where this one ended
+    #[arg(long, value_name = "ID")]
+    pub run_id: Option<OsString>,
 
     /// Give the script the extended properties as --name value
     #[arg(long)]
@@ -216,6 +221,19 @@ impl<'a> Options<'a> {
         Ok(LogOptions {
             level: level.unwrap_or(default.level),
             format: format.unwrap_or(default.format),
+        })
+    }
+
+    /// What the run is known by when it is run again, if somebody says so.
+    ///
+    /// # Errors
+    /// Not UTF-8, or too long for a journal.
+    pub fn run_id(&self, flag: Option<&OsString>) -> Result<Option<String>, OptionError> {
+        let wanted = format!("a text of at most {RUN_ID_CHARACTERS_MAX} characters");
+        self.parsed("run-id", flag, &wanted, |text| {
+            (1..=RUN_ID_CHARACTERS_MAX)
+                .contains(&text.chars().count())
+                .then(|| text.to_owned())
         })
     }
 

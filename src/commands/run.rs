@@ -109,6 +109,8 @@ pub struct Plan {
     pub arguments: Vec<OsString>,
     /// What the search for an interpreter starts from; the project's tree is added once it is there.
     pub interpreter: interpreter::Request,
+    /// What the run is known by when it is run again, if somebody says so.
+    pub run_id: Option<String>,
     /// Time limit of the run.
     pub timeout: Option<Duration>,
     /// Time that the script has after it was told to stop.
@@ -326,6 +328,7 @@ pub(super) fn plan(arguments: &RunArguments, entry: Entry<'_>, task_folder: &Pat
     };
     Ok(Plan {
         task_folder: task_folder.to_owned(),
+        run_id: options.run_id(arguments.run_id.as_ref())?,
         timeout: options.timeout(arguments.timeout.as_ref())?,
         grace: options.grace(arguments.grace.as_ref())?,
         no_summary: options.switch("no-summary", arguments.no_summary)?,
@@ -443,6 +446,7 @@ pub(super) fn act(
         arguments: plan.arguments[plan.fetched_arguments..].to_vec(),
         arguments_from_activity: plan.fetched_arguments > 0,
         redirection,
+        run_id: plan.run_id.clone(),
         log_level: plan.log.level.clone(),
         log_format: plan.log.format.clone(),
     };

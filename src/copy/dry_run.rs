@@ -3,13 +3,15 @@
 use serde::Serialize;
 
 use super::{
+    call::table_name,
     catalog::Catalog,
     error::TableError,
     job::{Job, staging_name},
-    plan::{self, TablePlan},
+    journal::lock_name,
+    plan::{self, TablePlan, Wishes},
     pool::Pool,
     request::Request,
-    run::{Begun, begin, mode_name, table_name},
+    run::{Begun, begin},
 };
 use crate::{
     database::{Purpose, WireFormat},
@@ -92,7 +94,7 @@ pub struct Statement {
 /// # Errors
 /// Those of [`super::run`].
 pub fn dry_run(request: &Request, search: &DriverSearch, interrupt: &Interrupt) -> Result<DryRun, Box<TableError>> {
-    let pool = Pool::new(search);
+    let pool = Pool::new(search, request.patience);
     let Begun { jobs, target, at_once } = begin(request, &pool, interrupt)?;
     // Nothing changes meanwhile, so all can be asked about at once.
     let catalog = Catalog::read(&jobs, request, (&pool, &target, interrupt), |_| true);
@@ -103,7 +105,7 @@ pub fn dry_run(request: &Request, search: &DriverSearch, interrupt: &Interrupt) 
             source: job.source.label.clone(),
             table: table_name(job),
             target: job.target.to_string(),
-            mode: mode_name(request.mode),
+            mode: request.mode_name(),
             ..PlannedTable::default()
         };
         match plan_table(job, request, catalog.known(index), (&pool, interrupt)) {
@@ -128,9 +130,17 @@ fn plan_table(
 ) -> Result<TablePlan, Box<TableError>> {
     let source = pool.take(job.source, Purpose::Read, interrupt)?;
     let target = pool.take(&request.target, Purpose::Write, interrupt)?;
-    let options = (request.mode, request.lanes, request.choices, true);
-    let staging = staging_name(&job.target);
-    let plan = plan::plan((&source, &job.what), (&target, &job.target), known, options, &staging)?;
+    let wishes = Wishes {
+        mode: request.mode,
+        merge: request.merge.as_ref(),
+        lanes: request.lanes,
+        choices: request.choices,
+        unparsed: true,
+        around: [&request.around, job.around],
+    };
+    // A load's own has another tag, and its lock the schema that the target has by default.
+    let staging = staging_name(&job.target, lock_name(&job.target));
+    let plan = plan::plan((&source, &job.what), (&target, &job.target), known, wishes, &staging)?;
     // What was set up for one source must not stay for another; that the rollback fails is the next table's to find out.
     if source.session.rollback().is_ok() {
         pool.give(Purpose::Read, source);

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::{
-    database::{self, Dialect},
+    database::{self, Class, Dialect},
     failure::Failing,
     odbc::{self, Diagnostic},
 };
@@ -68,6 +68,12 @@ pub struct TableError {
     pub message: String,
     /// What may help.
     pub hint: Option<String>,
+    /// What kind of trouble it is, if a driver or server spoke.
+    #[serde(skip)]
+    pub(super) class: Option<Class>,
+    /// Whether it is not known if the rows are in the target for good: only the journal can tell.
+    #[serde(skip)]
+    pub(super) end_unknown: bool,
 }
 
 impl fmt::Display for TableError {
@@ -121,6 +127,8 @@ impl TableError {
             code: code.to_owned(),
             message,
             hint: None,
+            class: None,
+            end_unknown: false,
         })
     }
 
@@ -181,8 +189,10 @@ impl TableError {
             " (SQLSTATE {}, native {})",
             diagnostic.sqlstate, diagnostic.native
         ));
+        let class = dialect.classify(diagnostic);
+        self.class = Some(class);
         if self.phase != Phase::Connect {
-            self.code = dialect.classify(diagnostic).code().to_owned();
+            self.code = class.code().to_owned();
         }
     }
 

@@ -2,12 +2,13 @@
 
 use super::{
     error::{Phase, Place, Side, TableError},
+    journal,
     pattern::Pattern,
     pool::Pool,
-    request::{Endpoint, Selection, TableRequest},
+    request::{Around, Endpoint, Selection, TableRequest},
 };
 use crate::{
-    database::{Purpose, Relation, Source},
+    database::{LockName, Purpose, Relation, Source},
     odbc::Interrupt,
 };
 
@@ -16,6 +17,8 @@ pub(super) struct Job<'a> {
     pub source: &'a Endpoint,
     pub what: Source,
     pub target: Relation,
+    /// Statements around its load that are its own.
+    pub around: &'a Around,
 }
 
 impl Job<'_> {
@@ -46,6 +49,7 @@ pub(super) fn jobs_of<'a>(
                 source: &copy.source,
                 what: Source::Query(sql),
                 target,
+                around: &copy.around,
             }]);
         }
         Selection::Tables {
@@ -73,7 +77,10 @@ pub(super) fn jobs_of<'a>(
                     catalog = Some(all_relations(&copy.source, pool, interrupt)?);
                 }
                 let Some((schema, all)) = &catalog else { continue };
-                let matches = |relation: &&Relation| pattern.matches(relation, schema.as_deref());
+                // The journal of a database that is a target as well is no table of the user's.
+                let matches = |relation: &&Relation| {
+                    pattern.matches(relation, schema.as_deref()) && relation.name != journal::NAME
+                };
                 let matched: Vec<Relation> = all.iter().filter(matches).cloned().collect();
                 if matched.is_empty() {
                     let message = format!("no table of `{}` matches `{text}`", copy.source.label);
@@ -111,6 +118,7 @@ pub(super) fn jobs_of<'a>(
                 source: &copy.source,
                 what,
                 target,
+                around: &copy.around,
             })
         })
         .collect()
@@ -158,15 +166,28 @@ fn target_name(relation: &Relation, into: Option<&str>) -> Result<Relation, Stri
     }
 }
 
-/// A name that no other run takes, for products that load a new table beside the old one.
-pub(super) fn staging_name(target: &Relation) -> Relation {
+/// A name that no other run takes, for products that load a new table beside the old one; by it, [`is_staging_of`] knows
+/// what killed runs have left.
+pub(super) fn staging_name(target: &Relation, lock: LockName) -> Relation {
     // 64 characters are the most of MariaDB and MySQL, and `_old` may follow.
-    let kept: String = target.name.chars().take(40).collect();
+    let kept: String = target.name.chars().take(36).collect();
     let tag = &uuid::Uuid::new_v4().simple().to_string()[..8];
     Relation {
         schema: target.schema.clone(),
-        name: format!("{kept}__dray_{tag}"),
+        name: format!("{kept}{}{tag}", staging_mark(lock)),
     }
+}
+
+/// Whether a table was made by a load of the target that this lock stands for.
+pub(super) fn is_staging_of(name: &str, lock: LockName) -> bool {
+    let tag = name
+        .rsplit_once(&staging_mark(lock))
+        .map(|(_, tag)| tag.trim_end_matches("_old"));
+    tag.is_some_and(|tag| tag.len() == 8 && tag.bytes().all(|letter| letter.is_ascii_hexdigit()))
+}
+
+fn staging_mark(LockName(number): LockName) -> String {
+    format!("__dray_{:08x}", number >> 32)
 }
 
 /// A request that makes no sense.
@@ -184,6 +205,23 @@ pub(super) fn refused(side: Side, code: &str, message: String) -> Box<TableError
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_killed_loads_table_is_known_by_its_name_and_another_tables_is_not() {
+        let target = |name: &str| Relation {
+            schema: None,
+            name: name.to_owned(),
+        };
+        let (one, other) = (LockName(7 << 32), LockName(8 << 32));
+        let long = "x".repeat(64);
+        for name in ["t", long.as_str()] {
+            let staging = staging_name(&target(name), one).name;
+            assert!(staging.chars().count() + "_old".len() <= 64);
+            assert!(is_staging_of(&staging, one) && is_staging_of(&format!("{staging}_old"), one));
+            assert!(!is_staging_of(&staging, other));
+        }
+        assert!(!is_staging_of("t", one) && !is_staging_of("t__dray_00000007", one));
+    }
 
     #[test]
     fn a_targets_name_takes_the_sources_parts_as_they_are() {

@@ -4,12 +4,15 @@
 //! (`database/`). Exact or refused: a value arrives as it left, or the table's copy fails and names table, column, row
 //! and reason. All or nothing: a table that fails is as it was before.
 
+mod call;
 mod catalog;
 mod conversion;
 mod dry_run;
 mod error;
 mod heap;
 mod job;
+mod journal;
+mod merge;
 mod passing;
 mod pattern;
 mod pipeline;
@@ -18,22 +21,26 @@ mod pool;
 mod progress;
 mod report;
 mod request;
+mod retry;
 mod run;
 mod schedule;
 mod settling;
+mod transaction;
 #[cfg(test)]
 mod types_page;
+mod watermark;
 
 pub use self::{
     conversion::{Changed, Conversion, Refusal},
     dry_run::{DryRun, PlannedColumn, PlannedTable, Statement, dry_run},
     error::{Phase, Side, TableError},
+    merge::KeyChecks,
     plan::{ColumnPlan, LaneChoice, TablePlan},
     progress::{Progress, RunningTable, Snapshot},
-    report::{Report, TableReport},
+    report::{Report, Retry, TableReport},
     request::{
-        Choice, Choices, Endpoint, Fraction, Lanes, MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES_MIN, Request, Selection,
-        TableRequest,
+        Around, Choice, Choices, Endpoint, Fraction, Lanes, MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES_MIN, Merge,
+        MergeKind, PATIENCE, RUN_ID_CHARACTERS_MAX, Request, Run, RunOrigin, Selection, TableRequest,
     },
     run::run,
 };

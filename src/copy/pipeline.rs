@@ -2,6 +2,7 @@
 //! between them, so that the slower side sets the pace and memory does not grow.
 
 use std::{
+    cell::Cell,
     sync::mpsc::{Receiver, SyncSender, sync_channel},
     thread,
     time::Duration,
@@ -11,10 +12,12 @@ use super::{
     conversion::Changed,
     error::{Phase, Place, Side, TableError},
     heap,
+    journal::Finished,
     plan::{TablePlan, sides},
+    transaction::Beside,
 };
 use crate::{
-    database::{Batch, Connection, Dialect, Error, LogicalType, Reader, Resources, Value, WriteError, Writer},
+    database::{Batch, Class, Connection, Dialect, Error, LogicalType, Reader, Resources, Value, WriteError, Writer},
     odbc::Interrupt,
 };
 
@@ -73,6 +76,8 @@ pub(super) struct Moved {
 /// A finished load.
 pub(super) struct Done {
     pub moved: Moved,
+    /// What the journal says, if there was nothing to do because of it.
+    pub before: Option<Finished>,
     /// The source's connection, if it can be used again.
     pub source: Option<Connection>,
     /// The target's connection, if it can be used again.
@@ -82,13 +87,14 @@ pub(super) struct Done {
 /// Carries out a plan: everything, or nothing and an error.
 ///
 /// `reading` stops the source's session alone, it is raised when the target's side has failed; `interrupt` stops both.
-/// `reconnect` makes another connection to the target, for when this one is lost and something has to be taken back.
-/// `progress` is told after each batch how many rows and bytes were written.
+/// `beside` is what the transaction does beside the rows. `reconnect` makes another connection to the target, for when this
+/// one is lost and something has to be taken back. `progress` is told after each batch how many rows and bytes were written.
 pub(super) fn run(
     plan: &TablePlan,
     source: Connection,
     target: Connection,
     (reading, interrupt): (&Interrupt, &Interrupt),
+    beside: &Beside<'_>,
     (budget, progress): (Budget, &dyn Fn(u64, u64)),
     reconnect: &dyn Fn() -> Result<Connection, Box<TableError>>,
 ) -> Result<Done, Box<TableError>> {
@@ -111,10 +117,18 @@ pub(super) fn run(
     let mut writer = lane
         .open(target, &resources(interrupt))
         .map_err(target_failed(Phase::Prepare))?;
-    let loaded = (|| {
+    // Once it was asked to, the server may have made the rows permanent, whatever comes back.
+    let asked_to_commit = Cell::new(false);
+    // Whether there is something that a rollback may leave: before, a table of the same name is somebody else's.
+    let has_prepared = Cell::new(false);
+    let loaded: Result<_, Box<TableError>> = (|| {
         writer.begin().map_err(target_failed(Phase::Prepare))?;
+        if let Some(before) = beside.begin(writer.as_mut(), interrupt)? {
+            return Ok(Err(before));
+        }
         for sql in &plan.steps.before {
             writer.execute(sql).map_err(target_failed(Phase::Prepare))?;
+            has_prepared.set(true);
         }
         let into = plan.steps.staging.as_ref().unwrap_or(&plan.target);
         writer
@@ -134,23 +148,57 @@ pub(super) fn run(
         writer
             .finish()
             .map_err(|failed| target_failed(Phase::Write)(failed.error))?;
+        if let Some(checks) = &plan.key_checks {
+            checks.run(writer.as_mut(), dialects.1)?;
+        }
         for sql in &plan.steps.after {
+            beside.has_written.set(true);
             writer.execute(sql).map_err(target_failed(Phase::Commit))?;
         }
+        beside.record(writer.as_mut(), &moved.0, plan.steps.renamed())?;
+        asked_to_commit.set(true);
         writer.commit().map_err(target_failed(Phase::Commit))?;
         for sql in &plan.steps.after_commit {
             writer.execute(sql).map_err(target_failed(Phase::Commit))?;
         }
-        Ok(moved)
+        Ok(Ok(moved))
     })();
     match loaded {
-        Ok((moved, source)) => {
-            clean_up(plan, writer.as_mut());
-            let target = writer.into_connection();
-            Ok(Done { moved, source, target })
+        Ok(Ok((moved, source))) => {
+            let is_free = clean_up(plan, beside, writer.as_mut());
+            let target = is_free.then(|| writer.into_connection()).flatten();
+            let before = None;
+            Ok(Done {
+                moved,
+                before,
+                source,
+                target,
+            })
         }
-        Err(error) => {
-            undo(plan, writer.as_mut(), reconnect);
+        Ok(Err(before)) => {
+            // Nothing was done that a failure could leave.
+            let _ = writer.rollback();
+            Ok(Done {
+                moved: Moved::default(),
+                before: Some(before),
+                source: None,
+                target: None,
+            })
+        }
+        Err(mut error) => {
+            let is_lost = error.class == Some(Class::ConnectionLost);
+            error.end_unknown |= asked_to_commit.get() && is_lost;
+            // Where the end is not known, the journal's row and what it speaks of stay: the next attempt looks at them.
+            let stays = asked_to_commit.get() && is_lost && beside.journal.is_some();
+            let is_simple = plan.steps.undo.is_empty();
+            if !stays && (is_simple || beside.forget(writer.as_mut(), asked_to_commit.get())) {
+                let left = if has_prepared.get() {
+                    plan.steps.undo.as_slice()
+                } else {
+                    &[]
+                };
+                undo(plan, left, writer.as_mut(), reconnect);
+            }
             Err(error)
         }
     }
@@ -164,26 +212,34 @@ fn failed(place: Place, error: Error, dialect: &dyn Dialect, budget: Budget) -> 
     failed
 }
 
-/// Removes what a finished load has left over. The rows are in, so an error here is logged.
-fn clean_up(plan: &TablePlan, writer: &mut dyn Writer) {
+/// Removes what a finished load has left over, and gives the lock back; whether the session can be used again. The rows are
+/// in, so an error here is logged.
+fn clean_up(plan: &TablePlan, beside: &Beside<'_>, writer: &mut dyn Writer) -> bool {
     writer.shield();
     for sql in &plan.steps.cleanup {
         if let Err(error) = writer.execute(sql) {
             tracing::warn!(event = "copy.cleanup_failed", table = %plan.target, sql, error = %error, "left over");
         }
     }
+    beside.release(writer)
 }
 
-/// Takes back what a failed load has done. An error here changes nothing about the first one: it is logged.
-fn undo(plan: &TablePlan, writer: &mut dyn Writer, reconnect: &dyn Fn() -> Result<Connection, Box<TableError>>) {
+/// Takes back what a failed load has done; `left` does for what a rollback leaves. An error here changes nothing about the
+/// first one: it is logged.
+fn undo(
+    plan: &TablePlan,
+    left: &[String],
+    writer: &mut dyn Writer,
+    reconnect: &dyn Fn() -> Result<Connection, Box<TableError>>,
+) {
     let mut result = writer.rollback().map_err(|error| error.to_string());
-    for sql in &plan.steps.undo {
+    for sql in left {
         result = result.and_then(|()| writer.execute(sql).map(drop).map_err(|error| error.to_string()));
     }
     // The server has rolled a lost connection back itself; what remains is done on another one.
-    if result.is_err() && !plan.steps.undo.is_empty() {
+    if result.is_err() && !left.is_empty() {
         result = reconnect().map_err(|error| error.to_string()).and_then(|connection| {
-            let mut statements = plan.steps.undo.iter();
+            let mut statements = left.iter();
             statements.try_for_each(|sql| {
                 connection
                     .session

@@ -5,7 +5,8 @@ use std::fmt;
 use super::{
     conversion::Conversion,
     error::{Phase, Place, Side, TableError},
-    request::{Choices, Lanes},
+    merge::{self, KeyChecks},
+    request::{Around, Choices, Lanes, Merge},
 };
 use crate::database::{Column, Connection, Dialect, LoadSteps, LogicalType, Mode, Relation, Source, Table, WireFormat};
 
@@ -24,6 +25,8 @@ pub struct TablePlan {
     pub columns: Vec<ColumnPlan>,
     /// What is done around the load.
     pub steps: LoadSteps,
+    /// What has to hold of the rows before they meet those of the same key.
+    pub key_checks: Option<KeyChecks>,
     /// The lane out.
     pub read_lane: LaneChoice,
     /// The lane in.
@@ -223,14 +226,34 @@ pub(super) struct Known {
     pub not_carried: Option<Vec<String>>,
 }
 
-/// The plan for one table, from what both databases say. Rows pass unparsed only if `unparsed` allows it.
+/// What was asked for, as far as it is decided about in a plan.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wishes<'a> {
+    pub mode: Mode,
+    pub merge: Option<&'a Merge>,
+    pub lanes: Lanes,
+    pub choices: Choices,
+    /// Whether rows may pass unparsed.
+    pub unparsed: bool,
+    /// Statements around the load: those of all tables, and the table's own.
+    pub around: [&'a Around; 2],
+}
+
+/// The plan for one table, from what both databases say.
 pub(super) fn plan(
     (source, what): (&Connection, &Source),
     (target, relation): (&Connection, &Relation),
     known: Known,
-    (mode, lanes, choices, unparsed): (Mode, Lanes, Choices, bool),
+    wishes: Wishes<'_>,
     staging: &Relation,
 ) -> Result<TablePlan, Box<TableError>> {
+    let Wishes {
+        mode,
+        lanes,
+        choices,
+        unparsed,
+        ..
+    } = wishes;
     let from = Place {
         phase: Phase::Plan,
         side: Side::Source,
@@ -267,7 +290,7 @@ pub(super) fn plan(
         Some(existing) => existing,
         None => target.dialect.table(&target.session, relation).map_err(failed)?,
     };
-    let (columns, steps) = columns_and_steps(
+    let (columns, mut steps) = columns_and_steps(
         source.dialect,
         &columns,
         target.dialect,
@@ -275,6 +298,12 @@ pub(super) fn plan(
         (mode, choices),
         staging,
     )?;
+    let mut key_checks = None;
+    if let Some(merge) = wishes.merge {
+        let of_target = (relation, existing.as_ref());
+        (steps, key_checks) = merge::steps(merge, target.dialect, of_target, &columns, steps)?;
+    }
+    put_around(&mut steps, target.dialect, relation, wishes.around);
     let created = existing.is_none() || mode == Mode::Replace;
     let not_carried = match (what, known.not_carried) {
         (_, Some(things)) if created => things,
@@ -317,6 +346,7 @@ pub(super) fn plan(
         mode,
         exists: existing.is_some(),
         steps,
+        key_checks,
         read_lane: read_choice,
         write_lane: write_choice,
         wire,
@@ -324,6 +354,20 @@ pub(super) fn plan(
         not_carried,
         estimated_rows,
     })
+}
+
+/// Puts the user's statements around the load. Where the product commits as it makes the table, they come after that; and if
+/// it makes it beside the old one, they are about the new one.
+fn put_around(steps: &mut LoadSteps, target: &dyn Dialect, relation: &Relation, around: [&Around; 2]) {
+    let renamed = steps.renamed().cloned();
+    let name = target.quote_relation(renamed.as_ref().unwrap_or(relation));
+    let spelled = |sql: &String| sql.replace("{target}", &name);
+    let before = around.iter().flat_map(|around| &around.before).map(spelled);
+    let at = if steps.undo.is_empty() { 0 } else { steps.before.len() };
+    steps.before.splice(at..at, before);
+    steps
+        .after
+        .extend(around.iter().rev().flat_map(|around| &around.after).map(spelled));
 }
 
 /// Whether every value is in the target what it is in the source, so that there is nothing to convert. What the target

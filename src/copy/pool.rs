@@ -10,7 +10,9 @@ use std::{
 
 use super::{
     error::{Phase, Place, Side, TableError},
+    report::Retry,
     request::Endpoint,
+    retry::{self, Attempts, Circumstances, Decision},
 };
 use crate::{
     database::{Connection, Purpose, RelaxedCommits},
@@ -24,9 +26,13 @@ const IDLE_MAX: Duration = Duration::from_secs(60);
 /// The idle connections of one call.
 pub(super) struct Pool<'a> {
     search: &'a DriverSearch,
+    patience: Duration,
     idle: Mutex<Vec<Idle>>,
     /// How new connections to the target commit, if they need not wait for the disk.
     relaxed: OnceLock<RelaxedCommits>,
+    /// Databases that a connection was made to.
+    reached: Mutex<Vec<ConnectionString>>,
+    retries: Mutex<Vec<Retry>>,
 }
 
 struct Idle {
@@ -38,12 +44,15 @@ struct Idle {
 }
 
 impl<'a> Pool<'a> {
-    /// Without connections.
-    pub fn new(search: &'a DriverSearch) -> Self {
+    /// Without connections. A database that is not ready, or has gone away, is asked again for as long as `patience`.
+    pub fn new(search: &'a DriverSearch, patience: Duration) -> Self {
         Pool {
             search,
-            idle: Mutex::new(Vec::new()),
+            patience,
+            idle: Mutex::default(),
             relaxed: OnceLock::new(),
+            reached: Mutex::default(),
+            retries: Mutex::default(),
         }
     }
 
@@ -53,6 +62,21 @@ impl<'a> Pool<'a> {
             // Said once a call.
             let _ = self.relaxed.set(relaxed);
         }
+    }
+
+    /// The failures after which a connection was tried to be made again.
+    pub fn retries(&self) -> Vec<Retry> {
+        self.retries.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Closes the idle connections to a database: if one was lost, they most likely are too.
+    pub fn forget(&self, string: &ConnectionString) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let (gone, kept): (Vec<Idle>, Vec<Idle>) = idle.drain(..).partition(|idle| idle.string == *string);
+        *idle = kept;
+        drop(idle);
+        // Closing speaks to the server, which nobody else should wait for.
+        drop(gone);
     }
 
     /// A connection that waits, or a new one; `interrupt` stops it from now on.
@@ -105,25 +129,61 @@ impl<'a> Pool<'a> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(idle);
     }
 
-    /// A new connection.
-    pub fn connect(
+    /// A new connection, tried for as long as the policy says.
+    fn connect(
         &self,
         endpoint: &Endpoint,
         purpose: Purpose,
         interrupt: &Interrupt,
     ) -> Result<Connection, Box<TableError>> {
-        let side = match purpose {
-            Purpose::Write => Side::Target,
-            Purpose::Read | Purpose::Script => Side::Source,
-        };
-        let place = Place {
-            phase: Phase::Connect,
-            side,
-        };
+        let mut attempts = Attempts::new(self.patience);
+        loop {
+            let error = match self.connect_once(endpoint, purpose, interrupt) {
+                Ok(connection) => {
+                    let mut reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
+                    if !reached.contains(&endpoint.string) {
+                        reached.push(endpoint.string.clone());
+                    }
+                    return Ok(connection);
+                }
+                Err(error) => error,
+            };
+            let reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
+            let circumstances = Circumstances {
+                reached_before: reached.contains(&endpoint.string),
+                has_journal: false,
+            };
+            drop(reached);
+            let Decision::Again(wait) = attempts.decide(&error, circumstances) else {
+                return Err(error);
+            };
+            tracing::warn!(
+                event = "copy.connect_again",
+                code = error.code,
+                wait_ms = wait.as_millis() as u64,
+                "connecting again after a failure: {}",
+                error.message
+            );
+            let mut retries = self.retries.lock().unwrap_or_else(PoisonError::into_inner);
+            retries.push(Retry::after(&error, wait));
+            drop(retries);
+            retry::sleep(wait, interrupt).map_err(|stopped| TableError::database(place_of(purpose), stopped, None))?;
+        }
+    }
+
+    /// A new connection, or the reason why there is none.
+    pub fn connect_once(
+        &self,
+        endpoint: &Endpoint,
+        purpose: Purpose,
+        interrupt: &Interrupt,
+    ) -> Result<Connection, Box<TableError>> {
         let autocommit = purpose == Purpose::Write;
         let opened = Connection::open(self.search, &endpoint.string, purpose, autocommit, interrupt);
         let mut connection = opened.map_err(|error| {
-            let mut error = TableError::database(place, error, None);
+            let class = Connection::classify_opening(self.search, &endpoint.string, &error);
+            let mut error = TableError::database(place_of(purpose), error, None);
+            error.class = Some(class);
             error.message = format!("`{}`: {}", endpoint.label, error.message);
             error
         })?;
@@ -131,5 +191,16 @@ impl<'a> Pool<'a> {
             connection.relaxed = self.relaxed.get().copied();
         }
         Ok(connection)
+    }
+}
+
+fn place_of(purpose: Purpose) -> Place {
+    let side = match purpose {
+        Purpose::Write => Side::Target,
+        Purpose::Read | Purpose::Script => Side::Source,
+    };
+    Place {
+        phase: Phase::Connect,
+        side,
     }
 }

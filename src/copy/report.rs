@@ -2,7 +2,26 @@
 
 use serde::Serialize;
 
-use super::TableError;
+use super::{Phase, Side, TableError};
+
+/// A failure after which the same was tried again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Retry {
+    /// What was being done.
+    pub phase: Phase,
+    /// Where.
+    pub side: Side,
+    /// Stable name of the error.
+    pub code: String,
+    /// SQLSTATE, if a driver spoke.
+    pub sqlstate: Option<String>,
+    /// The product's own error number, if a driver spoke.
+    pub native: Option<i32>,
+    /// What happened; never a cell value.
+    pub message: String,
+    /// Milliseconds of waiting before it was tried again.
+    pub wait_ms: u64,
+}
 
 /// One table's copy.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -23,7 +42,7 @@ pub struct TableReport {
     pub duration_ms: u64,
     /// Which of those that copy at once has copied it, from 0.
     pub worker: usize,
-    /// `append`, `truncate` or `replace`.
+    /// `append`, `truncate`, `replace`, `upsert`, `incremental` or `mirror`.
     pub mode: &'static str,
     /// Whether the target table was made by this copy.
     pub created: bool,
@@ -47,6 +66,11 @@ pub struct TableReport {
     pub nulls_for_zero_dates: u64,
     /// Times whose fraction of a second was rounded because it was asked for.
     pub rounded_fractions: u64,
+    /// Whether nothing was done because the journal says that an earlier run of the same id has copied it; rows and bytes
+    /// are those of then.
+    pub skipped: bool,
+    /// Failures after which the table was copied again.
+    pub retries: Vec<Retry>,
     /// Why it failed, if it did.
     pub error: Option<Box<TableError>>,
 }
@@ -62,4 +86,6 @@ pub struct Report {
     pub bytes: u64,
     /// Milliseconds of the whole call.
     pub duration_ms: u64,
+    /// Failures after which a connection was made again.
+    pub retries: Vec<Retry>,
 }

@@ -1,5 +1,7 @@
 //! What somebody wants copied.
 
+use std::time::Duration;
+
 use crate::{database::Mode, odbc::ConnectionString};
 
 /// A database by connection string, and how messages call it.
@@ -37,6 +39,18 @@ pub struct TableRequest {
     /// The target's name, in which `{schema}` and `{table}` stand for the source's; `None`: the source table's name in
     /// the target's own schema.
     pub into: Option<String>,
+    /// Statements of the target's SQL around the load of each table, in its transaction.
+    pub around: Around,
+}
+
+/// Statements of the target's SQL around a table's load, in its transaction; `{target}` in them stands for the table that
+/// the rows go into.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Around {
+    /// Before anything else is done to the table.
+    pub before: Vec<String>,
+    /// After the rows.
+    pub after: Vec<String>,
 }
 
 /// Everything that one call copies.
@@ -48,6 +62,10 @@ pub struct Request {
     pub target: Endpoint,
     /// How existing tables meet the new rows.
     pub mode: Mode,
+    /// How rows meet those of the same key; the mode is then [`Mode::Append`].
+    pub merge: Option<Merge>,
+    /// Statements around the load of every table, outside of a table's own.
+    pub around: Around,
     /// Which lanes may be taken.
     pub lanes: Lanes,
     /// Bytes that the engine and the client libraries that it drives may hold, all tables of the call together.
@@ -56,6 +74,75 @@ pub struct Request {
     pub parallel: Option<usize>,
     /// What becomes of values that the target does not hold, where there is a choice.
     pub choices: Choices,
+    /// The run that the call belongs to: what an earlier run of this id has finished is skipped. `None`: every call is new,
+    /// and there is no journal.
+    pub run: Option<Run>,
+    /// For how long a database that is starting, waking up or too busy is asked again, and whether a table whose connection
+    /// was lost is copied again; zero: neither.
+    pub patience: Duration,
+}
+
+/// How the rows of an existing table meet new ones of the same key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Merge {
+    /// What happens to them.
+    pub kind: MergeKind,
+    /// The columns that tell rows apart; none: those of the target's primary key.
+    pub key: Vec<String>,
+}
+
+/// What happens to rows that are there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MergeKind {
+    /// Those of the same key take the new values.
+    Upsert,
+    /// As for an upsert, but only what has changed is read.
+    Incremental {
+        /// The column that grows with each change.
+        watermark: String,
+        /// How far before the mark of the last copy the rows begin: seconds for dates and times, else a number.
+        overlap: u64,
+    },
+    /// As for an upsert, and those go whose key has not come.
+    Mirror,
+}
+
+impl Request {
+    /// What users call the mode.
+    pub(super) fn mode_name(&self) -> &'static str {
+        match (&self.merge, self.mode) {
+            (Some(merge), _) => match merge.kind {
+                MergeKind::Upsert => "upsert",
+                MergeKind::Incremental { .. } => "incremental",
+                MergeKind::Mirror => "mirror",
+            },
+            (None, Mode::Append) => "append",
+            (None, Mode::Truncate) => "truncate",
+            (None, Mode::Replace) => "replace",
+        }
+    }
+}
+
+/// A run, and how it is known again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Its id, at most [`RUN_ID_CHARACTERS_MAX`] characters.
+    pub id: String,
+    /// Where the id comes from.
+    pub origin: RunOrigin,
+    /// The activity's name; empty outside of one.
+    pub activity: String,
+}
+
+/// Where a run's id comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunOrigin {
+    /// Somebody has given it, to this call or to `dray run`: without a journal nothing is copied.
+    Given,
+    /// The activity's extended property `run_id`.
+    Property,
+    /// The Batch job and task, which are others in a retry of the activity.
+    Batch,
 }
 
 /// What becomes of values that the target does not hold, where there is a choice. Values that it holds are copied in any
@@ -101,6 +188,12 @@ pub enum Lanes {
     /// The generic ODBC lane alone, on both sides.
     Odbc,
 }
+
+/// Most characters of a run's id.
+pub const RUN_ID_CHARACTERS_MAX: usize = 255;
+
+/// The patience of a call that names none: a serverless database takes about a minute to wake up.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The budget of a call that names none.
 pub const MEMORY_LIMIT_BYTES: usize = 256 << 20;

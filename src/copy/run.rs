@@ -4,25 +4,26 @@ use std::{
     num::NonZeroUsize,
     sync::mpsc::{RecvTimeoutError, channel},
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use super::{
+    call::{Call, milliseconds, schemas_of, table_name, whole},
     catalog::Catalog,
-    error::{IN_DOUBT, OVER_MEMORY_LIMIT, Phase, Place, Side, TableError},
+    error::{OVER_MEMORY_LIMIT, Phase, Place, Side, TableError},
     heap,
-    job::{Job, jobs_of, refused, staging_name},
-    pipeline::{self, Budget},
-    plan::{self, Known},
+    job::{Job, jobs_of, refused},
+    pipeline::Budget,
+    plan::Known,
     pool::Pool,
-    progress::{Progress, TableProgress},
+    progress::Progress,
     report::{Report, TableReport},
     request::{MEMORY_LIMIT_BYTES_MIN, Request},
     schedule::Schedule,
     settling::{Ended, Settling},
 };
 use crate::{
-    database::{Connection, Mode, Purpose, Relation, Source},
+    database::{Connection, Purpose, Relation, Source},
     odbc::{DriverSearch, Interrupt},
 };
 
@@ -113,14 +114,15 @@ fn copy_all(
     done: &mut dyn FnMut(&TableReport),
 ) -> Result<Report, Box<TableError>> {
     let started = Instant::now();
-    let pool = Pool::new(search);
+    let pool = Pool::new(search, request.patience);
     let Begun { jobs, target, at_once } = begin(request, &pool, interrupt)?;
-    let schedule = schedule(&jobs, request, at_once, &target)?;
+    let call = Call::begin(request, &jobs, (&pool, &target, interrupt))?;
+    let schedule = schedule(&jobs, request, at_once, &target, &call)?;
     let catalog = Catalog::read(&jobs, request, (&pool, &target, interrupt), |index| {
-        schedule.is_free(index)
+        schedule.is_free(index) && call.finished_before(index).is_none()
     });
     // Also when the call was told to stop.
-    let reconnect = || pool.connect(&request.target, Purpose::Write, &Interrupt::new());
+    let reconnect = || pool.connect_once(&request.target, Purpose::Write, &Interrupt::new());
     let (mut settling, target) = Settling::new(target, jobs.len(), &reconnect).map_err(|error| {
         let place = Place {
             phase: Phase::Plan,
@@ -160,17 +162,11 @@ fn copy_all(
     let spawned = thread::scope(|scope| {
         let (sender, receiver) = channel();
         for number in 0..at_once {
-            let (sender, schedule, catalog, jobs, pool) = (sender.clone(), &schedule, &catalog, &jobs, &pool);
+            let (sender, schedule, catalog, call) = (sender.clone(), &schedule, &catalog, &call);
             let work = move || {
-                while let Some(turn) = schedule.next(|| interrupt.is_raised()) {
-                    let mut table = copy_table(
-                        &jobs[turn.index],
-                        request,
-                        catalog.known(turn.index),
-                        (pool, interrupt),
-                        budget,
-                        progress.table(turn.index),
-                    );
+                while let Some(turn) = schedule.next(|| call.is_over()) {
+                    let known = catalog.known(turn.index);
+                    let mut table = call.copy_table(turn.index, known, budget, progress.table(turn.index));
                     table.worker = number;
                     // The receiver lives as long as this scope.
                     let _ = sender.send((turn.index, table));
@@ -217,20 +213,15 @@ fn copy_all(
                 "again, with the whole memory limit"
             );
             let budget = Budget::of(request.memory_limit_bytes, 1);
-            table = copy_table(
-                &jobs[index],
-                request,
-                Known::default(),
-                (&pool, interrupt),
-                budget,
-                progress.table(index),
-            );
+            table = call.copy_table(index, Known::default(), budget, progress.table(index));
         }
         finished(settling.take((index, table)));
     }
     finished(settling.settle());
     drop(settling);
     let tables: Vec<TableReport> = tables.into_iter().flatten().collect();
+    drop(call);
+    let retries = pool.retries();
     drop(pool);
     if tables
         .iter()
@@ -243,6 +234,7 @@ fn copy_all(
         bytes: tables.iter().map(|table| table.bytes).sum(),
         tables,
         duration_ms: milliseconds(started.elapsed()),
+        retries,
     })
 }
 
@@ -287,6 +279,7 @@ fn schedule(
     request: &Request,
     at_once: usize,
     target: &Connection,
+    call: &Call<'_, '_>,
 ) -> Result<Schedule, Box<TableError>> {
     if at_once == 1 {
         return Ok(Schedule::new(jobs.len(), |_, _| false));
@@ -296,16 +289,12 @@ fn schedule(
         side: Side::Target,
     };
     let failed = |error| TableError::database(place, error, Some(target.dialect));
-    let own = target.dialect.default_schema(&target.session).map_err(failed)?;
-    let whole = |relation: &Relation| Relation {
-        schema: relation.schema.clone().or_else(|| own.clone()),
-        name: relation.name.clone(),
-    };
-    let written: Vec<Relation> = jobs.iter().map(|job| whole(&job.target)).collect();
-    let mut schemas: Vec<String> = written.iter().filter_map(|relation| relation.schema.clone()).collect();
-    schemas.sort_unstable();
-    schemas.dedup();
-    let keys = target.dialect.foreign_keys(&target.session, &schemas).map_err(failed)?;
+    let written = &call.targets;
+    let whole = |relation: &Relation| whole(relation, call.schema.as_ref());
+    let keys = target
+        .dialect
+        .foreign_keys(&target.session, &schemas_of(written))
+        .map_err(failed)?;
     // What a job reads in the target's own database; a query may read anything there.
     let may_read = |reader: usize, writer: usize| {
         jobs[reader].source.string == request.target.string
@@ -323,112 +312,17 @@ fn schedule(
     }))
 }
 
-fn copy_table(
-    job: &Job<'_>,
-    request: &Request,
-    known: Known,
-    (pool, interrupt): (&Pool<'_>, &Interrupt),
-    budget: Budget,
-    progress: Option<&TableProgress>,
-) -> TableReport {
-    let started = Instant::now();
-    let mut report = TableReport {
-        source: job.source.label.clone(),
-        table: table_name(job),
-        started_ms: progress.map_or(0, TableProgress::begin),
-        target: job.target.to_string(),
-        mode: mode_name(request.mode),
-        ..TableReport::default()
-    };
-    let mut result = carry_out(
-        job,
-        request,
-        (known, true),
-        (pool, interrupt),
-        budget,
-        (progress, &mut report),
-    );
-    if let Err(error) = &result
-        && error.code == IN_DOUBT
-    {
-        tracing::debug!(
-            event = "copy.again_parsed",
-            table = report.table,
-            "again, value by value: {error}"
-        );
-        result = carry_out(
-            job,
-            request,
-            (Known::default(), false),
-            (pool, interrupt),
-            budget,
-            (progress, &mut report),
-        );
-    }
-    if let Err(error) = result {
-        report.created = false;
-        report.error = Some(error.of(&report.table, &report.target));
-    }
-    report.duration_ms = milliseconds(started.elapsed());
-    if let Some(progress) = progress {
-        progress.end(&report);
-    }
-    report
-}
-
-fn carry_out(
-    job: &Job<'_>,
-    request: &Request,
-    (known, unparsed): (Known, bool),
-    (pool, interrupt): (&Pool<'_>, &Interrupt),
-    budget: Budget,
-    (progress, report): (Option<&TableProgress>, &mut TableReport),
-) -> Result<(), Box<TableError>> {
-    let reading = interrupt.child();
-    let source = pool.take(job.source, Purpose::Read, &reading)?;
-    let target = pool.take(&request.target, Purpose::Write, interrupt)?;
-    // What was set up for one source must not stay for another.
-    let set_up = source.dialect.name() == target.dialect.name()
-        && !target
-            .dialect
-            .setup_beside_source(&target.string, &source.string)
-            .is_empty();
-    let staging = staging_name(&job.target);
-    let options = (request.mode, request.lanes, request.choices, unparsed);
-    let plan = plan::plan((&source, &job.what), (&target, &job.target), known, options, &staging)?;
-    tracing::debug!(event = "copy.plan", plan = %plan, "planned");
-    if let Some(progress) = progress {
-        progress.expect(plan.estimated_rows);
-    }
-    let moved = |rows, bytes| progress.into_iter().for_each(|progress| progress.moved(rows, bytes));
-    report.created = !plan.exists || request.mode == Mode::Replace;
-    report.read_lane = plan.read_lane.name;
-    report.read_lane_reason.clone_from(&plan.read_lane.reason);
-    report.write_lane = plan.write_lane.name;
-    report.write_lane_reason.clone_from(&plan.write_lane.reason);
-    report.unparsed = plan.wire.is_some();
-    report.not_carried.clone_from(&plan.not_carried);
-    // Also when the run was told to stop.
-    let reconnect = || pool.connect(&request.target, Purpose::Write, &Interrupt::new());
-    let interrupts = (&reading, interrupt);
-    let done = pipeline::run(&plan, source, target, interrupts, (budget, &moved), &reconnect)?;
-    report.rows = done.moved.rows;
-    report.bytes = done.moved.bytes;
-    report.rounded_fractions = done.moved.changed.rounded;
-    report.nulls_for_infinity = done.moved.changed.infinity;
-    report.nulls_for_nan = done.moved.changed.nan;
-    report.nulls_for_zero_dates = done.moved.changed.zero_dates;
-    if let Some(connection) = done.source {
-        pool.give(Purpose::Read, connection);
-    }
-    if let Some(connection) = done.target.filter(|_| !set_up) {
-        pool.give(Purpose::Write, connection);
-    }
-    Ok(())
-}
-
 fn log(table: &TableReport) {
     match &table.error {
+        None if table.skipped => tracing::info!(
+            event = "copy.table_skipped",
+            source = table.source,
+            table = table.table,
+            target = table.target,
+            rows = table.rows,
+            bytes = table.bytes,
+            "an earlier run of the same id has copied the table"
+        ),
         None => tracing::info!(
             event = "copy.table",
             source = table.source,
@@ -454,24 +348,4 @@ fn log(table: &TableReport) {
             "{error}"
         ),
     }
-}
-
-/// The table that is read, as reports call it.
-pub(super) fn table_name(job: &Job<'_>) -> String {
-    match &job.what {
-        Source::Table { relation, .. } => relation.to_string(),
-        Source::Query(_) => "query".to_owned(),
-    }
-}
-
-pub(super) fn mode_name(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Append => "append",
-        Mode::Truncate => "truncate",
-        Mode::Replace => "replace",
-    }
-}
-
-fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

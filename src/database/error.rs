@@ -11,8 +11,12 @@ pub enum Class {
     AccessDenied,
     /// The user may not do this.
     PermissionDenied,
-    /// Deadlock, lock wait, serialization: the same again may work.
+    /// Deadlock or serialization: the server has taken the transaction back, and the same again may work.
     Conflict,
+    /// Another session has held a lock for longer than this one was to wait.
+    LockTimeout,
+    /// Starting, stopping, waking up, or too busy for now: the same later may work.
+    NotReady,
     /// A value that the column does not take.
     Data,
     /// A key, foreign key, NOT NULL or CHECK constraint.
@@ -35,12 +39,14 @@ impl Class {
     /// By the standard's classes of SQLSTATE; products add to it with their native codes.
     pub fn of_sqlstate(sqlstate: &str) -> Class {
         match sqlstate {
-            "40001" | "40P01" | "55P03" => return Class::Conflict,
+            "40001" | "40P01" => return Class::Conflict,
+            "55P03" => return Class::LockTimeout,
             "42501" => return Class::PermissionDenied,
             "42S02" | "42S22" | "42P01" | "42703" | "3F000" => return Class::NotFound,
             "2BP01" => return Class::InUse,
             "57014" | "HY008" | "HYT00" => return Class::Cancelled,
-            "57P01" | "57P02" | "57P03" => return Class::ConnectionLost,
+            "57P01" | "57P02" => return Class::ConnectionLost,
+            "57P03" | "53300" => return Class::NotReady,
             _ => {}
         }
         match sqlstate.get(..2) {
@@ -62,6 +68,8 @@ impl Class {
             Class::AccessDenied => "database.access_denied",
             Class::PermissionDenied => "database.permission_denied",
             Class::Conflict => "database.conflict",
+            Class::LockTimeout => "database.lock_timeout",
+            Class::NotReady => "database.not_ready",
             Class::Data => "database.data",
             Class::Constraint => "database.constraint",
             Class::NotFound => "database.not_found",

@@ -13,6 +13,7 @@ pub mod decimal;
 mod error;
 mod generic;
 mod lines;
+mod merge;
 mod mysql;
 mod postgres;
 pub mod script;
@@ -33,6 +34,7 @@ pub use self::{
     batch::{Batch, ColumnData, Layout, Value, WireRows},
     column::{Column, LogicalType, Padding, Relation, Table},
     error::{Class, Error, WriteError},
+    merge::{MergeSteps, Merging},
 };
 use crate::odbc::{
     self, ConnectOptions, ConnectionString, Diagnostic, DriverSearch, Interrupt, Quirks, ResultColumn, Session,
@@ -97,6 +99,13 @@ pub struct LoadSteps {
     pub undo: Vec<String>,
 }
 
+impl LoadSteps {
+    /// The table that the rows go into and that takes the target's name only after the commit.
+    pub fn renamed(&self) -> Option<&Relation> {
+        self.staging.as_ref().filter(|_| !self.after_commit.is_empty())
+    }
+}
+
 /// How a product commits without waiting until the rows are on its disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RelaxedCommits {
@@ -105,6 +114,21 @@ pub struct RelaxedCommits {
     pub setup: &'static str,
     /// The statement after which, on a session without the setup, all that was committed before it is safe.
     pub settle: &'static str,
+}
+
+/// What stands for a table of a database wherever it is locked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LockName(pub u64);
+
+/// A lock that dies with its session, in the product's own SQL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableLock {
+    /// A query that takes it without waiting and answers 1, or else anything else.
+    pub take: String,
+    /// A query that says in a few words who has it.
+    pub holder: String,
+    /// The statement that gives it back; `None` if the end of the transaction does.
+    pub release: Option<String>,
 }
 
 /// How the cells of a column travel through ODBC.
@@ -468,6 +492,51 @@ pub trait Dialect: Send + Sync {
         create: &dyn Fn(&Relation) -> String,
     ) -> LoadSteps;
 
+    /// A text as it stands in SQL.
+    fn literal(&self, text: &str) -> String {
+        format!("'{}'", text.replace('\'', "''"))
+    }
+
+    /// How a session of the target locks a table against other runs of dray, by a name that stands for it; `None` where
+    /// the product has no such lock, or locks enough by itself.
+    fn table_lock(&self, _name: LockName) -> Option<TableLock> {
+        None
+    }
+
+    /// How rows meet those of an existing table by their key; `None` where dray knows no way.
+    fn merge_steps(&self, _merging: &Merging<'_>) -> Option<MergeSteps> {
+        None
+    }
+
+    /// The SQL for the greatest value of a column (in quotes) as a text that the product reads as the same value; `None`
+    /// where dray knows none.
+    fn greatest(&self, _column: &str) -> Option<String> {
+        None
+    }
+
+    /// The SQL for a point in time so many seconds before another, which is a literal for a column of this type; asked
+    /// only where there is [`Self::greatest`].
+    fn earlier(&self, literal: &str, _logical: LogicalType, _seconds: u64) -> String {
+        literal.to_owned()
+    }
+
+    /// The statement that makes the journal's table unless it is there, see `copy/journal.rs`; `None` for products in which
+    /// none is kept.
+    fn create_journal(&self, _journal: &Relation) -> Option<String> {
+        None
+    }
+
+    /// Whether the journal's table is made in the transaction of the first table, and not before it: where only one session
+    /// writes at a time, making it would wait for whoever writes.
+    fn creates_journal_late(&self) -> bool {
+        false
+    }
+
+    /// Tables in these schemas that loads made and could not remove, because they were killed, or may still need.
+    fn leftovers(&self, _session: &Session, _schemas: &[String]) -> Result<Vec<Relation>, Error> {
+        Ok(Vec::new())
+    }
+
     /// What kind of error a diagnostic record tells of.
     fn classify(&self, diagnostic: &Diagnostic) -> Class {
         Class::of_sqlstate(&diagnostic.sqlstate)
@@ -705,6 +774,21 @@ impl Connection {
             kept: Kept::default(),
             relaxed: None,
         })
+    }
+
+    /// What kind of trouble a failure of [`Connection::open`] is, as far as the driver's file tells which product it is.
+    pub fn classify_opening(search: &DriverSearch, string: &ConnectionString, error: &Error) -> Class {
+        let Some(diagnostic) = error.diagnostic() else {
+            return Class::Other;
+        };
+        let file = search.resolve(&mut string.clone()).ok();
+        let file = file.as_ref().and_then(|path| path.file_name()).unwrap_or_default();
+        let file = file.to_string_lossy().to_lowercase();
+        let dialect = DIALECTS.iter().find(|dialect| dialect.is_driver(&file));
+        dialect.map_or_else(
+            || Class::of_sqlstate(&diagnostic.sqlstate),
+            |dialect| dialect.classify(diagnostic),
+        )
     }
 
     /// What kind of trouble an error of this connection is.

@@ -4,7 +4,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::vocabulary::{COPY_KEYS, Key, Kind, OPTIONS};
+use super::vocabulary::{COPY_KEYS, Key, Kind, OPTIONS, find};
 
 /// What the flags say, as a plan would have it; values are not checked yet.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -32,7 +32,7 @@ impl clap::Args for Flags {
         let command = OPTIONS
             .iter()
             .fold(command, |command, key| command.arg(flag(key, "Options of the plan")));
-        COPY_KEYS.iter().fold(command, |command, key| {
+        of_copy_alone().fold(command, |command, key| {
             command.arg(flag(key, "One copy without a plan"))
         })
     }
@@ -40,6 +40,11 @@ impl clap::Args for Flags {
     fn augment_args_for_update(command: Command) -> Command {
         Self::augment_args(command)
     }
+}
+
+/// The keys of one copy that the whole plan does not have: with a single one, both mean the same.
+fn of_copy_alone() -> impl Iterator<Item = &'static Key> {
+    COPY_KEYS.iter().filter(|key| find(OPTIONS, key.name).is_none())
 }
 
 fn flag(key: &'static Key, heading: &'static str) -> Arg {
@@ -52,9 +57,11 @@ fn flag(key: &'static Key, heading: &'static str) -> Arg {
         _ => String::new(),
     };
     let (value_name, action) = match key.kind {
-        Kind::Texts => ("NAME", ArgAction::Append),
+        Kind::Texts => ("TEXT", ArgAction::Append),
         Kind::Count => ("COUNT", ArgAction::Set),
         Kind::Bytes => ("BYTES", ArgAction::Set),
+        Kind::Distance => ("AMOUNT", ArgAction::Set),
+        Kind::Seconds => ("SECONDS", ArgAction::Set),
         Kind::OneOf(_) => ("WORD", ArgAction::Set),
         Kind::Text => ("TEXT", ArgAction::Set),
     };
@@ -69,8 +76,8 @@ fn flag(key: &'static Key, heading: &'static str) -> Arg {
 impl clap::FromArgMatches for Flags {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         Ok(Flags {
-            copy: given(matches, COPY_KEYS),
-            options: given(matches, OPTIONS),
+            copy: given(matches, of_copy_alone()),
+            options: given(matches, OPTIONS.iter()),
         })
     }
 
@@ -80,7 +87,7 @@ impl clap::FromArgMatches for Flags {
     }
 }
 
-fn given(matches: &ArgMatches, keys: &[Key]) -> Map<String, Value> {
+fn given(matches: &ArgMatches, keys: impl Iterator<Item = &'static Key>) -> Map<String, Value> {
     let mut flags = Map::new();
     for key in keys {
         let Some(values) = matches.get_many::<String>(key.name) else {
@@ -90,6 +97,9 @@ fn given(matches: &ArgMatches, keys: &[Key]) -> Map<String, Value> {
         let value = match (key.kind, texts.as_slice()) {
             (Kind::Count, [text]) => text
                 .parse::<u64>()
+                .map_or_else(|_| Value::from(text.as_str()), Value::from),
+            (Kind::Seconds, [text]) => text
+                .parse::<f64>()
                 .map_or_else(|_| Value::from(text.as_str()), Value::from),
             // Of what a number or a text may be, both are a text here.
             (Kind::Texts, texts) if texts.len() > 1 => texts.iter().map(|text| text.as_str()).collect(),

@@ -262,18 +262,29 @@ fn takes(kind: Kind, value: &Value) -> bool {
             Value::String(text) => is_size(text),
             value => value.as_u64().is_some(),
         },
+        Kind::Distance => match value {
+            Value::String(text) => is_amount(text, &["", "s", "min", "h", "d"]),
+            value => value.as_u64().is_some(),
+        },
+        Kind::Seconds => value.as_f64().is_some_and(|seconds| seconds >= 0.0),
     }
 }
 
 /// Digits and a unit, as `memory_limit` of `dray.copy_tables` takes them.
 fn is_size(text: &str) -> bool {
+    is_amount(
+        &text.to_ascii_lowercase(),
+        &["", "b", "kib", "mib", "gib", "kb", "mb", "gb"],
+    )
+}
+
+/// Digits and one of these units.
+fn is_amount(text: &str, units: &[&str]) -> bool {
     let text = text.trim();
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-    let unit = text[digits.len()..].to_ascii_lowercase();
+    let unit = &text[digits.len()..];
     let digits = digits.trim_end();
-    !digits.is_empty()
-        && digits.bytes().all(|byte| byte.is_ascii_digit())
-        && ["", "b", "kib", "mib", "gib", "kb", "mb", "gb"].contains(&unit.as_str())
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) && units.contains(&unit)
 }
 
 /// A value as an error shows it: words and numbers as they are, as far as they are short; of the rest what it is.

@@ -51,6 +51,11 @@ fn property(key: &Key) -> Value {
             {"type": "integer", "minimum": 0},
             {"type": "string", "pattern": "^\\s*[0-9]+\\s*([bB]|[kKmMgG][iI]?[bB])?\\s*$"},
         ]}),
+        Kind::Distance => json!({"oneOf": [
+            {"type": "integer", "minimum": 0},
+            {"type": "string", "pattern": "^\\s*[0-9]+\\s*(s|min|h|d)?\\s*$"},
+        ]}),
+        Kind::Seconds => json!({"type": "number", "minimum": 0}),
     };
     property["description"] = Value::from(key.about);
     if !key.default.is_empty() {

@@ -27,6 +27,10 @@ pub enum Kind {
     Count,
     /// A number of bytes, or a text such as `512MiB`.
     Bytes,
+    /// A whole number, or a time as a text such as `15min`.
+    Distance,
+    /// A number of seconds, whole or not.
+    Seconds,
 }
 
 impl Kind {
@@ -42,6 +46,8 @@ impl Kind {
                 .join(", "),
             Kind::Count => "a whole number from 1 on".to_owned(),
             Kind::Bytes => "a number of bytes or a text such as `512MiB`".to_owned(),
+            Kind::Distance => "a whole number or a text such as `15min` (s, min, h, d)".to_owned(),
+            Kind::Seconds => "a number of seconds, 0 at least".to_owned(),
         }
     }
 }
@@ -59,9 +65,39 @@ pub const OPTIONS: &[Key] = &[
     },
     Key {
         name: "mode",
-        kind: Kind::OneOf(&["append", "truncate", "replace"]),
-        about: "How rows meet a table that is there: added to it, after it was emptied, or in a new one in its place",
+        kind: Kind::OneOf(&["append", "truncate", "replace", "upsert", "incremental", "mirror"]),
+        about: "How rows meet a table that is there: added to it, after it was emptied, in a new one in its place, or by key",
         default: "append",
+    },
+    Key {
+        name: "key",
+        kind: Kind::Texts,
+        about: "Columns that tell rows apart, for the modes `upsert`, `incremental` and `mirror`",
+        default: "the target's primary key",
+    },
+    Key {
+        name: "watermark",
+        kind: Kind::Text,
+        about: "For `incremental`, the column that grows with each change",
+        default: "",
+    },
+    Key {
+        name: "overlap",
+        kind: Kind::Distance,
+        about: "How far before the last watermark the rows begin: seconds for times, else a number",
+        default: "0",
+    },
+    Key {
+        name: "before",
+        kind: Kind::Texts,
+        about: "Statements of the target's SQL before the rows of each table, in its transaction",
+        default: "",
+    },
+    Key {
+        name: "after",
+        kind: Kind::Texts,
+        about: "The same after the rows",
+        default: "",
     },
     Key {
         name: "lanes",
@@ -105,6 +141,18 @@ pub const OPTIONS: &[Key] = &[
         about: "What becomes of more digits of a second than the target's column keeps",
         default: "refuse",
     },
+    Key {
+        name: "run_id",
+        kind: Kind::Text,
+        about: "What a second run of the same plan is known by: it skips what the first has finished",
+        default: "the property `run_id`, else the ids of the Batch job and task",
+    },
+    Key {
+        name: "patience",
+        kind: Kind::Seconds,
+        about: "Seconds for which a database that is not ready, or has gone away, is asked again",
+        default: "120",
+    },
 ];
 
 /// What stands in each `[[copy]]`: the fields of `dray.Copy`.
@@ -143,6 +191,18 @@ pub const COPY_KEYS: &[Key] = &[
         name: "query",
         kind: Kind::Text,
         about: "A SELECT in the source's SQL, instead of `tables`; needs `into`",
+        default: "",
+    },
+    Key {
+        name: "before",
+        kind: Kind::Texts,
+        about: "Statements of the target's SQL before the rows of each of these tables, after those for all",
+        default: "",
+    },
+    Key {
+        name: "after",
+        kind: Kind::Texts,
+        about: "The same after the rows, before those for all",
         default: "",
     },
 ];

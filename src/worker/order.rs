@@ -110,5 +110,8 @@ pub fn enter(spec: &RunSpec, run_folder: &Path) -> io::Result<()> {
     set("PYTHONPATH", &python_path);
     set("DRAY_RUN", run_folder.as_os_str());
     set("DRAY_TASK_FOLDER", spec.task_folder.as_os_str());
+    if let Some(id) = &spec.run_id {
+        set("DRAY_RUN_ID", id.as_ref());
+    }
     Ok(())
 }

@@ -49,6 +49,8 @@ pub struct RunSpec {
     pub arguments_from_activity: bool,
     /// Which of the worker's streams go through the supervisor.
     pub redirection: Redirection,
+    /// What the run is known by when it is run again; the variable `DRAY_RUN_ID` of the script.
+    pub run_id: Option<String>,
     /// `--log-level` as it holds for this run.
     pub log_level: String,
     /// `--log-format` as it holds for this run.

@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use dray::{
-    copy::{self, Choices, Endpoint, Lanes, MEMORY_LIMIT_BYTES, Mode, Progress, Request, Selection, TableRequest},
+    copy::{
+        self, Around, Choices, Endpoint, Lanes, MEMORY_LIMIT_BYTES, Mode, PATIENCE, Progress, Request, Selection,
+        TableRequest,
+    },
     database::{Connection, Purpose},
     odbc::{ConnectionString, DriverSearch, Interrupt},
 };
@@ -82,13 +85,18 @@ impl Ground {
                     condition: None,
                 },
                 into: Some(format!("{}{into}", to.prefix)),
+                around: Around::default(),
             }],
             target: endpoint(to),
             mode,
+            merge: None,
+            around: Around::default(),
             lanes,
             memory_limit_bytes: MEMORY_LIMIT_BYTES,
             parallel: None,
             choices: Choices::default(),
+            run: None,
+            patience: PATIENCE,
         };
         let progress = Progress::default();
         copy::run(&request, &self.search, &Interrupt::new(), &progress, &mut |_| {})

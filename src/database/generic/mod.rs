@@ -237,6 +237,20 @@ pub(super) fn create_table(
     format!("CREATE TABLE {relation} (\n  {}\n){options}", lines.join(",\n  "))
 }
 
+/// The statement that makes the journal's table unless it is there; types of a run's id, of a hash, of other text, of
+/// whole numbers and of points in time, and what follows the closing parenthesis.
+pub(super) fn create_journal(journal: &str, types: [&str; 5], options: &str) -> String {
+    let [id, hash, text, number, instant] = types;
+    format!(
+        "CREATE TABLE IF NOT EXISTS {journal} (\n  run_id {id} NOT NULL,\n  entry {hash} NOT NULL,\n  \
+         activity {text} NOT NULL,\n  source {hash} NOT NULL,\n  source_table {text} NOT NULL,\n  \
+         target_table {text} NOT NULL,\n  filter {hash} NOT NULL,\n  shard {text} NOT NULL,\n  \
+         key_range {text} NOT NULL,\n  mode {hash} NOT NULL,\n  rows_copied {number} NOT NULL,\n  \
+         bytes_copied {number} NOT NULL,\n  staging {text},\n  mark {text},\n  \
+         finished_at {instant} NOT NULL DEFAULT CURRENT_TIMESTAMP,\n  PRIMARY KEY (run_id, entry)\n){options}"
+    )
+}
+
 /// Most characters or bytes of a cell in its native transfer, if its type bounds them.
 pub(super) fn native_bound(logical: LogicalType) -> Option<usize> {
     match logical {
@@ -319,12 +333,16 @@ pub(super) fn result_column(column: ResultColumn) -> Column {
 
 /// The relations that a catalog query answers with: schema and name, in this order.
 pub(super) fn catalog_relations(session: &Session, sql: &str) -> Result<Vec<Relation>, Error> {
-    let rows = session.text_rows(sql, &[])?;
+    Ok(relations_of(session.text_rows(sql, &[])?))
+}
+
+/// The relations in the rows of such an answer.
+pub(super) fn relations_of(rows: Vec<Vec<Option<String>>>) -> Vec<Relation> {
     let relation = |row: Vec<Option<String>>| match <[Option<String>; 2]>::try_from(row) {
         Ok([schema, Some(name)]) => Some(Relation { schema, name }),
         _ => None,
     };
-    Ok(rows.into_iter().filter_map(relation).collect())
+    rows.into_iter().filter_map(relation).collect()
 }
 
 /// The foreign keys that a catalog query answers with: schema and name of the referring table, then of the referred one.

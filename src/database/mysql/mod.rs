@@ -20,8 +20,8 @@ mod stream;
 mod types;
 
 use super::{
-    Class, Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, Mode, Purpose, ReadAs, ReadLane, Relation,
-    Table, Transfer, Value, ValueCheck, WriteAs, WriteLane, generic,
+    Class, Column, Dialect, Error, Form, Limits, LoadSteps, LockName, LogicalType, MergeSteps, Merging, Mode, Purpose,
+    ReadAs, ReadLane, Relation, Table, TableLock, Transfer, Value, ValueCheck, WriteAs, WriteLane, generic,
 };
 use crate::odbc::{ConnectionString, Diagnostic, Quirks, ResultColumn, Session};
 
@@ -388,14 +388,67 @@ impl Dialect for MySql {
         listed::columns(self.mariadb)
     }
 
+    fn literal(&self, text: &str) -> String {
+        // The sessions' sql_mode is without NO_BACKSLASH_ESCAPES.
+        format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+    }
+
+    fn table_lock(&self, LockName(number): LockName) -> Option<TableLock> {
+        // Of the session, and of the whole server: the number stands for the database as well.
+        let name = format!("'dray:{number:016x}'");
+        Some(TableLock {
+            take: format!("SELECT GET_LOCK({name}, 0)"),
+            holder: format!(
+                "SELECT CONCAT('connection ', IS_USED_LOCK({name}), COALESCE(CONCAT(' from ', (SELECT host \
+                 FROM information_schema.processlist WHERE id = IS_USED_LOCK({name}))), ''))"
+            ),
+            release: Some(format!("DO RELEASE_LOCK({name})")),
+        })
+    }
+
+    fn merge_steps(&self, merging: &Merging<'_>) -> Option<MergeSteps> {
+        Some(merging.update_and_insert(self))
+    }
+
+    fn greatest(&self, column: &str) -> Option<String> {
+        Some(format!("CAST(MAX({column}) AS CHAR)"))
+    }
+
+    fn earlier(&self, literal: &str, _logical: LogicalType, seconds: u64) -> String {
+        format!("(CAST({literal} AS DATETIME(6)) - INTERVAL {seconds} SECOND)")
+    }
+
+    fn create_journal(&self, journal: &Relation) -> Option<String> {
+        Some(generic::create_journal(
+            &self.quote_relation(journal),
+            ["VARCHAR(255)", "VARCHAR(64)", "TEXT", "BIGINT", "TIMESTAMP"],
+            " ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+        ))
+    }
+
+    fn leftovers(&self, session: &Session, schemas: &[String]) -> Result<Vec<Relation>, Error> {
+        let places = vec!["?"; schemas.len()].join(", ");
+        let sql = format!(
+            "SELECT table_schema, table_name FROM information_schema.tables \
+             WHERE table_schema IN ({places}) AND table_name LIKE '%\\_\\_dray\\_%'"
+        );
+        let schemas: Vec<&str> = schemas.iter().map(String::as_str).collect();
+        match schemas.is_empty() {
+            true => Ok(Vec::new()),
+            false => Ok(generic::relations_of(session.text_rows(&sql, &schemas)?)),
+        }
+    }
+
     fn classify(&self, diagnostic: &Diagnostic) -> Class {
         // https://mariadb.com/kb/en/mariadb-error-code-reference/; the 2000s are the client library's.
         match diagnostic.native {
-            1205 | 1213 => Class::Conflict,
+            1213 => Class::Conflict,
+            1205 => Class::LockTimeout,
+            1040 | 1203 => Class::NotReady,
             1044 | 1045 | 1049 | 1698 => Class::AccessDenied,
             1142 | 1143 | 1227 => Class::PermissionDenied,
             1146 | 1054 | 1051 => Class::NotFound,
-            1021 | 1040 | 1041 | 1114 | 1153 => Class::Resources,
+            1021 | 1041 | 1114 | 1153 => Class::Resources,
             1317 | 1969 | 3024 => Class::Cancelled,
             2002 | 2003 | 2006 | 2013 | 1053 | 1927 => Class::ConnectionLost,
             1048 | 1062 | 1451 | 1452 | 4025 | 3819 => Class::Constraint,

@@ -17,8 +17,8 @@ use std::collections::HashMap;
 mod listed;
 
 use super::{
-    Class, Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, Mode, Padding, Purpose, ReadAs, ReadLane,
-    Relation, RelaxedCommits, Table, Transfer, WriteAs, WriteLane, generic,
+    Class, Column, Dialect, Error, Form, Limits, LoadSteps, LockName, LogicalType, MergeSteps, Merging, Mode, Padding,
+    Purpose, ReadAs, ReadLane, Relation, RelaxedCommits, Table, TableLock, Transfer, WriteAs, WriteLane, generic,
 };
 use crate::odbc::{Diagnostic, ResultColumn, Session};
 
@@ -381,10 +381,78 @@ impl Dialect for Postgres {
         listed::columns()
     }
 
+    fn literal(&self, text: &str) -> String {
+        // Whatever `standard_conforming_strings` is.
+        match text.contains('\\') {
+            true => format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''")),
+            false => format!("'{}'", text.replace('\'', "''")),
+        }
+    }
+
+    fn table_lock(&self, LockName(number): LockName) -> Option<TableLock> {
+        // An advisory lock of the transaction, under the 64 bits as a number with a sign; pg_locks shows them in halves.
+        let (signed, high, low) = (number.cast_signed(), number >> 32, number & 0xffff_ffff);
+        Some(TableLock {
+            take: format!("SELECT CAST(pg_catalog.pg_try_advisory_xact_lock({signed}) AS int)"),
+            holder: format!(
+                "SELECT 'server process ' || l.pid || coalesce(' for ' || host(a.client_addr), '') \
+                   || coalesce(', connected ' || date_trunc('second', a.backend_start), '') \
+                 FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid \
+                 WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 \
+                   AND CAST(l.classid AS bigint) = {high} AND CAST(l.objid AS bigint) = {low} AND l.database = \
+                     (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())"
+            ),
+            release: None,
+        })
+    }
+
+    fn merge_steps(&self, merging: &Merging<'_>) -> Option<MergeSteps> {
+        let create = ("TEMPORARY TABLE", " ON COMMIT DROP");
+        Some(merging.on_conflict(self, "pg_temp", create, self.insert_option()))
+    }
+
+    fn greatest(&self, column: &str) -> Option<String> {
+        Some(format!("CAST(MAX({column}) AS text)"))
+    }
+
+    fn earlier(&self, literal: &str, logical: LogicalType, seconds: u64) -> String {
+        let declared = match logical {
+            LogicalType::Instant { .. } => "timestamptz",
+            _ => "timestamp",
+        };
+        format!("(CAST({literal} AS {declared}) - INTERVAL '{seconds} seconds')")
+    }
+
+    fn create_journal(&self, journal: &Relation) -> Option<String> {
+        Some(generic::create_journal(
+            &self.quote_relation(journal),
+            ["varchar(255)", "varchar(64)", "text", "bigint", "timestamptz"],
+            "",
+        ))
+    }
+
     fn classify(&self, diagnostic: &Diagnostic) -> Class {
-        // psqlodbc 13.02 has HY000 and a text of its own where the server went away between two statements.
+        // psqlodbc 13.02 has HY000 and a text of its own where the server went away, by what it was doing; and 08001 for
+        // whatever a server says to who wants to connect.
+        const LOST: [&str; 7] = [
+            "connection has been lost",
+            "server closed the connection",
+            "connection is down",
+            "connection lost",
+            "communication down",
+            "ommunication error",
+            "Connection broken",
+        ];
+        const NOT_READY: [&str; 5] = [
+            "system is starting up",
+            "system is shutting down",
+            "in recovery mode",
+            "too many clients already",
+            "remaining connection slots",
+        ];
         match diagnostic.sqlstate.as_str() {
-            "HY000" if diagnostic.message.contains("connection has been lost") => Class::ConnectionLost,
+            "08001" if NOT_READY.iter().any(|words| diagnostic.message.contains(words)) => Class::NotReady,
+            "HY000" if LOST.iter().any(|words| diagnostic.message.contains(words)) => Class::ConnectionLost,
             sqlstate => Class::of_sqlstate(sqlstate),
         }
     }

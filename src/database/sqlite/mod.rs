@@ -16,8 +16,8 @@ mod target;
 mod wire;
 
 use super::{
-    Class, Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, Mode, Padding, Purpose, ReadAs, ReadLane,
-    Relation, Table, Transfer, ValueCheck, WriteAs, WriteLane, generic,
+    Class, Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, MergeSteps, Merging, Mode, Padding, Purpose,
+    ReadAs, ReadLane, Relation, Table, Transfer, ValueCheck, WriteAs, WriteLane, generic,
 };
 use crate::odbc::{ConnectionString, Diagnostic, ResultColumn, Session};
 
@@ -339,11 +339,36 @@ impl Dialect for Sqlite {
         listed::columns()
     }
 
+    fn merge_steps(&self, merging: &Merging<'_>) -> Option<MergeSteps> {
+        Some(merging.on_conflict(self, "temp", ("TEMP TABLE", ""), ""))
+    }
+
+    fn greatest(&self, column: &str) -> Option<String> {
+        Some(format!("CAST(MAX({column}) AS TEXT)"))
+    }
+
+    fn earlier(&self, literal: &str, _logical: LogicalType, seconds: u64) -> String {
+        // Text, which sorts as it is spelled; what is no time begins before everything.
+        format!("coalesce(strftime('%Y-%m-%d %H:%M:%S', {literal}, '-{seconds} seconds'), '')")
+    }
+
+    fn creates_journal_late(&self) -> bool {
+        true
+    }
+
+    fn create_journal(&self, journal: &Relation) -> Option<String> {
+        Some(generic::create_journal(
+            &self.quote_relation(journal),
+            ["TEXT", "TEXT", "TEXT", "INTEGER", "TEXT"],
+            "",
+        ))
+    }
+
     fn classify(&self, diagnostic: &Diagnostic) -> Class {
         // The driver has HY000 for everything; native codes are SQLite's result codes, the lowest byte of an extended one,
         // https://sqlite.org/rescode.html.
         match diagnostic.native & 0xff {
-            5 | 6 => Class::Conflict,
+            5 | 6 => Class::LockTimeout,
             7 | 10 | 13 => Class::Resources,
             8 | 23 => Class::PermissionDenied,
             9 => Class::Cancelled,

@@ -258,10 +258,10 @@ impl BulkCopy {
         copy.open = true;
         let mut controls = Vec::new();
         if options.keep_nulls {
-            controls.push((option::KEEP_NULLS, 1 as *const c_void));
+            controls.push((option::KEEP_NULLS, ptr::without_provenance(1)));
         }
         if options.keep_identity {
-            controls.push((option::KEEP_IDENTITY, 1 as *const c_void));
+            controls.push((option::KEEP_IDENTITY, ptr::without_provenance(1)));
         }
         if !options.hints.is_empty() {
             controls.push((option::HINTS_W, copy._hints.as_ptr().cast()));

@@ -1,0 +1,390 @@
+//! The tables of one call, one after the other: what each has to do with earlier runs, how often it is tried, and what is
+//! reported of it.
+//!
+//! Knows the journal, the policy of retries and the plan; which table is next, and on which thread, is `run`'s.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
+
+use super::{
+    error::{IN_DOUBT, Phase, Place, Side, TableError},
+    job::{Job, is_staging_of, staging_name},
+    journal::{Entry, Finished, Journal, MarkMove, lock_name},
+    pipeline::{self, Budget},
+    plan::{self, Known, Wishes},
+    pool::Pool,
+    progress::TableProgress,
+    report::{Retry, TableReport},
+    request::{MergeKind, Request, RunOrigin},
+    retry::{self, Attempts, Circumstances, Decision},
+    transaction::Beside,
+    watermark::{self, Window},
+};
+use crate::{
+    database::{Class, Connection, Mode, Purpose, Relation, Source},
+    odbc::Interrupt,
+};
+
+/// A relation with its schema.
+pub(super) fn whole(relation: &Relation, own: Option<&String>) -> Relation {
+    Relation {
+        schema: relation.schema.clone().or_else(|| own.cloned()),
+        name: relation.name.clone(),
+    }
+}
+
+/// The schemas of these tables, each once.
+pub(super) fn schemas_of(tables: &[Relation]) -> Vec<String> {
+    let mut schemas: Vec<String> = tables.iter().filter_map(|table| table.schema.clone()).collect();
+    schemas.sort_unstable();
+    schemas.dedup();
+    schemas
+}
+
+/// What the tables of a call have in common.
+pub(super) struct Call<'a, 'pool> {
+    request: &'a Request,
+    jobs: &'a [Job<'a>],
+    pool: &'a Pool<'pool>,
+    interrupt: &'a Interrupt,
+    /// The target's default schema, if it has any.
+    pub schema: Option<String>,
+    /// Each table's target, with its schema.
+    pub targets: Vec<Relation>,
+    journal: Option<Journal>,
+    /// Each table's place in the journal.
+    entries: Vec<Option<Entry>>,
+    /// Tables that loads which were killed have left at the target, of these tables or others.
+    leftovers: Vec<Relation>,
+    /// Whether every table would fail as one has.
+    is_given_up: AtomicBool,
+}
+
+impl<'a, 'pool> Call<'a, 'pool> {
+    /// Asks the target what there is of earlier runs.
+    pub fn begin(
+        request: &'a Request,
+        jobs: &'a [Job<'a>],
+        (pool, target, interrupt): (&'a Pool<'pool>, &Connection, &'a Interrupt),
+    ) -> Result<Self, Box<TableError>> {
+        let place = Place {
+            phase: Phase::Plan,
+            side: Side::Target,
+        };
+        let failed = |error| TableError::database(place, error, Some(target.dialect));
+        let schema = target.dialect.default_schema(&target.session).map_err(failed)?;
+        let targets: Vec<Relation> = jobs.iter().map(|job| whole(&job.target, schema.as_ref())).collect();
+        let run = request.run.as_ref();
+        if run.is_some_and(|run| run.origin == RunOrigin::Batch) && request.mode_name() == "append" {
+            tracing::warn!(
+                event = "copy.run_id_of_batch",
+                "append under the ids of the Batch task alone: a retry of the activity is another task, and appends again; \
+                 hand `@pipeline().RunId` over as the extended property `run_id`"
+            );
+        }
+        let wants_marks = matches!(&request.merge, Some(merge) if matches!(merge.kind, MergeKind::Incremental { .. }));
+        let mut journal = match run.is_some() || wants_marks {
+            true => Journal::open(run, wants_marks, target, schema.as_deref())?,
+            false => None,
+        };
+        let entry = |(job, table): (&Job<'_>, &Relation)| {
+            journal
+                .as_ref()?
+                .entry(job, table, request.mode_name(), &request.target)
+        };
+        let entries: Vec<Option<Entry>> = jobs.iter().zip(&targets).map(entry).collect();
+        // After the journal: a table that a row of it speaks of, and that is not listed here, has taken its place.
+        let leftovers = target
+            .dialect
+            .leftovers(&target.session, &schemas_of(&targets))
+            .map_err(failed)?;
+        for (entry, table) in entries.iter().zip(&targets) {
+            let lock = lock_name(table);
+            let is_left = leftovers.iter().any(|leftover| is_staging_of(&leftover.name, lock));
+            if let Some((journal, entry)) = journal.as_mut().zip(entry.as_ref()).filter(|_| is_left) {
+                journal.doubt(entry);
+            }
+        }
+        Ok(Call {
+            request,
+            jobs,
+            pool,
+            interrupt,
+            schema,
+            targets,
+            journal,
+            entries,
+            leftovers,
+            is_given_up: AtomicBool::new(false),
+        })
+    }
+
+    /// What an earlier run of the same id has finished of a table.
+    pub fn finished_before(&self, index: usize) -> Option<&Finished> {
+        self.journal.as_ref()?.finished(self.entries[index].as_ref()?)
+    }
+
+    /// Whether no more tables are to be begun.
+    pub fn is_over(&self) -> bool {
+        self.interrupt.is_raised() || self.is_given_up.load(Ordering::Relaxed)
+    }
+
+    /// Copies a table, and tells `progress` how far it is.
+    pub fn copy_table(
+        &self,
+        index: usize,
+        known: Known,
+        budget: Budget,
+        progress: Option<&TableProgress>,
+    ) -> TableReport {
+        let started = Instant::now();
+        let job = &self.jobs[index];
+        let mut report = TableReport {
+            source: job.source.label.clone(),
+            table: table_name(job),
+            started_ms: progress.map_or(0, TableProgress::begin),
+            target: job.target.to_string(),
+            mode: self.request.mode_name(),
+            ..TableReport::default()
+        };
+        let result = match self.finished_before(index) {
+            Some(finished) => {
+                report.skip(finished);
+                Ok(())
+            }
+            None => self.try_table(index, known, budget, (progress, &mut report)),
+        };
+        match result {
+            Ok(()) => self.entries[index].iter().for_each(Entry::count),
+            Err(error) => {
+                report.created = false;
+                report.error = Some(error.of(&report.table, &report.target));
+            }
+        }
+        report.duration_ms = milliseconds(started.elapsed());
+        if let Some(progress) = progress {
+            progress.end(&report);
+        }
+        report
+    }
+
+    /// Copies a table as often as the policy says.
+    fn try_table(
+        &self,
+        index: usize,
+        mut known: Known,
+        budget: Budget,
+        (progress, report): (Option<&TableProgress>, &mut TableReport),
+    ) -> Result<(), Box<TableError>> {
+        let job = &self.jobs[index];
+        let circumstances = Circumstances {
+            // The pool has tried to connect for as long as that makes sense.
+            reached_before: false,
+            has_journal: self.entries[index].is_some(),
+        };
+        let mut attempts = Attempts::new(self.request.patience);
+        let (mut unparsed, mut left) = (true, Vec::new());
+        loop {
+            let attempt = (std::mem::take(&mut known), unparsed, attempts.are_several(), &mut left);
+            let Err(error) = self.carry_out(index, attempt, budget, (progress, report)) else {
+                return Ok(());
+            };
+            if error.code == IN_DOUBT && unparsed {
+                tracing::debug!(
+                    event = "copy.again_parsed",
+                    table = report.table,
+                    "again, value by value: {error}"
+                );
+                unparsed = false;
+                continue;
+            }
+            let wait = match attempts.decide(&error, circumstances) {
+                Decision::Again(wait) if !error.is_connection() => wait,
+                Decision::Again(_) | Decision::Next => return Err(error),
+                Decision::Stop => {
+                    self.is_given_up.store(true, Ordering::Relaxed);
+                    return Err(error);
+                }
+            };
+            if error.class == Some(Class::ConnectionLost) {
+                self.pool.forget(&job.source.string);
+                self.pool.forget(&self.request.target.string);
+            }
+            tracing::warn!(
+                event = "copy.table_again",
+                source = report.source,
+                table = report.table,
+                target = report.target,
+                code = error.code,
+                wait_ms = milliseconds(wait),
+                "the table is copied again after a failure: {}",
+                error.message
+            );
+            report.retries.push(Retry::after(&error, wait));
+            if retry::sleep(wait, self.interrupt).is_err() {
+                return Err(error);
+            }
+        }
+    }
+
+    fn carry_out(
+        &self,
+        index: usize,
+        (mut known, unparsed, again, left): (Known, bool, bool, &mut Vec<Relation>),
+        budget: Budget,
+        (progress, report): (Option<&TableProgress>, &mut TableReport),
+    ) -> Result<(), Box<TableError>> {
+        let (job, request, pool) = (&self.jobs[index], self.request, self.pool);
+        let reading = self.interrupt.child();
+        let source = pool.take(job.source, Purpose::Read, &reading)?;
+        let target = pool.take(&request.target, Purpose::Write, self.interrupt)?;
+        // What was set up for one source must not stay for another.
+        let set_up = source.dialect.name() == target.dialect.name()
+            && !target
+                .dialect
+                .setup_beside_source(&target.string, &source.string)
+                .is_empty();
+        let lock = lock_name(&self.targets[index]);
+        let staging = staging_name(&job.target, lock);
+        let (what, mark) = self.window(index, (&source, &target), &mut known)?;
+        let wishes = Wishes {
+            mode: request.mode,
+            merge: request.merge.as_ref(),
+            lanes: request.lanes,
+            choices: request.choices,
+            unparsed,
+            around: [&request.around, job.around],
+        };
+        let plan = plan::plan((&source, &what), (&target, &job.target), known, wishes, &staging)?;
+        tracing::debug!(event = "copy.plan", plan = %plan, "planned");
+        if let Some(progress) = progress {
+            progress.expect(plan.estimated_rows);
+        }
+        let moved = |rows, bytes| progress.into_iter().for_each(|progress| progress.moved(rows, bytes));
+        report.created = !plan.exists || request.mode == Mode::Replace;
+        report.read_lane = plan.read_lane.name;
+        report.read_lane_reason.clone_from(&plan.read_lane.reason);
+        report.write_lane = plan.write_lane.name;
+        report.write_lane_reason.clone_from(&plan.write_lane.reason);
+        report.unparsed = plan.wire.is_some();
+        report.not_carried.clone_from(&plan.not_carried);
+        let is_own = |leftover: &&Relation| is_staging_of(&leftover.name, lock);
+        let leftovers: Vec<Relation> = self.leftovers.iter().filter(is_own).chain(&*left).cloned().collect();
+        let beside = Beside {
+            dialect: target.dialect,
+            target: &self.targets[index],
+            lock: target.dialect.table_lock(lock),
+            patience: request.patience,
+            journal: self.journal.as_ref().zip(self.entries[index].as_ref()),
+            look_first: again || self.is_doubted(index),
+            leftovers: &leftovers,
+            mark: self.journal.as_ref().zip(mark),
+            has_written: false.into(),
+        };
+        left.extend(plan.steps.renamed().cloned());
+        // Also when the run was told to stop.
+        let reconnect = || pool.connect_once(&request.target, Purpose::Write, &Interrupt::new());
+        let interrupts = (&reading, self.interrupt);
+        let done = pipeline::run(&plan, source, target, interrupts, &beside, (budget, &moved), &reconnect)?;
+        if let Some(before) = &done.before {
+            report.skip(before);
+            return Ok(());
+        }
+        report.rows = done.moved.rows;
+        report.bytes = done.moved.bytes;
+        report.rounded_fractions = done.moved.changed.rounded;
+        report.nulls_for_infinity = done.moved.changed.infinity;
+        report.nulls_for_nan = done.moved.changed.nan;
+        report.nulls_for_zero_dates = done.moved.changed.zero_dates;
+        if let Some(connection) = done.source {
+            pool.give(Purpose::Read, connection);
+        }
+        if let Some(connection) = done.target.filter(|_| !set_up) {
+            pool.give(Purpose::Write, connection);
+        }
+        Ok(())
+    }
+
+    /// What is read of a table: for an incremental copy what is beyond the mark, and where that moves. What has to be
+    /// asked for it is kept in `known`.
+    fn window(
+        &self,
+        index: usize,
+        (source, target): (&Connection, &Connection),
+        known: &mut Known,
+    ) -> Result<(Source, Option<MarkMove>), Box<TableError>> {
+        let job = &self.jobs[index];
+        let merge = self.request.merge.as_ref().map(|merge| &merge.kind);
+        let (Some(MergeKind::Incremental { watermark, overlap }), Some(journal)) = (merge, &self.journal) else {
+            return Ok((job.what.clone(), None));
+        };
+        let failed = |connection: &Connection, side: Side| {
+            let (dialect, phase) = (connection.dialect, Phase::Plan);
+            move |error| TableError::database(Place { phase, side }, error, Some(dialect))
+        };
+        if known.target.is_none() {
+            let found = target.dialect.table(&target.session, &job.target);
+            known.target = Some(found.map_err(failed(target, Side::Target))?);
+        }
+        let columns = match &job.what {
+            Source::Query(sql) => source.dialect.query_columns(&source.session, sql),
+            Source::Table { relation, .. } => {
+                if known.source.is_none() {
+                    let found = source.dialect.table(&source.session, relation);
+                    known.source = found.map_err(failed(source, Side::Source))?;
+                }
+                Ok(known
+                    .source
+                    .as_ref()
+                    .map(|table| table.columns.clone())
+                    .unwrap_or_default())
+            }
+        };
+        let columns = columns.map_err(failed(source, Side::Source))?;
+        if columns.is_empty() {
+            // The plan says that there is no such table.
+            return Ok((job.what.clone(), None));
+        }
+        let column = watermark::column_of(&columns, watermark)?;
+        let entry = journal.mark_entry(job, &self.targets[index], &column.name);
+        let before = journal.mark(&entry).map(str::to_owned);
+        // A table that is made anew holds nothing of what the mark speaks of.
+        let exists = known.target.as_ref().is_some_and(Option::is_some);
+        let mark = before.as_deref().filter(|_| exists);
+        let window = Window::open(source, &job.what, column, (mark, *overlap))?;
+        let moved = window.mark.filter(|after| before.as_ref() != Some(after));
+        let moved = moved.map(|after| MarkMove { entry, before, after });
+        Ok((window.what, moved))
+    }
+
+    /// Whether the journal has a row of a table that may not count.
+    fn is_doubted(&self, index: usize) -> bool {
+        let entry = self.journal.as_ref().zip(self.entries[index].as_ref());
+        entry.is_some_and(|(journal, entry)| journal.is_doubted(entry))
+    }
+}
+
+impl TableReport {
+    /// Nothing is done: it was, before.
+    fn skip(&mut self, finished: &Finished) {
+        self.skipped = true;
+        self.created = false;
+        self.rows = finished.rows;
+        self.bytes = finished.bytes;
+    }
+}
+
+/// The table that is read, as reports call it.
+pub(super) fn table_name(job: &Job<'_>) -> String {
+    match &job.what {
+        Source::Table { relation, .. } => relation.to_string(),
+        Source::Query(_) => "query".to_owned(),
+    }
+}
+
+/// A time in whole milliseconds.
+pub(super) fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
