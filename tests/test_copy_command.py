@@ -228,6 +228,8 @@ def test_the_words_of_a_plan_are_those_of_python(schema: dict[str, Any], script:
     assert list(schema["$defs"]["copy"]["properties"]) == python["copy"]
     # Where Python leaves it to the engine (None), the schema says what that takes.
     said = {name: key["default"] for name, key in options.items() if "enum" in key}
+    empty = {name: python["options"].pop(name) for name in ("key", "overlap", "before", "after")}
+    assert not any(empty.values())
     assert said == {name: default for name, default in python["options"].items() if default is not None}
 
 

@@ -19,6 +19,7 @@ use super::{
     report::{Retry, TableReport},
     request::{MergeKind, Request, RunOrigin},
     retry::{self, Attempts, Circumstances, Decision},
+    settling,
     transaction::Beside,
     watermark::{self, Window},
 };
@@ -58,6 +59,8 @@ pub(super) struct Call<'a, 'pool> {
     entries: Vec<Option<Entry>>,
     /// Tables that loads which were killed have left at the target, of these tables or others.
     leftovers: Vec<Relation>,
+    /// For each table, whether the journal is to be looked at though this call has copied it.
+    is_lost_perhaps: Vec<AtomicBool>,
     /// Whether every table would fail as one has.
     is_given_up: AtomicBool,
 }
@@ -117,6 +120,7 @@ impl<'a, 'pool> Call<'a, 'pool> {
             journal,
             entries,
             leftovers,
+            is_lost_perhaps: jobs.iter().map(|_| AtomicBool::new(false)).collect(),
             is_given_up: AtomicBool::new(false),
         })
     }
@@ -168,6 +172,36 @@ impl<'a, 'pool> Call<'a, 'pool> {
             progress.end(&report);
         }
         report
+    }
+
+    /// What became of a table that was committed, and of which the server may have lost all: the journal tells, and the table
+    /// is copied again if it has. Without a journal it has failed.
+    pub fn look_again(
+        &self,
+        index: usize,
+        mut table: TableReport,
+        budget: Budget,
+        progress: Option<&TableProgress>,
+    ) -> TableReport {
+        if self.entries[index].is_none() {
+            settling::doubt(&mut table);
+            return table;
+        }
+        self.is_lost_perhaps[index].store(true, Ordering::Relaxed);
+        let started = Instant::now();
+        let mut again = table.clone();
+        let result = self.try_table(index, Known::default(), budget, (progress, &mut again));
+        match result {
+            Ok(()) if again.skipped => return table,
+            Ok(()) => {}
+            Err(error) => {
+                again.rows = 0;
+                again.created = false;
+                again.error = Some(error.of(&again.table, &again.target));
+            }
+        }
+        again.duration_ms += milliseconds(started.elapsed());
+        again
     }
 
     /// Copies a table as often as the policy says.
@@ -278,7 +312,7 @@ impl<'a, 'pool> Call<'a, 'pool> {
             lock: target.dialect.table_lock(lock),
             patience: request.patience,
             journal: self.journal.as_ref().zip(self.entries[index].as_ref()),
-            look_first: again || self.is_doubted(index),
+            look_first: again || self.is_doubted(index) || self.is_lost_perhaps[index].load(Ordering::Relaxed),
             leftovers: &leftovers,
             mark: self.journal.as_ref().zip(mark),
             has_written: false.into(),

@@ -4,7 +4,7 @@
 //! transaction come back; a table that failed gives none.
 
 use std::{
-    sync::{Mutex, OnceLock, PoisonError},
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -29,7 +29,7 @@ pub(super) struct Pool<'a> {
     patience: Duration,
     idle: Mutex<Vec<Idle>>,
     /// How new connections to the target commit, if they need not wait for the disk.
-    relaxed: OnceLock<RelaxedCommits>,
+    relaxed: Mutex<Option<RelaxedCommits>>,
     /// Databases that a connection was made to.
     reached: Mutex<Vec<ConnectionString>>,
     retries: Mutex<Vec<Retry>>,
@@ -50,18 +50,29 @@ impl<'a> Pool<'a> {
             search,
             patience,
             idle: Mutex::default(),
-            relaxed: OnceLock::new(),
+            relaxed: Mutex::default(),
             reached: Mutex::default(),
             retries: Mutex::default(),
         }
     }
 
-    /// From now on new connections to the target need not wait for the disk when they commit.
+    /// How new connections to the target are to commit from now on, if they need not wait for the disk; others are not used
+    /// again.
     pub fn relax(&self, relaxed: Option<RelaxedCommits>) {
-        if let Some(relaxed) = relaxed {
-            // Said once a call.
-            let _ = self.relaxed.set(relaxed);
-        }
+        *self.relaxed.lock().unwrap_or_else(PoisonError::into_inner) = relaxed;
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_kept = |idle: &mut Idle| match &idle.outcome {
+            Ok(connection) => idle.purpose != Purpose::Write || connection.relaxed == relaxed,
+            Err(_) => true,
+        };
+        let gone: Vec<Idle> = idle.extract_if(.., |idle| !is_kept(idle)).collect();
+        drop(idle);
+        // Closing speaks to the server, which nobody else should wait for.
+        drop(gone);
+    }
+
+    fn relaxed(&self) -> Option<RelaxedCommits> {
+        *self.relaxed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The failures after which a connection was tried to be made again.
@@ -109,6 +120,9 @@ impl<'a> Pool<'a> {
 
     /// Keeps a connection for the next table.
     pub fn give(&self, purpose: Purpose, connection: Connection) {
+        if purpose == Purpose::Write && connection.relaxed != self.relaxed() {
+            return;
+        }
         self.keep(purpose, connection.string.clone(), Ok(connection));
     }
 
@@ -188,7 +202,7 @@ impl<'a> Pool<'a> {
             error
         })?;
         if purpose == Purpose::Write {
-            connection.relaxed = self.relaxed.get().copied();
+            connection.relaxed = self.relaxed();
         }
         Ok(connection)
     }

@@ -121,19 +121,13 @@ fn copy_all(
     let catalog = Catalog::read(&jobs, request, (&pool, &target, interrupt), |index| {
         schedule.is_free(index) && call.finished_before(index).is_none()
     });
-    // Also when the call was told to stop.
-    let reconnect = || pool.connect_once(&request.target, Purpose::Write, &Interrupt::new());
-    let (mut settling, target) = Settling::new(target, jobs.len(), &reconnect).map_err(|error| {
+    let mut settling = Settling::new(target, jobs.len(), &pool).map_err(|error| {
         let place = Place {
             phase: Phase::Plan,
             side: Side::Target,
         };
         TableError::database(place, error, None)
     })?;
-    match target {
-        Some(target) => pool.give(Purpose::Write, target),
-        None => pool.relax(settling.relaxed()),
-    }
     tracing::debug!(event = "copy.begun", tables = jobs.len(), at_once, "copying");
     let names = |job: &Job<'_>| (job.source.label.clone(), table_name(job), job.target.to_string());
     progress.begin(jobs.iter().map(names));
@@ -156,7 +150,7 @@ fn copy_all(
             tables[index] = Some(table);
         }
     };
-    // Tables with a value that did not fit into their part of the budget.
+    // Tables with a value that did not fit into their part of the budget, or whose commit has to be looked at.
     let mut again = Vec::new();
     let budget = Budget::of(request.memory_limit_bytes, at_once);
     let spawned = thread::scope(|scope| {
@@ -188,7 +182,9 @@ fn copy_all(
             let (index, table) = match receiver.recv_timeout(settling.patience()) {
                 Ok(ended) => ended,
                 Err(RecvTimeoutError::Timeout) => {
-                    finished(settling.pass());
+                    let settled = settling.pass();
+                    finished(settled.certain);
+                    again.extend(settled.doubted);
                     continue;
                 }
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
@@ -199,25 +195,41 @@ fn copy_all(
                 .is_some_and(|error| error.code == OVER_MEMORY_LIMIT);
             match is_over && at_once > 1 {
                 true => again.push((index, table)),
-                false => finished(settling.take((index, table))),
+                false => {
+                    let settled = settling.take((index, table));
+                    finished(settled.certain);
+                    again.extend(settled.doubted);
+                }
             }
         }
     });
     spawned?;
+    let settled = settling.settle();
+    finished(settled.certain);
+    again.extend(settled.doubted);
     again.sort_by_key(|(index, _)| *index);
+    let budget = Budget::of(request.memory_limit_bytes, 1);
+    let look = |(index, table): Ended| vec![(index, call.look_again(index, table, budget, progress.table(index)))];
     for (index, mut table) in again {
+        if table.error.is_none() {
+            finished(look((index, table)));
+            continue;
+        }
         if !interrupt.is_raised() {
             tracing::info!(
                 event = "copy.again_alone",
                 table = table.table,
                 "again, with the whole memory limit"
             );
-            let budget = Budget::of(request.memory_limit_bytes, 1);
             table = call.copy_table(index, Known::default(), budget, progress.table(index));
         }
-        finished(settling.take((index, table)));
+        let settled = settling.take((index, table));
+        finished(settled.certain);
+        settled.doubted.into_iter().for_each(|ended| finished(look(ended)));
     }
-    finished(settling.settle());
+    let settled = settling.settle();
+    finished(settled.certain);
+    settled.doubted.into_iter().for_each(|ended| finished(look(ended)));
     drop(settling);
     let tables: Vec<TableReport> = tables.into_iter().flatten().collect();
     drop(call);

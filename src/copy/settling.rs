@@ -3,16 +3,18 @@
 //! A commit that waits for the disk takes longer than all else of a small table. So where the product can, and there are
 //! several tables, none of them waits: their reports do, for a part of a second, until one statement has made all of them
 //! safe. That statement proves it only on a session that was open before they were committed, since a server that has gone
-//! down in between ends every session. Knows no lane, and of a table no more than its report.
+//! down in between ends every session. If it is lost, commits wait for the disk again, and the tables that were committed
+//! shortly before are looked at once more. Knows no lane, and of a table no more than its report.
 
 use std::time::{Duration, Instant};
 
 use super::{
     error::{Phase, Place, Side, TableError},
+    pool::Pool,
     report::TableReport,
 };
 use crate::{
-    database::{Connection, Error, RelaxedCommits},
+    database::{Connection, Error, Purpose, RelaxedCommits},
     odbc::Interrupt,
 };
 
@@ -36,7 +38,6 @@ pub(super) type Ended = (usize, TableReport);
 struct Witness {
     connection: Connection,
     relaxed: RelaxedCommits,
-    since: Instant,
     asked: Instant,
 }
 
@@ -51,47 +52,47 @@ impl Witness {
 /// The reports that wait.
 pub(super) struct Settling<'a> {
     witness: Option<Witness>,
-    /// Whether commits are relaxed, and reports wait.
-    waits: bool,
+    pool: &'a Pool<'a>,
     held: Vec<Ended>,
     held_since: Instant,
-    reconnect: &'a dyn Fn() -> Result<Connection, Box<TableError>>,
+    /// When the witness was found to be lost; commits wait for the disk from then on.
+    lost: Option<Instant>,
+}
+
+/// Reports that need not wait any more.
+#[derive(Default)]
+pub(super) struct Settled {
+    /// Of tables that are safe, or have failed.
+    pub certain: Vec<Ended>,
+    /// Of tables that were committed, and of which the server may have lost all.
+    pub doubted: Vec<Ended>,
 }
 
 impl<'a> Settling<'a> {
     /// Takes over the call's first session to the target if its commits can be relaxed and there are `tables` enough; else
-    /// gives it back. `reconnect` makes another one.
+    /// the pool has it.
     ///
     /// # Errors
     /// Those of the question whether they can.
-    pub fn new(
-        target: Connection,
-        tables: usize,
-        reconnect: &'a dyn Fn() -> Result<Connection, Box<TableError>>,
-    ) -> Result<(Self, Option<Connection>), Error> {
+    pub fn new(target: Connection, tables: usize, pool: &'a Pool<'a>) -> Result<Self, Error> {
         let now = Instant::now();
         let mut settling = Settling {
             witness: None,
-            waits: false,
+            pool,
             held: Vec::new(),
             held_since: now,
-            reconnect,
+            lost: None,
         };
         let relaxed = match tables < TABLES_MIN {
             true => None,
             false => target.dialect.relaxed_commits(&target.session)?,
         };
-        let Some(relaxed) = relaxed else {
-            return Ok((settling, Some(target)));
-        };
-        settling.waits = true;
-        settling.witness = Some(Witness::new(target, relaxed, now));
-        Ok((settling, None))
-    }
-
-    /// How sessions that load tables are to commit, if they need not wait.
-    pub fn relaxed(&self) -> Option<RelaxedCommits> {
-        self.witness.as_ref().map(|witness| witness.relaxed)
+        pool.relax(relaxed);
+        match relaxed {
+            Some(relaxed) => settling.witness = Some(Witness::new(target, relaxed, now)),
+            None => pool.give(Purpose::Write, target),
+        }
+        Ok(settling)
     }
 
     /// How long to wait for the next report at most before [`Self::pass`] is to be called.
@@ -103,61 +104,67 @@ impl<'a> Settling<'a> {
         }
     }
 
-    /// Takes a report in, and gives those that are certain.
-    pub fn take(&mut self, ended: Ended) -> Vec<Ended> {
-        if !self.waits || ended.1.error.is_some() {
-            return vec![ended];
-        }
-        if self.held.is_empty() {
-            self.held_since = Instant::now();
-        }
-        self.held.push(ended);
-        match self.held_since.elapsed() >= SETTLE_AFTER {
-            true => self.settle(),
-            false => Vec::new(),
+    /// Takes a report in, and gives those that need not wait.
+    pub fn take(&mut self, ended: Ended) -> Settled {
+        let began = Instant::now().checked_sub(Duration::from_millis(ended.1.duration_ms));
+        let is_told = ended.1.error.is_some() || ended.1.skipped;
+        match (&self.witness, self.lost) {
+            _ if is_told => Settled::certain(ended),
+            (None, Some(lost)) if began.is_none_or(|began| began <= lost) => Settled {
+                certain: Vec::new(),
+                doubted: vec![ended],
+            },
+            (None, _) => Settled::certain(ended),
+            (Some(_), _) => {
+                if self.held.is_empty() {
+                    self.held_since = Instant::now();
+                }
+                self.held.push(ended);
+                match self.held_since.elapsed() >= SETTLE_AFTER {
+                    true => self.settle(),
+                    false => Settled::default(),
+                }
+            }
         }
     }
 
-    /// Gives the reports that are certain once nothing has come for [`Self::patience`].
-    pub fn pass(&mut self) -> Vec<Ended> {
+    /// Gives the reports that need not wait once nothing has come for [`Self::patience`].
+    pub fn pass(&mut self) -> Settled {
         match &self.witness {
-            None if !self.waits => Vec::new(),
-            Some(witness) if self.held.is_empty() && witness.asked.elapsed() < KEEP_ALIVE => Vec::new(),
+            Some(witness) if self.held.is_empty() && witness.asked.elapsed() < KEEP_ALIVE => Settled::default(),
             _ => self.settle(),
         }
     }
 
-    /// Makes all that is committed safe, and gives every report; tables of which it is not known have failed.
-    pub fn settle(&mut self) -> Vec<Ended> {
-        if !self.waits {
-            return Vec::new();
-        }
-        let settled = match &mut self.witness {
-            Some(witness) => witness.settle().map_err(|error| error.to_string()),
-            None => Err("no session that was there before".to_owned()),
+    /// Makes all that is committed safe, and gives every report.
+    pub fn settle(&mut self) -> Settled {
+        let Some(witness) = &mut self.witness else {
+            return Settled::default();
         };
-        let since = self.witness.as_ref().map(|witness| witness.since);
-        if let Err(reason) = &settled {
-            tracing::warn!(
-                event = "copy.not_settled",
-                error = reason,
-                "the session that makes commits safe is lost"
-            );
-            let relaxed = self.relaxed();
-            self.witness = None;
-            if let (Some(relaxed), Ok(connection)) = (relaxed, (self.reconnect)()) {
-                self.witness = Some(Witness::new(connection, relaxed, Instant::now()));
-            }
+        let held = std::mem::take(&mut self.held);
+        let Err(error) = witness.settle() else {
+            return Settled {
+                certain: held,
+                doubted: Vec::new(),
+            };
+        };
+        tracing::warn!(event = "copy.not_settled", error = %error, "the session that makes commits safe is lost");
+        self.witness = None;
+        self.lost = Some(Instant::now());
+        self.pool.relax(None);
+        Settled {
+            certain: Vec::new(),
+            doubted: held,
         }
-        let mut held = std::mem::take(&mut self.held);
-        for (_, table) in &mut held {
-            let began = Instant::now().checked_sub(Duration::from_millis(table.duration_ms));
-            let is_proven = settled.is_ok() && began.zip(since).is_some_and(|(began, since)| began >= since);
-            if !is_proven {
-                doubt(table, settled.as_ref().err());
-            }
+    }
+}
+
+impl Settled {
+    fn certain(ended: Ended) -> Settled {
+        Settled {
+            certain: vec![ended],
+            doubted: Vec::new(),
         }
-        held
     }
 }
 
@@ -168,20 +175,18 @@ impl Witness {
         Witness {
             connection,
             relaxed,
-            since: now,
             asked: now,
         }
     }
 }
 
-/// What may be lost has failed.
-fn doubt(table: &mut TableReport, reason: Option<&String>) {
+/// What may be lost has failed, where nothing tells whether it is.
+pub(super) fn doubt(table: &mut TableReport) {
     let place = Place {
         phase: Phase::Commit,
         side: Side::Target,
     };
-    let because = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
-    let message = format!("committed, but the connection that makes it certain was lost{because}");
+    let message = "committed, but the connection that makes it certain was lost".to_owned();
     let mut error = TableError::refused(place, NOT_SETTLED, message).of(&table.table, &table.target);
     error.hint = Some("the rows are in the target unless its server went down at this moment".to_owned());
     table.rows = 0;
