@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import json
 import os
 import re
@@ -296,9 +297,10 @@ class Script(Protocol):
 
 @pytest.fixture
 def script(dray: Dray, project: Callable[..., Path], task: Task) -> Script:
-    """Run `code` as main.py of a zip by `dray run project.zip main.py`, as a task of Batch. `services` maps names of
-    linked services to ODBC connection strings, `parameters` are the extended properties.
+    """Run `code` as main.py of a zip by `dray run project.zip main.py`, each time as another task of Batch. `services`
+    maps names of linked services to ODBC connection strings, `parameters` are the extended properties.
     """
+    numbers = itertools.count()
 
     def run(
         code: str,
@@ -310,7 +312,9 @@ def script(dray: Dray, project: Callable[..., Path], task: Task) -> Script:
     ) -> subprocess.CompletedProcess[str]:
         task.write_activity(extended_properties=parameters, linked_services=services)
         path = project({"main.py": textwrap.dedent(code)})
-        return dray("run", path, "main.py", *args, cwd=task.folder, env={**task.env, **(env or {})}, timeout=timeout)
+        # What a task has copied it does not copy again.
+        variables = {**task.env, "AZ_BATCH_TASK_ID": f"task-{next(numbers)}", **(env or {})}
+        return dray("run", path, "main.py", *args, cwd=task.folder, env=variables, timeout=timeout)
 
     return run
 

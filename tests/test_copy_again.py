@@ -138,7 +138,7 @@ def test_a_second_run_of_the_same_id_skips_what_the_first_has_finished(
 AGAIN = """
     import dray
     for number in range(2):
-        report = dray.copy_tables([dray.Copy("Source", "t")], target="Target"{options})
+        report = dray.copy_tables([dray.Copy("Source", "t")], target="Target")
         print([table.skipped for table in report.tables])
 """
 
@@ -147,7 +147,8 @@ def test_the_same_copy_twice_in_a_script_is_made_twice_and_skipped_twice(databas
     source, target = databases("sqlite"), databases("sqlite")
     source.fill("t", {"id": "INTEGER"}, [(1,)])
     for skipped in (False, True):
-        done = script(AGAIN.format(options=""), services={"Source": source.odbc, "Target": target.odbc})
+        services = {"Source": source.odbc, "Target": target.odbc}
+        done = script(AGAIN, services=services, env={"AZ_BATCH_TASK_ID": "one"})
         assert done.stdout == f"[{skipped}]\n" * 2, done.stderr
         assert target.count("t") == 2
 
@@ -199,7 +200,7 @@ def test_append_under_the_ids_of_the_batch_task_alone_is_warned_of(
     source.fill("t", {"id": "INTEGER"}, [(1,)])
     services = {"Source": source.odbc, "Target": target.odbc}
     for skipped in ("False", "True"):
-        done = script(COPY_ONE.format(options=""), services=services)
+        done = script(COPY_ONE.format(options=""), services=services, env={"AZ_BATCH_TASK_ID": "one"})
         assert done.stdout == f"{skipped}\n", done.stderr
     assert [record["level"] for record in logs(done.stderr) if record.get("event") == "copy.run_id_of_batch"] != []
     done = script(COPY_ONE.format(options=", mode='replace'"), services=services)

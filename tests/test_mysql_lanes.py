@@ -290,7 +290,7 @@ def test_a_connection_that_is_killed_while_it_loads_leaves_the_table_as_it_was(
 
     killer = threading.Thread(target=kill)
     killer.start()
-    failed = report(script, source, target, f"mode={mode!r}")
+    failed = report(script, source, target, f"mode={mode!r}, patience=0")
     killer.join()
     assert failed["error"]["code"] == "database.connection_lost", failed["error"]
     assert target.query("SELECT id, note FROM t") == [(-1, "old")]
@@ -309,7 +309,7 @@ def test_a_source_connection_that_is_killed_leaves_no_table(databases: Databases
 
     killer = threading.Thread(target=kill)
     killer.start()
-    failed = report(script, source, target)
+    failed = report(script, source, target, "patience=0")
     killer.join()
     assert failed["error"]["code"] == "database.connection_lost", failed["error"]
     assert target.tables() == set()

@@ -18,7 +18,8 @@ from databases import Database, Databases, connect_postgresql, part
 COPY = """
     import dray, json
     try:
-        report = dray.copy_table("Source", "Target", "{table}", mode="{mode}", lanes="{lanes}")
+        report = dray.copy_table("Source", "Target", "{table}", mode="{mode}", lanes="{lanes}",
+                                 patience={patience})
         print(json.dumps({{"lanes": [report.read_lane, report.write_lane], "rows": report.rows}}))
     except dray.CopyError as error:
         print(json.dumps(error.report.tables[0].error))
@@ -36,7 +37,7 @@ def copy(script: Script) -> Callable[..., dict[str, Any]]:
             "Source": options.get("source_odbc", source.odbc),
             "Target": options.get("target_odbc", target.odbc),
         }
-        code = COPY.format(table=table, mode=mode, lanes=lanes)
+        code = COPY.format(table=table, mode=mode, lanes=lanes, patience=options.get("patience"))
         done = script(code, services=services, env={"DRAY_LOG_LEVEL": "debug"}, timeout=options.get("timeout", 120))
         assert done.returncode == 0, done.stderr
         records = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
@@ -436,7 +437,7 @@ def test_a_killed_server_connection_leaves_the_table_as_it_was(
 
     thread = threading.Thread(target=kill)
     thread.start()
-    failed = copy(source, target)
+    failed = copy(source, target, patience=0)
     killed.set()
     thread.join()
     assert (failed["code"], failed["side"]) == ("database.connection_lost", side)
