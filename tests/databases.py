@@ -275,7 +275,7 @@ class Sqlserver(Database):
             text,
         )
 
-    def tables(self) -> set[str]:
+    def all_tables(self) -> set[str]:
         return {name for (name,) in self.query("SELECT name FROM sys.tables")}
 
     def quote(self, name: str) -> str:
