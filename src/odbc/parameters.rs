@@ -189,10 +189,13 @@ impl ParameterArray {
         }
         let mut laid_out: Vec<LaidOut> = self.columns.iter_mut().map(Column::lay_out).collect();
         let mut processed = Box::new(0_usize);
-        let mut status = vec![0_u16; rows];
+        let mut status = std::mem::take(&mut statement.row_status);
+        status.fill(0);
+        status.resize(rows.max(status.len()), 0);
         let result = self.bind_and_run(statement, rows, &mut laid_out, &mut processed, &mut status);
         // Before the buffers go: the driver must not keep their addresses.
         self.unbind(statement);
+        statement.row_status = status;
         result
     }
 
@@ -250,7 +253,7 @@ impl ParameterArray {
         let mut late_error = None;
         if rows > 1 && went_on && statement.link.quirks().answers_row_by_row {
             // The records of the execution itself are gone with the first of these calls.
-            while late_error.is_none() && !status.contains(&PARAM_ERROR) {
+            while late_error.is_none() && !status[..rows].contains(&PARAM_ERROR) {
                 match statement.next_result() {
                     Ok(true) => {}
                     Ok(false) => break,
@@ -259,7 +262,7 @@ impl ParameterArray {
             }
         }
         // psqlodbc answers "success with info" when rows in the middle failed, so the rows themselves are looked at.
-        let failed = status.iter().position(|status| *status == PARAM_ERROR);
+        let failed = status[..rows].iter().position(|status| *status == PARAM_ERROR);
         if failed.is_some() || late_error.is_some() {
             let error = late_error.unwrap_or_else(|| Error::Call {
                 function: "SQLExecute",

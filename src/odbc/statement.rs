@@ -39,6 +39,10 @@ pub struct ResultColumn {
 pub struct Statement {
     handle: HStmt,
     pub(super) link: Arc<Link>,
+    /// What became of each row of a parameter array; never shorter than it was for an earlier one: Microsoft's driver 18.6
+    /// also writes to the place of the last row of the array before, in the new array's memory (seen with 62 rows, then 2:
+    /// the 62nd place was written to, whatever lay there).
+    pub(super) row_status: Vec<u16>,
 }
 
 // SAFETY: the handle may be used from any thread, by one at a time, which `&mut self` sees to. Buffers that are bound to
@@ -58,6 +62,7 @@ impl Session {
         let statement = Statement {
             handle: self.link.allocate_statement()?,
             link: Arc::clone(&self.link),
+            row_status: Vec::new(),
         };
         // The standard's default, but sqliteodbc has another one, under which it keeps the whole result in memory.
         const FORWARD_ONLY: Pointer = std::ptr::null_mut();
