@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from datetime import date, datetime
+from datetime import time as time_of_day
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,7 @@ VALUES = {
     "ratio": "DOUBLE",
     "amount": "DECIMAL(20,5)",
     "day": "DATE",
+    "clock": "TIME",
     "moment": "DATETIME",
     "code": "VARCHAR(20)",
     "note": "TEXT",
@@ -93,22 +95,20 @@ VALUES = {
 
 def test_values_of_every_kind_are_sent_as_they_are(copied: Any, server: TdsServer) -> None:
     long_text = "é😀" * 60_000
+    moments = ["0001-01-01 00:00:00", "9999-12-31 23:59:59.123456", "2024-02-29 12:34:56.500000"]
     rows: list[tuple[Any, ...]] = [
-        (1, *[None] * 8),
-        (2, 1, 0.1, "-1234567890.12345", "0001-01-01", "0001-01-01 00:00:00", "", "", b""),
-        (3, 0, -1.5e300, "0.00001", "9999-12-31", "9999-12-31 23:59:59.123456", "é日🎉" + "x" * 16, "a\0b", b"\0\xff"),
-        (-(2**63), None, 0.0, "7", None, "2024-02-29 12:34:56.5", None, long_text, b"\x01" * 200_000),
-        (5, None, None, None, None, None, "after", None, b"after"),
+        (1, *[None] * 9),
+        (2, 1, 0.1, "-1234567890.12345", "0001-01-01", "00:00:00", moments[0], "", "", b""),
+        (3, 0, -1.5e300, "0.00001", "9999-12-31", "09:09:09.000099", moments[1], "é日🎉" + "x" * 16, "a\0b", b"\0\xff"),
+        (-(2**63), None, 0.0, "7", None, None, moments[2], None, long_text, b"\x01" * 200_000),
+        (5, None, None, None, None, None, None, "after", None, b"after"),
     ]
     report = copied(VALUES, rows)
     assert (report["error"], report["rows"], report["lane"]) == (None, 5, "bcp")
+    read = [Decimal, date.fromisoformat, time_of_day.fromisoformat, datetime.fromisoformat]
     expected = [
-        (
-            row[0], row[1], row[2], row[3] and Decimal(row[3]), row[4] and date.fromisoformat(row[4]),
-            row[5] and datetime.fromisoformat(row[5].ljust(26, "0") if "." in row[5] else row[5]), *row[6:],
-        )
-        for row in rows
-    ]  # fmt: skip
+        (*row[:3], *[cell if cell is None else to(cell) for to, cell in zip(read, row[3:7])], *row[7:]) for row in rows
+    ]
     assert server.rows == sorted(expected, key=lambda row: row[0])  # as SQLite reads its key
     assert server.transactions[:2] == ["begin", "commit"]
 

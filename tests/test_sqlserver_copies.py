@@ -131,8 +131,12 @@ def test_every_value_enters_sql_server_as_it_is(
 ) -> None:
     source = databases(product)
     kinds = [each for each in KINDS if product in each.types]
+    if way == "auto":
+        # Babelfish takes the times of a bulk copy through floats: .000099 becomes .000098. What it is sent is exact, see
+        # test_sqlserver_bcp.py.
+        kinds = [each for each in kinds if each.name != "time"]
     held = {each.name: each.fill(source, table_of(each)) for each in kinds}
-    copied = copying(source, server, **by(server, way))
+    copied = copying(source, server, [table_of(each) for each in kinds], **by(server, way))
     check(kinds, held, copied, server)
 
 
@@ -389,7 +393,8 @@ def test_a_copy_that_is_killed_leaves_the_table_as_it_was(
     databases: Databases, server: Sqlserver, copying: Copying, way: str
 ) -> None:
     source = databases("sqlite")
-    source.numbered("t", 300_000, "some text to carry over, and a number: ")
+    rows = 2_000_000 if way == "auto" else 300_000  # more than go in within the time that it has
+    source.numbered("t", rows, "some text to carry over, and a number: ")
     server.execute("CREATE TABLE t (id int, square bigint, note nvarchar(100))")
     server.execute("INSERT INTO t VALUES (0, 0, N'old')")
     process = copying.start(source, server, mode="truncate", **by(server, way))
