@@ -9,30 +9,15 @@ use crate::odbc::Diagnostic;
 /// What kind of error a diagnostic record tells of.
 pub(super) fn classify(diagnostic: &Diagnostic) -> Class {
     match diagnostic.native {
-        // Deadlock, lock wait, conflicting versions of a row.
-        1205 | 1222 | 3960 | 3961 | 41301 | 41302 | 41305 | 41325 => Class::Conflict,
-        // The service moves the database, or it is paused and wakes up; a connection that broke.
-        40613 | 40197 | 40143 | 40540 | 4221 | 42108 | 42109 | 64 | 121 | 233 | 10053 | 10054 | 10060 | 10061 => {
-            Class::ConnectionLost
-        }
-        // Too much is asked of the service; disk, log or memory is full.
-        40501
-        | 49918
-        | 49919
-        | 49920
-        | 10928
-        | 10929
-        | 40544
-        | 40549..=40553
-        | 701
-        | 802
-        | 1101
-        | 1105
-        | 1204
-        | 8645
-        | 9002
-        | 17300
-        | 17809 => Class::Resources,
+        1222 => Class::LockTimeout,
+        // Deadlock, conflicting versions of a row.
+        1205 | 3960 | 3961 | 41301 | 41302 | 41305 | 41325 => Class::Conflict,
+        // Paused and waking up; more is asked of the service than it does at once.
+        40613 | 42108 | 42109 | 40501 | 10928 | 10929 | 49918 | 49919 | 49920 => Class::NotReady,
+        // The service moves the database; a connection that broke.
+        40197 | 40143 | 40540 | 4221 | 64 | 121 | 233 | 10053 | 10054 | 10060 | 10061 => Class::ConnectionLost,
+        // Disk, log or memory is full.
+        40544 | 40549..=40553 | 701 | 802 | 1101 | 1105 | 1204 | 8645 | 9002 | 17300 | 17809 => Class::Resources,
         4060 | 4064 | 18450..=18470 | 18486..=18488 | 40532 | 40615 | 40914 | 47073 => Class::AccessDenied,
         229 | 230 | 262 | 297 | 300 | 378 | 916 | 10011 | 15247 => Class::PermissionDenied,
         207 | 208 | 911 | 1088 | 2812 | 3701 | 4701 | 4902 | 15225 => Class::NotFound,
@@ -142,12 +127,14 @@ mod tests {
     fn numbers_tell_more_than_their_sqlstates() {
         for (sqlstate, native, expected) in [
             ("40001", 1205, Class::Conflict),
-            ("HY000", 40613, Class::ConnectionLost),
+            ("HY000", 40613, Class::NotReady),
+            ("42000", 1222, Class::LockTimeout),
             ("08S01", 10054, Class::ConnectionLost),
             ("HYT00", 0, Class::Cancelled),
             ("08001", -1, Class::ConnectionLost),
-            ("HY000", 40501, Class::Resources),
-            ("HY000", 49920, Class::Resources),
+            ("HY000", 40501, Class::NotReady),
+            ("HY000", 49920, Class::NotReady),
+            ("HY000", 40544, Class::Resources),
             ("28000", 18456, Class::AccessDenied),
             ("HY000", 40615, Class::AccessDenied),
             ("42000", 229, Class::PermissionDenied),
