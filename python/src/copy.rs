@@ -184,14 +184,7 @@ fn request(
             "`key` goes with `upsert`, `incremental` and `mirror`",
         ));
     }
-    let lanes = match option("lanes")?.extract::<String>()?.as_str() {
-        "auto" => Lanes::Auto,
-        "odbc" => Lanes::Odbc,
-        other => {
-            let message = format!("lanes is `{other}`; `auto` and `odbc` are allowed");
-            return Err(PyValueError::new_err(message));
-        }
-    };
+    let lanes = one_of("lanes", &option, [("auto", Lanes::Auto), ("odbc", Lanes::Odbc)])?;
     let memory_limit_bytes: Option<u64> = option("memory_limit_bytes")?.extract()?;
     let memory_limit_bytes = match memory_limit_bytes {
         None => copy::MEMORY_LIMIT_BYTES,
@@ -211,26 +204,16 @@ fn request(
             "parallel is 0, at least one table is copied at once",
         ));
     }
-    let choice = |name: &str| match option(name)?.extract::<String>()?.as_str() {
-        "refuse" => Ok(Choice::Refuse),
-        "null" => Ok(Choice::Null),
-        other => {
-            let message = format!("{name} is `{other}`; `refuse` and `null` are allowed");
-            Err(PyValueError::new_err(message))
-        }
-    };
+    let choice = |name: &str| one_of(name, &option, [("refuse", Choice::Refuse), ("null", Choice::Null)]);
     let choices = Choices {
         infinity: choice("infinity")?,
         nan: choice("nan")?,
         zero_dates: choice("zero_dates")?,
-        fraction: match option("fraction")?.extract::<String>()?.as_str() {
-            "refuse" => Fraction::Refuse,
-            "round" => Fraction::Round,
-            other => {
-                let message = format!("fraction is `{other}`; `refuse` and `round` are allowed");
-                return Err(PyValueError::new_err(message));
-            }
-        },
+        fraction: one_of(
+            "fraction",
+            &option,
+            [("refuse", Fraction::Refuse), ("round", Fraction::Round)],
+        )?,
     };
     let patience_s: Option<f64> = option("patience_s")?.extract()?;
     let patience = match patience_s {
@@ -261,6 +244,20 @@ fn request(
         run: run.transpose()?,
         patience,
     })
+}
+
+/// What an option's word stands for, of the two that it may be.
+fn one_of<'py, T>(
+    name: &str,
+    option: &impl Fn(&str) -> PyResult<Bound<'py, PyAny>>,
+    words: [(&str, T); 2],
+) -> PyResult<T> {
+    let given = option(name)?.extract::<String>()?;
+    let [one, other] = words.each_ref().map(|(word, _)| *word);
+    let found = words.into_iter().find(|(word, _)| *word == given);
+    found
+        .map(|(_, meaning)| meaning)
+        .ok_or_else(|| PyValueError::new_err(format!("{name} is `{given}`; `{one}` and `{other}` are allowed")))
 }
 
 /// What happens to rows that are there, for a mode that looks at keys.

@@ -20,7 +20,7 @@ use super::{
     report::{Report, TableReport},
     request::{MEMORY_LIMIT_BYTES_MIN, Request},
     schedule::Schedule,
-    settling::{Ended, Settling},
+    settling::{Ended, Settled, Settling},
 };
 use crate::{
     database::{Connection, Purpose, Relation, Source},
@@ -143,12 +143,14 @@ fn copy_all(
     }
 
     let mut tables: Vec<Option<TableReport>> = jobs.iter().map(|_| None).collect();
-    let mut finished = |ended: Vec<Ended>| {
-        for (index, table) in ended {
+    // Tells of what is certain, and gives the rest.
+    let mut tell = |settled: Settled| {
+        for (index, table) in settled.certain {
             log(&table);
             done(&table);
             tables[index] = Some(table);
         }
+        settled.doubted
     };
     // Tables with a value that did not fit into their part of the budget, or whose commit has to be looked at.
     let mut again = Vec::new();
@@ -182,9 +184,7 @@ fn copy_all(
             let (index, table) = match receiver.recv_timeout(settling.patience()) {
                 Ok(ended) => ended,
                 Err(RecvTimeoutError::Timeout) => {
-                    let settled = settling.pass();
-                    finished(settled.certain);
-                    again.extend(settled.doubted);
+                    again.extend(tell(settling.pass()));
                     continue;
                 }
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
@@ -195,24 +195,21 @@ fn copy_all(
                 .is_some_and(|error| error.code == OVER_MEMORY_LIMIT);
             match is_over && at_once > 1 {
                 true => again.push((index, table)),
-                false => {
-                    let settled = settling.take((index, table));
-                    finished(settled.certain);
-                    again.extend(settled.doubted);
-                }
+                false => again.extend(tell(settling.take((index, table)))),
             }
         }
     });
     spawned?;
-    let settled = settling.settle();
-    finished(settled.certain);
-    again.extend(settled.doubted);
+    again.extend(tell(settling.settle()));
     again.sort_by_key(|(index, _)| *index);
     let budget = Budget::of(request.memory_limit_bytes, 1);
-    let look = |(index, table): Ended| vec![(index, call.look_again(index, table, budget, progress.table(index)))];
+    let look = |(index, table): Ended| {
+        let table = call.look_again(index, table, budget, progress.table(index));
+        Settled::certain((index, table))
+    };
     for (index, mut table) in again {
         if table.error.is_none() {
-            finished(look((index, table)));
+            tell(look((index, table)));
             continue;
         }
         if !interrupt.is_raised() {
@@ -223,13 +220,13 @@ fn copy_all(
             );
             table = call.copy_table(index, Known::default(), budget, progress.table(index));
         }
-        let settled = settling.take((index, table));
-        finished(settled.certain);
-        settled.doubted.into_iter().for_each(|ended| finished(look(ended)));
+        for doubted in tell(settling.take((index, table))) {
+            tell(look(doubted));
+        }
     }
-    let settled = settling.settle();
-    finished(settled.certain);
-    settled.doubted.into_iter().for_each(|ended| finished(look(ended)));
+    for doubted in tell(settling.settle()) {
+        tell(look(doubted));
+    }
     drop(settling);
     let tables: Vec<TableReport> = tables.into_iter().flatten().collect();
     drop(call);

@@ -160,7 +160,8 @@ impl<'a> Settling<'a> {
 }
 
 impl Settled {
-    fn certain(ended: Ended) -> Settled {
+    /// Of one table that need not wait.
+    pub fn certain(ended: Ended) -> Settled {
         Settled {
             certain: vec![ended],
             doubted: Vec::new(),
