@@ -186,8 +186,8 @@ BAD: list[Any] = [
 
 @pytest.fixture
 def schema(dray: Dray) -> dict[str, Any]:
-    """What `dray copy --schema` prints."""
-    done = dray("copy", "--schema")
+    """What `dray copy --json-schema` prints."""
+    done = dray("copy", "--json-schema")
     assert done.returncode == 0, done.stderr
     schema: dict[str, Any] = json.loads(done.stdout)
     return schema
@@ -227,7 +227,7 @@ def test_the_words_of_a_plan_are_those_of_python(schema: dict[str, Any], script:
     assert list(options) == list(python["options"])
     assert list(schema["$defs"]["copy"]["properties"]) == python["copy"]
     # Where Python leaves it to the engine (None), the schema says what that takes.
-    said = {name: key["default"] for name, key in options.items() if "enum" in key}
+    said = {name: key["default"] for name, key in options.items() if "enum" in key or key.get("type") == "boolean"}
     empty = {name: python["options"].pop(name) for name in ("key", "overlap", "before", "after")}
     assert not any(empty.values())
     assert said == {name: default for name, default in python["options"].items() if default is not None}

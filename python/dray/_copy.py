@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -140,6 +141,14 @@ def copy_tables(
     overlap: int | str = 0,
     before: str | Sequence[str] = (),
     after: str | Sequence[str] = (),
+    schema: str = "full",
+    add_columns: bool = False,
+    verify: str = "count",
+    on_reject: str = "fail",
+    rejects: str | os.PathLike[str] | None = None,
+    max_rejects: int | None = None,
+    shard: str | None = None,
+    ranges: int | None = None,
     lanes: str = "auto",
     parallel: int | None = None,
     memory_limit: int | str | None = None,
@@ -176,6 +185,20 @@ def copy_tables(
         before: Statements of the target's SQL, one or a list, before the rows of each table, in its transaction; see
             :class:`Copy`, whose own follow.
         after: The same after the rows; those of a :class:`Copy` come before.
+        schema: ``full`` gives a table that the copy makes all that the target can have of the source's: indexes, unique
+            ones among them, defaults, check constraints, identities and sequences, foreign keys, comments; what it
+            cannot have stands in ``not_carried`` of its report. ``columns``: columns and primary key alone.
+        add_columns: Whether a table that is there gets the columns of its source that it lacks. Without, it is refused.
+        verify: ``count`` compares the number of rows that were read with what the target has more of before the commit,
+            ``checksum`` also a hash of every value read with one of what the target gives back; ``none`` does neither.
+        on_reject: ``file`` leaves rows that the target refuses out and writes them to a file of their table, as JSON
+            Lines; ``fail`` fails the table at the first.
+        rejects: The folder of these files; by default ``rejects`` in the task's working directory.
+        max_rejects: The most rejected rows of one table; one more fails it. By default any number.
+        shard: A text such as ``"3/8"``: copy the third of eight parts of the tables. As many calls with the same
+            copies, on as many machines, copy all of them.
+        ranges: Most key ranges of one large table that are copied at once, ``1`` for none; by default as many as there
+            is a gain from.
         lanes: ``auto`` takes the fastest way out of and into each database, ``odbc`` its ODBC driver alone.
         parallel: Most tables at once. By default as many as there are processor cores, at least 2, at most 8; never
             more than the target takes (SQLite: 1) or than leave each table 32 MiB of ``memory_limit``.
@@ -218,6 +241,14 @@ def copy_tables(
         overlap=overlap,
         before=before,
         after=after,
+        schema=schema,
+        add_columns=add_columns,
+        verify=verify,
+        on_reject=on_reject,
+        rejects=rejects,
+        max_rejects=max_rejects,
+        shard=shard,
+        ranges=ranges,
         lanes=lanes,
         parallel=parallel,
         memory_limit=memory_limit,
@@ -245,6 +276,13 @@ def copy_table(
     overlap: int | str = 0,
     before: str | Sequence[str] = (),
     after: str | Sequence[str] = (),
+    schema: str = "full",
+    add_columns: bool = False,
+    verify: str = "count",
+    on_reject: str = "fail",
+    rejects: str | os.PathLike[str] | None = None,
+    max_rejects: int | None = None,
+    ranges: int | None = None,
     lanes: str = "auto",
     memory_limit: int | str | None = None,
     infinity: str = "refuse",
@@ -269,6 +307,13 @@ def copy_table(
         overlap: How far before the last watermark the rows begin.
         before: Statements of the target's SQL before the rows, in the table's transaction.
         after: The same after the rows.
+        schema: ``full`` or ``columns``, for a table that the copy makes.
+        add_columns: Whether a table that is there gets the columns that it lacks.
+        verify: ``count``, ``checksum`` or ``none``.
+        on_reject: ``fail`` or ``file``.
+        rejects: The folder of rejected rows.
+        max_rejects: The most of them.
+        ranges: Most key ranges at once.
         lanes: ``auto`` or ``odbc``.
         memory_limit: By how much the process may grow, in bytes or as ``"512MiB"``.
         infinity: ``refuse`` or ``null``.
@@ -293,6 +338,13 @@ def copy_table(
         overlap=overlap,
         before=before,
         after=after,
+        schema=schema,
+        add_columns=add_columns,
+        verify=verify,
+        on_reject=on_reject,
+        rejects=rejects,
+        max_rejects=max_rejects,
+        ranges=ranges,
         lanes=lanes,
         memory_limit=memory_limit,
         infinity=infinity,
@@ -351,13 +403,14 @@ def native_arguments(
     overlap: int | str,
     before: str | Sequence[str],
     after: str | Sequence[str],
+    rejects: str | os.PathLike[str] | None,
     memory_limit: int | str | None,
     run_id: str | None,
     patience: float | None,
     **options: Any,
 ) -> NativeArguments:
     """The arguments of :func:`copy_tables`, all of them, with each connection's name looked up."""
-    from . import _run_id
+    from . import _run, _run_id
 
     requests = [copies] if isinstance(copies, Copy) else list(copies)
     return NativeArguments(
@@ -370,6 +423,7 @@ def native_arguments(
             "overlap": _overlap(overlap),
             "before": _texts(before),
             "after": _texts(after),
+            "rejects": os.path.join(_run.task_folder(), "rejects") if rejects is None else os.fspath(rejects),
             "memory_limit_bytes": _bytes(memory_limit),
             "run": _run_id.of_call(run_id),
             "patience_s": patience,

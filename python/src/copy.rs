@@ -12,8 +12,8 @@ use std::{
 
 use dray::{
     copy::{
-        self, Around, Choice, Choices, Endpoint, Fraction, Lanes, Merge, MergeKind, Mode, Progress, Request, Run,
-        RunOrigin, Selection, TableReport, TableRequest,
+        self, Around, Choice, Choices, Endpoint, Fraction, Lanes, Merge, MergeKind, Mode, OnReject, Progress, Request,
+        Run, RunOrigin, Schema, Selection, Shard, TableReport, TableRequest, Verify,
     },
     odbc::{DriverSearch, Interrupt},
 };
@@ -82,7 +82,9 @@ pub fn forget_copy(number: u64) {
 /// statements), and either `query` or `tables`, `exclude` and `where`; `target` is a label and a connection string; `mode` is
 /// `append`, `truncate`, `replace`, `upsert`, `incremental` or `mirror`; `options` holds `key` (a list), `watermark`,
 /// `overlap` (a whole number), `before` and `after`, `lanes` (`auto` or `odbc`), `parallel` and `memory_limit_bytes`
-/// (`None`: the engine's own), `infinity`, `nan` and `zero_dates` (`refuse` or `null`), `fraction` (`refuse` or `round`),
+/// (`None`: the engine's own), `schema` (`full` or `columns`), `add_columns`, `verify` (`count`, `checksum` or `none`),
+/// `on_reject` (`fail` or `file`), `rejects` (a folder), `max_rejects` (`None`: any number), `shard` (`None`, or a text such as
+/// `3/8`), `ranges` (`None`: the engine's own), `infinity`, `nan` and `zero_dates` (`refuse` or `null`), `fraction` (`refuse` or `round`),
 /// `run` (`None`, or id, `given`, `property` or `batch`, and the activity's name) and `patience_s` (`None`: the engine's
 /// own); `folders` may hold packages with a driver. `watch` is what is called after each table with its report as JSON, one
 /// of the numbers of `watch_copy` or `None`, and whether bars are drawn on stderr, which is for processes that never fork.
@@ -215,6 +217,29 @@ fn request(
             [("refuse", Fraction::Refuse), ("round", Fraction::Round)],
         )?,
     };
+    let verify = [
+        ("count", Verify::Count),
+        ("checksum", Verify::Checksum),
+        ("none", Verify::None),
+    ];
+    let on_reject = match one_of("on_reject", &option, [("fail", false), ("file", true)])? {
+        false => OnReject::Fail,
+        true => OnReject::File {
+            folder: option("rejects")?.extract()?,
+            max: option("max_rejects")?.extract()?,
+        },
+    };
+    let shard: Option<String> = option("shard")?.extract()?;
+    let shard = shard.map(|text| {
+        text.parse::<Shard>()
+            .map_err(|error| PyValueError::new_err(format!("shard: {error}")))
+    });
+    let ranges: Option<usize> = option("ranges")?.extract()?;
+    if ranges == Some(0) {
+        return Err(PyValueError::new_err(
+            "ranges is 0, a table is copied in one range at least",
+        ));
+    }
     let patience_s: Option<f64> = option("patience_s")?.extract()?;
     let patience = match patience_s {
         None => copy::PATIENCE,
@@ -241,23 +266,33 @@ fn request(
         memory_limit_bytes,
         parallel,
         choices,
+        schema: one_of(
+            "schema",
+            &option,
+            [("full", Schema::Full), ("columns", Schema::Columns)],
+        )?,
+        add_columns: option("add_columns")?.extract()?,
+        verify: one_of("verify", &option, verify)?,
+        on_reject,
+        shard: shard.transpose()?,
+        ranges,
         run: run.transpose()?,
         patience,
     })
 }
 
-/// What an option's word stands for, of the two that it may be.
-fn one_of<'py, T>(
+/// What an option's word stands for, of those that it may be.
+fn one_of<'py, T, const WORDS: usize>(
     name: &str,
     option: &impl Fn(&str) -> PyResult<Bound<'py, PyAny>>,
-    words: [(&str, T); 2],
+    words: [(&str, T); WORDS],
 ) -> PyResult<T> {
     let given = option(name)?.extract::<String>()?;
-    let [one, other] = words.each_ref().map(|(word, _)| *word);
+    let allowed = words.each_ref().map(|(word, _)| format!("`{word}`"));
     let found = words.into_iter().find(|(word, _)| *word == given);
     found
         .map(|(_, meaning)| meaning)
-        .ok_or_else(|| PyValueError::new_err(format!("{name} is `{given}`; `{one}` and `{other}` are allowed")))
+        .ok_or_else(|| PyValueError::new_err(format!("{name} is `{given}`; allowed are {}", allowed.join(", "))))
 }
 
 /// What happens to rows that are there, for a mode that looks at keys.

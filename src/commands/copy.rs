@@ -48,7 +48,7 @@ pub struct CopyArguments {
 
     /// Print the JSON Schema of a plan, for editors
     #[arg(long, exclusive = true)]
-    pub schema: bool,
+    pub json_schema: bool,
 
     /// Stop after this time, such as 90s or 2h30m
     #[arg(long, value_name = "TIME")]
@@ -121,7 +121,7 @@ impl CopyArguments {
 
 /// Copies, or says what would be done, and gives the exit code.
 pub fn copy(arguments: &CopyArguments) -> ProcessExitCode {
-    if arguments.schema {
+    if arguments.json_schema {
         return super::print_whole(format!("{:#}\n", plan_file::schema()).as_bytes());
     }
     let started = Instant::now();

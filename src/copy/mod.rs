@@ -40,7 +40,8 @@ pub use self::{
     report::{Report, Retry, TableReport},
     request::{
         Around, Choice, Choices, Endpoint, Fraction, Lanes, MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES_MIN, Merge,
-        MergeKind, PATIENCE, RUN_ID_CHARACTERS_MAX, Request, Run, RunOrigin, Selection, TableRequest,
+        MergeKind, OnReject, PATIENCE, RUN_ID_CHARACTERS_MAX, Request, Run, RunOrigin, Schema, Selection, Shard,
+        TableRequest, Verify,
     },
     run::run,
 };

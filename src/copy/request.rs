@@ -1,6 +1,6 @@
 //! What somebody wants copied.
 
-use std::time::Duration;
+use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 
 use crate::{database::Mode, odbc::ConnectionString};
 
@@ -77,6 +77,18 @@ pub struct Request {
     /// The run that the call belongs to: what an earlier run of this id has finished is skipped. `None`: every call is new,
     /// and there is no journal.
     pub run: Option<Run>,
+    /// What a table that the copy makes takes over beside its columns and primary key.
+    pub schema: Schema,
+    /// Whether a table that is there gets the columns of its source that it lacks; else it is refused.
+    pub add_columns: bool,
+    /// How it is seen that the rows in the target are those of the source.
+    pub verify: Verify,
+    /// What becomes of a row that the target refuses.
+    pub on_reject: OnReject,
+    /// The part of all tables that this call copies; `None`: all of them.
+    pub shard: Option<Shard>,
+    /// Most key ranges of one table that are copied at once; `None`: as many as there is a gain from.
+    pub ranges: Option<usize>,
     /// For how long a database that is starting, waking up or too busy is asked again, and whether a table whose connection
     /// was lost is copied again; zero: neither.
     pub patience: Duration,
@@ -157,6 +169,75 @@ pub struct Choices {
     pub zero_dates: Choice,
     /// Times whose fraction of a second has more digits than the target keeps.
     pub fraction: Fraction,
+}
+
+/// What a table that the copy makes takes over beside its columns and primary key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Schema {
+    /// All that the target can have: indexes, defaults, checks, identities, foreign keys, comments. What it cannot is in the
+    /// report.
+    #[default]
+    Full,
+    /// Nothing.
+    Columns,
+}
+
+/// How it is seen that the rows in the target are those of the source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Verify {
+    /// Not at all.
+    None,
+    /// The target has as many rows more as were read.
+    #[default]
+    Count,
+    /// As for the count, and what the target gives back hashes to what was read.
+    Checksum,
+}
+
+/// What becomes of a row that the target refuses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum OnReject {
+    /// It fails its table.
+    #[default]
+    Fail,
+    /// It is left out, and written to a file of its table.
+    File {
+        /// The folder of the files.
+        folder: PathBuf,
+        /// The most for one table; one more fails it. `None`: any number.
+        max: Option<u64>,
+    },
+}
+
+/// One of so many parts into which the tables of a request are split, the same way whoever asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shard {
+    /// Which part, from 1.
+    pub number: u32,
+    /// Of how many.
+    pub count: u32,
+}
+
+impl FromStr for Shard {
+    type Err = String;
+
+    /// From a text such as `3/8`.
+    fn from_str(text: &str) -> Result<Shard, String> {
+        let parts = text.trim().split_once('/');
+        let parts = parts.and_then(|(number, count)| Some((number.trim().parse().ok()?, count.trim().parse().ok()?)));
+        match parts {
+            Some((number, count)) if (1..=count).contains(&number) => Ok(Shard { number, count }),
+            _ => Err(format!(
+                "`{text}` is no shard; a text such as `3/8`, the third of eight, is allowed"
+            )),
+        }
+    }
+}
+
+impl fmt::Display for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.number, self.count)
+    }
 }
 
 /// What becomes of a fraction of a second that the target does not keep whole.

@@ -62,12 +62,17 @@ fn flag(key: &'static Key, heading: &'static str) -> Arg {
         Kind::Bytes => ("BYTES", ArgAction::Set),
         Kind::Distance => ("AMOUNT", ArgAction::Set),
         Kind::Seconds => ("SECONDS", ArgAction::Set),
+        Kind::Number => ("COUNT", ArgAction::Set),
+        Kind::Flag => ("", ArgAction::SetTrue),
+        Kind::Shard => ("PART/COUNT", ArgAction::Set),
         Kind::OneOf(_) => ("WORD", ArgAction::Set),
         Kind::Text => ("TEXT", ArgAction::Set),
     };
-    Arg::new(key.name)
-        .long(long_of(key.name))
-        .value_name(value_name)
+    let flag = match key.kind {
+        Kind::Flag => Arg::new(key.name),
+        _ => Arg::new(key.name).value_name(value_name),
+    };
+    flag.long(long_of(key.name))
         .action(action)
         .help(format!("{}{words}{default}", key.about))
         .help_heading(heading)
@@ -90,12 +95,18 @@ impl clap::FromArgMatches for Flags {
 fn given(matches: &ArgMatches, keys: impl Iterator<Item = &'static Key>) -> Map<String, Value> {
     let mut flags = Map::new();
     for key in keys {
+        if let Kind::Flag = key.kind {
+            if matches.get_flag(key.name) {
+                flags.insert(key.name.to_owned(), Value::Bool(true));
+            }
+            continue;
+        }
         let Some(values) = matches.get_many::<String>(key.name) else {
             continue;
         };
         let texts: Vec<&String> = values.collect();
         let value = match (key.kind, texts.as_slice()) {
-            (Kind::Count, [text]) => text
+            (Kind::Count | Kind::Number, [text]) => text
                 .parse::<u64>()
                 .map_or_else(|_| Value::from(text.as_str()), Value::from),
             (Kind::Seconds, [text]) => text

@@ -267,6 +267,9 @@ fn takes(kind: Kind, value: &Value) -> bool {
             value => value.as_u64().is_some(),
         },
         Kind::Seconds => value.as_f64().is_some_and(|seconds| seconds >= 0.0),
+        Kind::Number => value.as_u64().is_some(),
+        Kind::Flag => value.is_boolean(),
+        Kind::Shard => value.as_str().is_some_and(is_shard),
     }
 }
 
@@ -276,6 +279,14 @@ fn is_size(text: &str) -> bool {
         &text.to_ascii_lowercase(),
         &["", "b", "kib", "mib", "gib", "kb", "mb", "gb"],
     )
+}
+
+/// Two whole numbers, of which the first is 1 at least and the second at most.
+fn is_shard(text: &str) -> bool {
+    let parts = text.split_once('/');
+    let number = |text: &str| text.trim().parse::<u32>().ok();
+    let parts = parts.and_then(|(part, count)| number(part).zip(number(count)));
+    parts.is_some_and(|(part, count)| (1..=count).contains(&part))
 }
 
 /// Digits and one of these units.

@@ -56,10 +56,14 @@ fn property(key: &Key) -> Value {
             {"type": "string", "pattern": "^\\s*[0-9]+\\s*(s|min|h|d)?\\s*$"},
         ]}),
         Kind::Seconds => json!({"type": "number", "minimum": 0}),
+        Kind::Number => json!({"type": "integer", "minimum": 0}),
+        Kind::Flag => json!({"type": "boolean"}),
+        Kind::Shard => json!({"type": "string", "pattern": "^\\s*[1-9][0-9]*\\s*/\\s*[1-9][0-9]*\\s*$"}),
     };
     property["description"] = Value::from(key.about);
     if !key.default.is_empty() {
         match key.kind {
+            Kind::Flag => property["default"] = Value::from(key.default == "true"),
             Kind::OneOf(_) | Kind::Bytes => property["default"] = Value::from(key.default),
             // In words, where it depends.
             _ => property["description"] = Value::from(format!("{} (default: {})", key.about, key.default)),

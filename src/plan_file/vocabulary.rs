@@ -31,6 +31,12 @@ pub enum Kind {
     Distance,
     /// A number of seconds, whole or not.
     Seconds,
+    /// A whole number from 0 on.
+    Number,
+    /// Yes or no.
+    Flag,
+    /// One of so many parts, as a text such as `3/8`.
+    Shard,
 }
 
 impl Kind {
@@ -48,6 +54,9 @@ impl Kind {
             Kind::Bytes => "a number of bytes or a text such as `512MiB`".to_owned(),
             Kind::Distance => "a whole number or a text such as `15min` (s, min, h, d)".to_owned(),
             Kind::Seconds => "a number of seconds, 0 at least".to_owned(),
+            Kind::Number => "a whole number from 0 on".to_owned(),
+            Kind::Flag => "true or false".to_owned(),
+            Kind::Shard => "a text such as `3/8`, the third of eight parts".to_owned(),
         }
     }
 }
@@ -98,6 +107,54 @@ pub const OPTIONS: &[Key] = &[
         kind: Kind::Texts,
         about: "The same after the rows",
         default: "",
+    },
+    Key {
+        name: "schema",
+        kind: Kind::OneOf(&["full", "columns"]),
+        about: "What a table that the copy makes takes over: all that the target can have, or columns and primary key alone",
+        default: "full",
+    },
+    Key {
+        name: "add_columns",
+        kind: Kind::Flag,
+        about: "Add the columns that a table in the target lacks, instead of refusing it",
+        default: "false",
+    },
+    Key {
+        name: "verify",
+        kind: Kind::OneOf(&["count", "checksum", "none"]),
+        about: "How it is seen that the rows in the target are those of the source",
+        default: "count",
+    },
+    Key {
+        name: "on_reject",
+        kind: Kind::OneOf(&["fail", "file"]),
+        about: "What becomes of a row that the target refuses: it fails its table, or is left out and written to a file",
+        default: "fail",
+    },
+    Key {
+        name: "rejects",
+        kind: Kind::Text,
+        about: "The folder of these files, with `on_reject` = `file`",
+        default: "rejects, in the task's working directory",
+    },
+    Key {
+        name: "max_rejects",
+        kind: Kind::Number,
+        about: "The most rejected rows of one table; one more fails it",
+        default: "any number",
+    },
+    Key {
+        name: "shard",
+        kind: Kind::Shard,
+        about: "Copy one of so many parts of the tables, such as `3/8`; as many calls with the same plan copy all of them",
+        default: "",
+    },
+    Key {
+        name: "ranges",
+        kind: Kind::Count,
+        about: "Most key ranges of one table at once",
+        default: "as many as there is a gain from",
     },
     Key {
         name: "lanes",
