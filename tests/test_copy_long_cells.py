@@ -18,6 +18,9 @@ BUDGET_KIB = 256 * 1024
 
 HUGE_BYTES = 200_000_000
 
+# More than any lane's part of the default memory limit.
+TOO_LONG_BYTES = 100_000_000
+
 # The types of a long text and of long bytes.
 LONG = {"sqlite": ("TEXT", "BLOB"), "postgresql": ("text", "bytea"), "mariadb": ("LONGTEXT", "LONGBLOB")}
 
@@ -79,25 +82,25 @@ def test_cells_of_up_to_16_mib_arrive_whole_within_the_default_memory(
         assert copied.growth_kib < BUDGET_KIB, f"{copied.growth_kib / 1024:.0f} MiB"
 
 
-# SELECTs of one row with such a cell.
+# SELECTs of one row with such a cell, which take the server no more than three times its length.
 HUGE = {
     "postgresql": (
-        f"SELECT 7 AS id, repeat('x', {HUGE_BYTES - 1}) || 'y' AS a, NULL::bytea AS b",
-        f"SELECT 7 AS id, NULL::text AS a, decode(repeat('ab', {HUGE_BYTES - 1}) || 'cd', 'hex') AS b",
+        "SELECT 7 AS id, repeat('x', {0} - 1) || 'y' AS a, NULL::bytea AS b",
+        "SELECT 7 AS id, NULL::text AS a, convert_to(repeat('x', {0} - 1) || 'y', 'UTF8') AS b",
     ),
     "sqlite": (
-        f"SELECT 7 AS id, printf('%.*c', {HUGE_BYTES - 1}, 'x') || 'y' AS a, CAST(NULL AS BLOB) AS b",
-        f"SELECT 7 AS id, CAST(NULL AS TEXT) AS a, zeroblob({HUGE_BYTES}) AS b",
+        "SELECT 7 AS id, printf('%.*c', {0} - 1, 'x') || 'y' AS a, CAST(NULL AS BLOB) AS b",
+        "SELECT 7 AS id, CAST(NULL AS TEXT) AS a, zeroblob({0}) AS b",
     ),
 }
 
 
-def make_huge(database: Database, column: str) -> None:
-    """A table with one cell of 200 MB."""
+def make_huge(database: Database, column: str, length_bytes: int) -> None:
+    """A table with one cell of so many bytes."""
     text, data = LONG[database.product]
     declared = database.columns({"id": "INTEGER", "a": text, "b": data})
     database.execute(f"CREATE TABLE t ({declared})")
-    database.execute("INSERT INTO t " + HUGE[database.product][0 if column == "a" else 1])
+    database.execute("INSERT INTO t " + HUGE[database.product][0 if column == "a" else 1].format(length_bytes))
 
 
 @pytest.mark.parametrize("lanes", LANES)
@@ -107,7 +110,7 @@ def test_a_cell_that_the_memory_has_no_room_for_is_refused_with_what_it_would_ta
     databases: Databases, copying: Copying, source_product: str, column: str, lanes: str
 ) -> None:
     source, target = databases(source_product), databases("sqlite" if source_product == "postgresql" else "postgresql")
-    make_huge(source, column)
+    make_huge(source, column, TOO_LONG_BYTES)
     copied = copying(source, target, lanes=lanes)
     error = copied.error("t")
     assert error is not None
@@ -117,6 +120,8 @@ def test_a_cell_that_the_memory_has_no_room_for_is_refused_with_what_it_would_ta
     assert target.tables() == set()
 
 
+# Two of these at once, with the servers' own copies of the cell, are more than a machine of 4 GB has.
+@pytest.mark.alone
 @pytest.mark.parametrize("column", ["a", "b"])
 @pytest.mark.parametrize(
     ("source_product", "target_product"),
@@ -126,7 +131,7 @@ def test_a_cell_of_200_mb_arrives_where_the_memory_allows_it(
     databases: Databases, copying: Copying, source_product: str, target_product: str, column: str
 ) -> None:
     source, target = databases(source_product), databases(target_product)
-    make_huge(source, column)
+    make_huge(source, column, HUGE_BYTES)
     copied = copying(source, target, memory_limit="2GiB")
     error = copied.error("t")
     if error is not None and target_product == "mariadb":
