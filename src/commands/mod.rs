@@ -7,6 +7,7 @@ mod doctor;
 mod dry_run;
 mod init;
 mod options;
+mod outputs;
 mod pack;
 mod packages;
 mod preemption;
@@ -53,6 +54,8 @@ enum Command {
     Pack(Box<PackArguments>),
     /// Make one HTML page of a run's log: what ran when, how fast, what failed
     Report(report::ReportArguments),
+    /// Merge the outputs of several tasks, such as the shards of a copy
+    Outputs(outputs::OutputsArguments),
     /// Print the completion script of a shell
     Completions {
         /// The shell to complete for
@@ -88,6 +91,7 @@ pub fn main() -> ProcessExitCode {
         Ok(Command::Rehearse(arguments)) => ProcessExitCode::from(rehearse::rehearse(&arguments)),
         Ok(Command::Pack(arguments)) => ProcessExitCode::from(pack::pack(&arguments)),
         Ok(Command::Report(arguments)) => report::report(&arguments),
+        Ok(Command::Outputs(arguments)) => outputs::outputs(&arguments),
         Ok(Command::Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut command_line(), "dray", &mut script);

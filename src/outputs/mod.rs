@@ -10,6 +10,7 @@
 
 mod error;
 mod events;
+mod merge;
 mod summary;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ use serde_json::{Map, Value};
 
 pub use error::OutputsError;
 pub use events::{ErrorEvent, Events, ExitEvent};
+pub use merge::{MergeError, Merged, Part, merge, parts_of_property, read_parts, write as write_merged};
 pub use summary::{ErrorReport, Status, Summary};
 
 use crate::fingerprint::Fingerprint;

@@ -13,6 +13,9 @@
 //! | `outputs_error` | `code` and `message` of refused outputs, where `error` already says why the run failed |
 //! | `copies` | one report a table; absent if there was none |
 //! | `copies_left_out` | how many reports did not fit; instead of `copies` |
+//! | `parts` | of merged outputs (`dray outputs merge`): how many tasks they are of |
+//! | `failed_parts` | of merged outputs: the files of those that failed; absent if none has |
+//! | `copied` | of merged outputs: `tables`, `failed_tables`, `rows`, `bytes` and `retries` of all copies |
 //!
 //! Strings are masked here, before they are cut: a secret that is cut in two would not be recognised any more.
 
