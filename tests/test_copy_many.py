@@ -174,6 +174,57 @@ def test_a_copy_that_reads_what_another_writes_waits_for_it(databases: Databases
     assert (target.query("SELECT * FROM second"), target.query("SELECT * FROM third")) == ([(1,)], [(2,)])
 
 
+ORDER = """
+    import dray, json
+    report = dray.copy_tables([dray.Copy("Source", {tables!r})], target="Target", parallel=2)
+    print(json.dumps([[t.target, t.started_ms, t.started_ms + t.duration_ms] for t in report.tables]))
+"""
+
+
+def started(
+    databases: Databases, script: Script, source: Database, target: Database, rows: dict[str, int]
+) -> list[str]:
+    """The tables in the order in which a copy of them, two at once, has begun them; each refers to none."""
+    del databases
+    for name, count in rows.items():
+        source.numbered(name, count, "some text to carry over, and a number: ")
+    # The servers know of new rows after a while alone, unless they are asked to look.
+    if source.product == "postgresql":
+        source.execute("ANALYZE")
+    elif source.product == "mariadb":
+        source.query(f"ANALYZE TABLE {', '.join(rows)}")
+    done = script(ORDER.format(tables=list(rows)), services=services(source, target))
+    assert done.returncode == 0, done.stderr
+    times = json.loads(done.stdout)
+    assert [name for name, _, _ in times] == list(rows), "the report has the order of the request"
+    assert {name: target.count(name) for name in rows} == rows
+    return [name for name, _, _ in sorted(times, key=lambda time: (time[1], time[2]))]
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_the_largest_table_is_begun_first_wherever_it_is_named(
+    databases: Databases, script: Script, product: str
+) -> None:
+    source, target = databases(product), databases("postgresql")
+    rows = {"tiny": 1, "small": 2_000, "middle": 10_000, "large": 20_000, "huge": 80_000}
+    order = started(databases, script, source, target, rows)
+    assert set(order[:2]) == {"huge", "large"}, order
+    assert order[2:] == ["middle", "small", "tiny"], order
+
+
+def test_a_large_table_waits_for_the_small_one_it_refers_to_which_then_comes_before_those_of_middle_size(
+    databases: Databases, script: Script
+) -> None:
+    source, target = databases("sqlite"), databases("postgresql")
+    for name, reference in {"parent": "", "child": " REFERENCES parent"}.items():
+        target.execute(f"CREATE TABLE {name} (id integer PRIMARY KEY{reference}, square bigint, note text)")
+    rows = {"a": 30_000, "b": 29_000, "c": 28_000, "parent": 40_000, "child": 40_000}
+    order = started(databases, script, source, target, rows)
+    assert order.index("parent") < order.index("child")
+    assert "parent" in order[:2], order
+    assert order[-1] != "child", order
+
+
 @pytest.mark.parametrize("product", PRODUCTS)
 def test_many_tables_of_odd_names_are_told_apart(databases: Databases, script: Script, product: str) -> None:
     source, target = databases(product), databases("postgresql")

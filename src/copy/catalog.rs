@@ -6,86 +6,115 @@
 
 use std::{
     collections::HashMap,
+    thread,
     time::{Duration, Instant},
 };
 
 use super::{job::Job, plan::Known, pool::Pool, request::Request};
 use crate::{
-    database::{Connection, Mode, Purpose, Relation, Source},
+    database::{Connection, Mode, Purpose, Relation, Source, Table},
     odbc::Interrupt,
 };
 
-/// From so many tables on.
-const TABLES_MIN: usize = 4;
+/// From so many tables of one database on; with three and two workers their order matters.
+const TABLES_MIN: usize = 3;
+
+/// Most sources that are asked at once.
+const SOURCES_MAX: usize = 8;
 
 /// Answers are believed for so long: in a long call tables come and go.
 const FRESH: Duration = Duration::from_secs(60);
 
+/// What is asked about a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Question {
+    /// Both ends.
+    Both,
+    /// The source alone: the target may change until it is the table's turn.
+    Source,
+    /// Nothing.
+    None,
+}
+
 /// The answers for the tables of a call, by their place in it.
 pub(super) struct Catalog {
     known: HashMap<usize, Known>,
+    bytes: HashMap<usize, u64>,
     asked: Instant,
 }
 
+/// What a source has said of its tables, in their order.
+#[derive(Default)]
+struct Answers {
+    tables: Option<Vec<Option<Table>>>,
+    not_carried: HashMap<usize, Vec<String>>,
+    bytes: Vec<Option<u64>>,
+}
+
 impl Catalog {
-    /// Asks about the tables that `is_free` says, given their place; others may change until it is their turn.
+    /// Asks about the tables as `question` says, given their place; and how large they are, if `sizes` is set.
     pub fn read(
         jobs: &[Job<'_>],
         request: &Request,
         (pool, target, interrupt): (&Pool<'_>, &Connection, &Interrupt),
-        is_free: impl Fn(usize) -> bool,
+        question: impl Fn(usize) -> Question,
+        sizes: bool,
     ) -> Catalog {
         let asked = Instant::now();
         let mut known: HashMap<usize, Known> = HashMap::new();
-        let free: Vec<usize> = (0..jobs.len()).filter(|index| is_free(*index)).collect();
-        if free.len() >= TABLES_MIN {
-            let relations: Vec<Relation> = free.iter().map(|index| jobs[*index].target.clone()).collect();
+        let questions: Vec<Question> = (0..jobs.len()).map(question).collect();
+        let with_target: Vec<usize> = (0..jobs.len())
+            .filter(|index| questions[*index] == Question::Both)
+            .collect();
+        if with_target.len() >= TABLES_MIN {
+            let relations: Vec<Relation> = with_target.iter().map(|index| jobs[*index].target.clone()).collect();
             if let Ok(Some(tables)) = target.dialect.tables(&target.session, &relations) {
-                for (index, table) in free.iter().zip(tables) {
+                for (index, table) in with_target.iter().zip(tables) {
                     known.entry(*index).or_default().target = Some(table);
                 }
             }
         }
         let mut by_source: HashMap<String, Vec<(usize, Relation)>> = HashMap::new();
-        for index in free {
-            if let Source::Table { relation, .. } = &jobs[index].what {
-                let source = by_source.entry(jobs[index].source.string.reveal()).or_default();
+        for (index, job) in jobs.iter().enumerate() {
+            if let (Source::Table { relation, .. }, Question::Both | Question::Source) = (&job.what, questions[index]) {
+                let source = by_source.entry(job.source.string.reveal()).or_default();
                 source.push((index, relation.clone()));
             }
         }
-        for tables in by_source.into_values().filter(|tables| tables.len() >= TABLES_MIN) {
-            let (indices, relations): (Vec<usize>, Vec<Relation>) = tables.into_iter().unzip();
-            let Ok(source) = pool.take(jobs[indices[0]].source, Purpose::Read, interrupt) else {
-                continue;
-            };
-            let Ok(Some(tables)) = source.dialect.tables(&source.session, &relations) else {
-                continue;
-            };
-            for (index, table) in indices.iter().zip(tables) {
-                known.entry(*index).or_default().source = table;
+        let sources: Vec<Vec<(usize, Relation)>> = by_source
+            .into_values()
+            .filter(|tables| tables.len() >= TABLES_MIN)
+            .collect();
+        let made = |index: usize| {
+            let known = known.get(&index).and_then(|known| known.target.as_ref());
+            request.mode == Mode::Replace || known.is_none_or(Option::is_none)
+        };
+        let ask = |tables: &[(usize, Relation)]| ask(jobs, tables, (pool, interrupt), &made, sizes);
+        let mut answered = Vec::new();
+        // A server takes its time to log somebody in, and the next one need not wait for it.
+        for some in sources.chunks(SOURCES_MAX) {
+            thread::scope(|scope| {
+                let (first, others) = some.split_at(1);
+                let others: Vec<_> = others.iter().map(|tables| scope.spawn(|| ask(tables))).collect();
+                answered.extend(first.iter().map(|tables| ask(tables)));
+                // A thread that did not come back has nothing to say.
+                answered.extend(others.into_iter().map(|thread| thread.join().unwrap_or_default()));
+            });
+        }
+        let mut bytes = HashMap::new();
+        for (tables, answers) in sources.iter().zip(answered) {
+            let mut not_carried = answers.not_carried;
+            let described = answers.tables.into_iter().flatten();
+            for ((index, _), table) in tables.iter().zip(described) {
+                let known = known.entry(*index).or_default();
+                known.not_carried = not_carried.remove(index);
+                known.source = table;
             }
-            let made = |index: &usize| {
-                let known = known.get(index).and_then(|known| known.target.as_ref());
-                request.mode == Mode::Replace || known.is_none_or(Option::is_none)
-            };
-            let (indices, relations): (Vec<usize>, Vec<Relation>) = indices
-                .into_iter()
-                .zip(relations)
-                .filter(|(index, _)| made(index))
-                .unzip();
-            if !indices.is_empty() {
-                let Ok(things) = source.dialect.not_carried(&source.session, &relations) else {
-                    continue;
-                };
-                for (index, things) in indices.iter().zip(things) {
-                    known.entry(*index).or_default().not_carried = Some(things);
-                }
-            }
-            if source.session.rollback().is_ok() {
-                pool.give(Purpose::Read, source);
+            for ((index, _), size) in tables.iter().zip(answers.bytes) {
+                bytes.extend(size.map(|size| (*index, size)));
             }
         }
-        Catalog { known, asked }
+        Catalog { known, bytes, asked }
     }
 
     /// The answers for one table, as long as they are fresh.
@@ -95,4 +124,55 @@ impl Catalog {
             false => Known::default(),
         }
     }
+
+    /// About how many bytes a table of the source holds, whatever part of it is read; `None` for a query, and where nobody
+    /// knows.
+    pub fn bytes(&self, index: usize) -> Option<u64> {
+        let of_rows = || self.known.get(&index)?.source.as_ref()?.estimated_bytes();
+        self.bytes.get(&index).copied().or_else(of_rows)
+    }
+}
+
+/// Asks the source of these tables, which is one, about all of them.
+fn ask(
+    jobs: &[Job<'_>],
+    tables: &[(usize, Relation)],
+    (pool, interrupt): (&Pool<'_>, &Interrupt),
+    made: &dyn Fn(usize) -> bool,
+    sizes: bool,
+) -> Answers {
+    let mut answers = Answers::default();
+    let Some((first, _)) = tables.first() else {
+        return answers;
+    };
+    let endpoint = jobs[*first].source;
+    let source = match pool.take(endpoint, Purpose::Read, interrupt) {
+        Ok(source) => source,
+        Err(error) => {
+            pool.refuse(endpoint, Purpose::Read, error);
+            return answers;
+        }
+    };
+    let relations: Vec<Relation> = tables.iter().map(|(_, relation)| relation.clone()).collect();
+    let Ok(described) = source.dialect.tables(&source.session, &relations) else {
+        return answers;
+    };
+    answers.tables = described;
+    let (indices, new): (Vec<usize>, Vec<Relation>) = tables.iter().filter(|(index, _)| made(*index)).cloned().unzip();
+    if answers.tables.is_some() && !new.is_empty() {
+        let Ok(things) = source.dialect.not_carried(&source.session, &new) else {
+            return answers;
+        };
+        answers.not_carried = indices.into_iter().zip(things).collect();
+    }
+    if sizes {
+        let Ok(bytes) = source.dialect.estimated_bytes(&source.session, &relations) else {
+            return answers;
+        };
+        answers.bytes = bytes;
+    }
+    if source.session.rollback().is_ok() {
+        pool.give(Purpose::Read, source);
+    }
+    answers
 }

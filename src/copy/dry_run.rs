@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{
     call::table_name,
-    catalog::Catalog,
+    catalog::{Catalog, Question},
     error::TableError,
     job::{Job, staging_name},
     journal::lock_name,
@@ -97,7 +97,7 @@ pub fn dry_run(request: &Request, search: &DriverSearch, interrupt: &Interrupt) 
     let pool = Pool::new(search, request.patience);
     let Begun { jobs, target, at_once } = begin(request, &pool, interrupt)?;
     // Nothing changes meanwhile, so all can be asked about at once.
-    let catalog = Catalog::read(&jobs, request, (&pool, &target, interrupt), |_| true);
+    let catalog = Catalog::read(&jobs, request, (&pool, &target, interrupt), |_| Question::Both, false);
     pool.give(Purpose::Write, target);
     let mut tables = Vec::new();
     for (index, job) in jobs.iter().enumerate() {

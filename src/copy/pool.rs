@@ -132,6 +132,11 @@ impl<'a> Pool<'a> {
         self.keep(purpose, endpoint.string.clone(), outcome);
     }
 
+    /// Tells the next table that wants such a connection why there is none, instead of having it find out again.
+    pub fn refuse(&self, endpoint: &Endpoint, purpose: Purpose, error: Box<TableError>) {
+        self.keep(purpose, endpoint.string.clone(), Err(error));
+    }
+
     fn keep(&self, purpose: Purpose, string: ConnectionString, outcome: Result<Connection, Box<TableError>>) {
         let since = Instant::now();
         let idle = Idle {

@@ -1,6 +1,7 @@
 //! One call from its request to its report: several tables at once, each on a thread of its own.
 
 use std::{
+    collections::{HashMap, HashSet},
     num::NonZeroUsize,
     sync::mpsc::{RecvTimeoutError, channel},
     thread,
@@ -9,7 +10,7 @@ use std::{
 
 use super::{
     call::{Call, milliseconds, schemas_of, table_name, whole},
-    catalog::Catalog,
+    catalog::{Catalog, Question},
     error::{OVER_MEMORY_LIMIT, Phase, Place, Side, TableError},
     heap,
     job::{Job, jobs_of, refused},
@@ -79,12 +80,11 @@ pub(super) fn begin<'a>(
         (jobs, target.map(thread::ScopedJoinHandle::join))
     });
     let jobs = jobs?;
-    if let Some(twice) =
-        (0..jobs.len()).find(|second| jobs[..*second].iter().any(|job| job.target == jobs[*second].target))
-    {
+    let mut targets = HashSet::new();
+    if let Some(twice) = jobs.iter().find(|job| !targets.insert(&job.target)) {
         let message = format!(
             "several tables would go into `{}`; give them names with `into`",
-            jobs[twice].target
+            twice.target
         );
         return Err(refused(Side::Target, "copy.same_target", message));
     }
@@ -118,9 +118,18 @@ fn copy_all(
     let Begun { jobs, target, at_once } = begin(request, &pool, interrupt)?;
     let call = Call::begin(request, &jobs, (&pool, &target, interrupt))?;
     let schedule = schedule(&jobs, request, at_once, &target, &call)?;
-    let catalog = Catalog::read(&jobs, request, (&pool, &target, interrupt), |index| {
-        schedule.is_free(index) && call.finished_before(index).is_none()
-    });
+    let question = |index: usize| match call.finished_before(index) {
+        None if schedule.is_free(index) => Question::Both,
+        None if jobs[index].source.string != request.target.string => Question::Source,
+        _ => Question::None,
+    };
+    // Where all tables are begun at once, or one after the other, their sizes change nothing.
+    let sizes = at_once > 1 && jobs.len() > at_once;
+    let catalog = Catalog::read(&jobs, request, (&pool, &target, interrupt), question, sizes);
+    let schedule = match sizes {
+        true => schedule.largest_first(&(0..jobs.len()).map(|index| catalog.bytes(index)).collect::<Vec<_>>()),
+        false => schedule,
+    };
     let mut settling = Settling::new(target, jobs.len(), &pool).map_err(|error| {
         let place = Place {
             phase: Phase::Plan,
@@ -291,34 +300,38 @@ fn schedule(
     call: &Call<'_, '_>,
 ) -> Result<Schedule, Box<TableError>> {
     if at_once == 1 {
-        return Ok(Schedule::new(jobs.len(), |_, _| false));
+        return Ok(Schedule::new(jobs.len(), []));
     }
     let place = Place {
         phase: Phase::Plan,
         side: Side::Target,
     };
     let failed = |error| TableError::database(place, error, Some(target.dialect));
-    let written = &call.targets;
-    let whole = |relation: &Relation| whole(relation, call.schema.as_ref());
     let keys = target
         .dialect
-        .foreign_keys(&target.session, &schemas_of(written))
+        .foreign_keys(&target.session, &schemas_of(&call.targets))
         .map_err(failed)?;
+    let mut conflicts: Vec<(usize, usize)> = Vec::new();
+    let mut writers: HashMap<&Relation, usize> = HashMap::new();
+    for (index, written) in call.targets.iter().enumerate() {
+        // Two spellings of one table.
+        conflicts.extend(writers.insert(written, index).map(|other| (other, index)));
+    }
+    let of_keys =
+        |(referring, referred): &(Relation, Relation)| Some((*writers.get(referring)?, *writers.get(referred)?));
+    conflicts.extend(keys.iter().filter_map(of_keys));
     // What a job reads in the target's own database; a query may read anything there.
-    let may_read = |reader: usize, writer: usize| {
-        jobs[reader].source.string == request.target.string
-            && match &jobs[reader].what {
-                Source::Table { relation, .. } => whole(relation) == written[writer],
-                Source::Query(_) => true,
+    for (reader, job) in jobs.iter().enumerate() {
+        match &job.what {
+            _ if job.source.string != request.target.string => {}
+            Source::Table { relation, .. } => {
+                let writer = writers.get(&whole(relation, call.schema.as_ref()));
+                conflicts.extend(writer.map(|writer| (reader, *writer)));
             }
-    };
-    let refers = |one: usize, other: usize| {
-        keys.iter()
-            .any(|(referring, referred)| *referring == written[one] && *referred == written[other])
-    };
-    Ok(Schedule::new(jobs.len(), |earlier, later| {
-        may_read(earlier, later) || may_read(later, earlier) || refers(earlier, later) || refers(later, earlier)
-    }))
+            Source::Query(_) => conflicts.extend((0..jobs.len()).map(|writer| (reader, writer))),
+        }
+    }
+    Ok(Schedule::new(jobs.len(), conflicts))
 }
 
 fn log(table: &TableReport) {

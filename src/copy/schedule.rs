@@ -1,16 +1,22 @@
-//! Which table is next, when several are copied at once.
+//! Which table is next, when several are copied at once: the largest, so that the last worker does not sit with it.
 //!
-//! Knows numbers of tables and which wait for which, and nothing of what is done with them.
+//! Knows numbers of tables, their sizes and which wait for which, and nothing of what is done with them.
 
 use std::{
+    cmp::Reverse,
     sync::{Condvar, Mutex, PoisonError},
     time::Duration,
 };
 
-/// The tables of a call, in order; each is handed out once, after all that it waits for have ended.
+/// What a table of unknown size counts for: more than any that is known, for it may be the largest.
+const UNKNOWN_BYTES: u128 = 1 << 64;
+
+/// The tables of a call, in the order of the request; each is handed out once, after all that it waits for have ended.
 pub(super) struct Schedule {
     /// For each table, earlier ones.
     waits_for: Vec<Vec<usize>>,
+    /// All tables, in the order in which they are handed out if none has to wait.
+    order: Vec<usize>,
     progress: Mutex<Vec<Progress>>,
     changed: Condvar,
 }
@@ -25,19 +31,39 @@ enum Progress {
 /// A table that was handed out; it has ended when this is dropped.
 pub(super) struct Turn<'a> {
     schedule: &'a Schedule,
-    /// The table's place in the order, from 0.
+    /// The table's place in the request, from 0.
     pub index: usize,
 }
 
 impl Schedule {
-    /// A table waits for those earlier ones that `conflict` with it, given the earlier and the later.
-    pub fn new(tables: usize, conflict: impl Fn(usize, usize) -> bool) -> Self {
-        let earlier = |later: usize| (0..later).filter(|earlier| conflict(*earlier, later)).collect();
+    /// In the order of the request. Of two tables in `conflicts` the later one waits for the earlier.
+    pub fn new(tables: usize, conflicts: impl IntoIterator<Item = (usize, usize)>) -> Self {
+        let mut waits_for = vec![Vec::new(); tables];
+        for (one, other) in conflicts {
+            if let Some(earlier) = waits_for.get_mut(one.max(other)).filter(|_| one != other) {
+                earlier.push(one.min(other));
+            }
+        }
         Schedule {
-            waits_for: (0..tables).map(earlier).collect(),
+            waits_for,
+            order: (0..tables).collect(),
             progress: Mutex::new(vec![Progress::Waiting; tables]),
             changed: Condvar::new(),
         }
+    }
+
+    /// Orders the tables by their bytes, the largest first, and those of which they are not known before all others. One that
+    /// others wait for counts as much as the longest line behind it. Among equals the order of the request stays.
+    pub fn largest_first(mut self, bytes: &[Option<u64>]) -> Self {
+        let mut line = vec![0; self.waits_for.len()];
+        for index in (0..line.len()).rev() {
+            line[index] += bytes.get(index).copied().flatten().map_or(UNKNOWN_BYTES, u128::from);
+            for earlier in &self.waits_for[index] {
+                line[*earlier] = line[*earlier].max(line[index]);
+            }
+        }
+        self.order.sort_by_key(|index| Reverse(line[*index]));
+        self
     }
 
     /// Whether a table waits for no other.
@@ -57,7 +83,7 @@ impl Schedule {
                 let ended = |earlier: &usize| progress[*earlier] == Progress::Ended;
                 progress[*index] == Progress::Waiting && self.waits_for[*index].iter().all(ended)
             };
-            if let Some(index) = (0..progress.len()).find(free) {
+            if let Some(index) = self.order.iter().copied().find(free) {
                 progress[index] = Progress::Begun;
                 return Some(Turn { schedule: self, index });
             }
@@ -80,9 +106,14 @@ impl Drop for Turn<'_> {
 mod tests {
     use super::*;
 
+    /// The order in which one worker gets them.
+    fn order(schedule: &Schedule) -> Vec<usize> {
+        std::iter::from_fn(|| schedule.next(|| false).map(|turn| turn.index)).collect()
+    }
+
     #[test]
     fn tables_come_in_order_and_after_those_they_wait_for() {
-        let schedule = Schedule::new(4, |earlier, later| (earlier, later) == (0, 1));
+        let schedule = Schedule::new(4, [(1, 0)]);
         let go_on = || false;
         let first = schedule.next(go_on).unwrap();
         let second = schedule.next(go_on).unwrap();
@@ -95,8 +126,36 @@ mod tests {
     }
 
     #[test]
+    fn the_largest_comes_first_and_of_those_that_are_equal_the_one_named_first() {
+        let schedule = Schedule::new(4, []).largest_first(&[Some(1), Some(5), Some(9), Some(5)]);
+        assert_eq!(order(&schedule), [2, 1, 3, 0]);
+    }
+
+    #[test]
+    fn what_may_be_the_largest_comes_before_all_others() {
+        let schedule = Schedule::new(3, []).largest_first(&[Some(u64::MAX), None, None]);
+        assert_eq!(order(&schedule), [1, 2, 0]);
+    }
+
+    #[test]
+    fn a_small_table_that_large_ones_wait_for_comes_before_one_of_middle_size() {
+        let schedule = Schedule::new(4, [(1, 2), (2, 3)]).largest_first(&[Some(50), Some(1), Some(2), Some(60)]);
+        assert_eq!(order(&schedule), [1, 2, 3, 0]);
+    }
+
+    #[test]
+    fn a_large_table_does_not_pass_the_one_it_waits_for() {
+        let schedule = Schedule::new(3, [(2, 0)]).largest_first(&[Some(1), Some(5), Some(9)]);
+        let first = schedule.next(|| false).unwrap();
+        let second = schedule.next(|| false).unwrap();
+        assert_eq!((first.index, second.index), (0, 1));
+        drop(first);
+        assert_eq!(order(&schedule), [2]);
+    }
+
+    #[test]
     fn who_waits_for_the_last_table_goes_on_when_it_has_ended() {
-        let schedule = Schedule::new(2, |_, _| true);
+        let schedule = Schedule::new(2, [(0, 1)]);
         let first = schedule.next(|| false).unwrap();
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| schedule.next(|| false).map(|turn| turn.index));
@@ -108,6 +167,6 @@ mod tests {
 
     #[test]
     fn nothing_is_handed_out_after_a_stop() {
-        assert!(Schedule::new(1, |_, _| false).next(|| true).is_none());
+        assert!(Schedule::new(1, []).next(|| true).is_none());
     }
 }

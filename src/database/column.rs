@@ -70,6 +70,9 @@ impl fmt::Display for Relation {
     }
 }
 
+/// What a text takes of which no bound is known, or a high one alone.
+const TYPICAL_TEXT_BYTES: u64 = 32;
+
 /// What a fixed-length character type does with trailing spaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Padding {
@@ -177,6 +180,24 @@ impl LogicalType {
         }
     }
 
+    /// About how many bytes a value takes, where nobody has looked at any.
+    fn typical_bytes(self) -> u64 {
+        match self {
+            LogicalType::Boolean => 1,
+            LogicalType::Integer { bits, .. } | LogicalType::Float { bits } => u64::from(bits) / 8,
+            LogicalType::Text { length, .. } | LogicalType::Bytes { length, .. } => {
+                u64::from(length.unwrap_or(u32::MAX)).min(TYPICAL_TEXT_BYTES)
+            }
+            LogicalType::Json { .. } | LogicalType::Opaque => TYPICAL_TEXT_BYTES,
+            LogicalType::Uuid => 16,
+            LogicalType::Decimal { .. }
+            | LogicalType::Date
+            | LogicalType::Time { .. }
+            | LogicalType::Timestamp { .. }
+            | LogicalType::Instant { .. } => 8,
+        }
+    }
+
     /// Text without a bound.
     pub const TEXT: LogicalType = LogicalType::Text {
         length: None,
@@ -236,6 +257,14 @@ pub struct Table {
     pub not_replaceable: Option<String>,
     /// How many rows its database believes that it has, if it keeps such a number.
     pub estimated_rows: Option<u64>,
+}
+
+impl Table {
+    /// About how many bytes it holds, from the number of its rows and the types of its columns.
+    pub fn estimated_bytes(&self) -> Option<u64> {
+        let row = self.columns.iter().map(|column| column.logical.typical_bytes()).sum();
+        Some(self.estimated_rows?.saturating_mul(row))
+    }
 }
 
 #[cfg(test)]

@@ -340,6 +340,12 @@ pub trait Dialect: Send + Sync {
         Ok(None)
     }
 
+    /// About how many bytes each of these tables holds, by few queries for all and from what the product knows without
+    /// looking at rows; `None` where it does not know.
+    fn estimated_bytes(&self, _session: &Session, relations: &[Relation]) -> Result<Vec<Option<u64>>, Error> {
+        Ok(vec![None; relations.len()])
+    }
+
     /// The SELECT of this list from a source.
     fn select(&self, list: &str, source: &Source) -> String {
         generic::select(self, list, source)

@@ -19,6 +19,8 @@ mod stop;
 mod stream;
 mod types;
 
+use std::collections::HashMap;
+
 use super::{
     Class, Column, Dialect, Error, Form, Limits, LoadSteps, LockName, LogicalType, MergeSteps, Merging, Mode, Purpose,
     ReadAs, ReadLane, Relation, Table, TableLock, Transfer, Value, ValueCheck, WriteAs, WriteLane, generic,
@@ -47,6 +49,10 @@ WHERE c.table_schema = ? AND c.table_name = ? ORDER BY c.ordinal_position";
 const ENGINE: &str = "\
 SELECT t.table_name, t.engine, e.transactions, t.table_rows FROM information_schema.tables t \
   LEFT JOIN information_schema.engines e ON e.engine = t.engine WHERE t.table_schema = ? AND t.table_name = ?";
+
+/// An estimate for InnoDB, from the statistics that it keeps; a view has none.
+const SIZES: &str = "\
+SELECT table_schema, table_name, data_length FROM information_schema.tables WHERE table_schema = ?";
 
 const RELATIONS: &str = "\
 SELECT table_schema, table_name FROM information_schema.tables \
@@ -199,6 +205,37 @@ impl Dialect for MySql {
             estimated_rows: cell(3).and_then(|rows| rows.parse().ok()),
             ..Table::default()
         }))
+    }
+
+    fn estimated_bytes(&self, session: &Session, relations: &[Relation]) -> Result<Vec<Option<u64>>, Error> {
+        let own = match relations.iter().any(|relation| relation.schema.is_none()) {
+            true => self.default_schema(session)?,
+            false => None,
+        };
+        let whole = |relation: &Relation| Relation {
+            schema: relation.schema.clone().or_else(|| own.clone()),
+            name: relation.name.clone(),
+        };
+        let relations: Vec<Relation> = relations.iter().map(whole).collect();
+        let mut schemas: Vec<&str> = relations
+            .iter()
+            .filter_map(|relation| relation.schema.as_deref())
+            .collect();
+        schemas.sort_unstable();
+        schemas.dedup();
+        let mut sizes = HashMap::new();
+        // One after the other: of a schema alone the server asks itself about its tables, of several about all that it has.
+        for schema in schemas {
+            for row in session.text_rows(SIZES, &[schema])? {
+                let [schema, Some(name), Some(bytes)] = <[Option<String>; 3]>::try_from(row).unwrap_or_default() else {
+                    continue;
+                };
+                if let Ok(bytes) = bytes.parse::<u64>() {
+                    sizes.insert(Relation { schema, name }, bytes);
+                }
+            }
+        }
+        Ok(relations.iter().map(|relation| sizes.get(relation).copied()).collect())
     }
 
     fn foreign_keys(&self, session: &Session, schemas: &[String]) -> Result<Vec<(Relation, Relation)>, Error> {

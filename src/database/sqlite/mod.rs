@@ -15,6 +15,8 @@ mod spelling;
 mod target;
 mod wire;
 
+use std::collections::HashMap;
+
 use super::{
     Class, Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, MergeSteps, Merging, Mode, Padding, Purpose,
     ReadAs, ReadLane, Relation, Table, Transfer, ValueCheck, WriteAs, WriteLane, generic,
@@ -26,6 +28,20 @@ pub(super) struct Sqlite;
 
 /// Digits that a NUMERIC column keeps of any number (SQLite documentation, "Datatypes In SQLite", section 3).
 const NUMERIC_DIGITS: u16 = 15;
+
+/// Tables whose rows have numbers, the highest of which is found at once, and how many columns they have. A column that is
+/// called `rowid` would hide it.
+const ROWID_TABLES: &str = "\
+SELECT name, (SELECT count(*) FROM pragma_table_info(tables.name)) FROM main.sqlite_master AS tables \
+WHERE type = 'table' AND sql NOT LIKE '%rowid%' AND sql NOT LIKE 'CREATE VIRTUAL%'";
+
+const FILE_BYTES: &str = "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()";
+
+/// What a value is taken to need in the file; `dbstat` would know, but reads the whole file, and few libraries have it.
+const COLUMN_BYTES: u64 = 16;
+
+/// Most tables of one question: a compound SELECT of SQLite has at most 500 parts.
+const HIGHEST_ASKED_MAX: usize = 200;
 
 /// Checks and collations stand in the table's SQL alone, and are not listed; nor is what a foreign key is called, for
 /// SQLite does not say.
@@ -99,6 +115,37 @@ impl Dialect for Sqlite {
             columns,
             ..Table::default()
         }))
+    }
+
+    fn estimated_bytes(&self, session: &Session, relations: &[Relation]) -> Result<Vec<Option<u64>>, Error> {
+        let number = |row: &[Option<String>], place: usize| row.get(place)?.as_deref()?.parse::<u64>().ok();
+        let mut columns = HashMap::new();
+        for row in session.text_rows(ROWID_TABLES, &[])? {
+            if let (Some(Some(name)), Some(count)) = (row.first(), number(&row, 1)) {
+                columns.insert(name.clone(), count);
+            }
+        }
+        let file_bytes = session.text_rows(FILE_BYTES, &[])?;
+        let file_bytes = file_bytes.first().and_then(|row| number(row, 0)).unwrap_or(u64::MAX);
+        let known = relations.iter().enumerate().filter_map(|(place, relation)| {
+            let is_main = relation.schema.as_deref().is_none_or(|schema| schema == "main");
+            Some((place, relation, *columns.get(&relation.name).filter(|_| is_main)?))
+        });
+        let known: Vec<(usize, &Relation, u64)> = known.collect();
+        let mut sizes = vec![None; relations.len()];
+        for asked in known.chunks(HIGHEST_ASKED_MAX) {
+            let highest = |(_, relation, _): &(usize, &Relation, u64)| {
+                format!("SELECT max(rowid) FROM main.{}", self.quote(&relation.name))
+            };
+            let sql: Vec<String> = asked.iter().map(highest).collect();
+            let rows = session.text_rows(&sql.join(" UNION ALL "), &[])?;
+            for (row, (place, _, columns)) in rows.iter().zip(asked) {
+                // An empty table has no highest number.
+                let rows = number(row, 0).unwrap_or(0);
+                sizes[*place] = Some(rows.saturating_mul(columns * COLUMN_BYTES).min(file_bytes));
+            }
+        }
+        Ok(sizes)
     }
 
     fn not_carried(&self, session: &Session, relations: &[Relation]) -> Result<Vec<Vec<String>>, Error> {

@@ -32,9 +32,12 @@ FROM asked JOIN sys.columns c ON c.object_id = asked.id LEFT JOIN sys.types b ON
     AND k.column_id = c.column_id AND k.key_ordinal > 0 \
 ORDER BY asked.place, c.column_id";
 
-/// What is particular about a table. Properties that an older server does not know are NULL.
+/// What is particular about a table. Properties that an older server does not know are NULL. The number of its rows as a
+/// property, since the views that have it too ask for rights that a reader may lack.
 const FACTS: &str = "\
 SELECT asked.place, OBJECTPROPERTY(asked.id, 'TableTemporalType'), OBJECTPROPERTY(asked.id, 'TableIsMemoryOptimized'), \
+  CASE WHEN OBJECTPROPERTY(asked.id, 'IsTable') = 1 \
+    THEN CAST(OBJECTPROPERTYEX(asked.id, 'Cardinality') AS bigint) END, \
   (SELECT MIN(f.name) FROM sys.foreign_keys f WHERE f.referenced_object_id = asked.id \
     AND f.parent_object_id <> asked.id) FROM asked";
 
@@ -114,6 +117,7 @@ pub(super) fn tables(
             continue;
         };
         let cell = |position: usize| row.get(position).and_then(Option::as_deref).unwrap_or_default();
+        table.estimated_rows = cell(2).parse().ok();
         if cell(1) == "1" {
             let reason = "it is memory-optimised, which takes no part in the transaction that a load is; load another \
                           table, and insert from that one";
@@ -121,8 +125,8 @@ pub(super) fn tables(
             table.not_replaceable = Some(reason.to_owned());
         } else if matches!(cell(0), "1" | "2") {
             table.not_replaceable = Some("it keeps a history of its rows, and is not to be dropped".to_owned());
-        } else if !cell(2).is_empty() {
-            table.not_replaceable = Some(format!("foreign key `{}` refers to it", cell(2)));
+        } else if !cell(3).is_empty() {
+            table.not_replaceable = Some(format!("foreign key `{}` refers to it", cell(3)));
         }
     }
     Ok(tables)
