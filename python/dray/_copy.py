@@ -165,8 +165,9 @@ def copy_tables(
     Every value arrives as it left; one that the target cannot hold fails its table, which is then as it was before,
     and the other tables go on. Ctrl-C and SIGTERM roll the running tables back before their exception goes on.
 
-    Several tables are copied at once, begun in the order in which they are named. Those that refer to each other by
-    foreign keys in the target, or of which one reads what the other writes, are copied one after the other.
+    Several tables are copied at once, the largest first as far as the sources know how large they are, and those of
+    which they do not before all others. Tables that refer to each other by foreign keys in the target, or of which one
+    reads what the other writes, are copied one after the other, in the order in which they are named.
 
     Args:
         copies: What to copy.
@@ -196,7 +197,8 @@ def copy_tables(
         rejects: The folder of these files; by default ``rejects`` in the task's working directory.
         max_rejects: The most rejected rows of one table; one more fails it. By default any number.
         shard: A text such as ``"3/8"``: copy the third of eight parts of the tables. As many calls with the same
-            copies, on as many machines, copy all of them.
+            copies, on as many machines, copy each table once: its name in the target decides which part it is in. A
+            part may have no tables.
         ranges: Most key ranges of one large table that are copied at once, ``1`` for none; by default as many as there
             is a gain from.
         lanes: ``auto`` takes the fastest way out of and into each database, ``odbc`` its ODBC driver alone.

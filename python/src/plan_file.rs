@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use dray::{
     failure::{Failing, Failure},
-    plan_file::{PROPERTY, PlanSource},
+    plan_file::PlanSource,
 };
 use pyo3::{exceptions::PyValueError, prelude::*};
 
@@ -20,7 +20,7 @@ pub fn read_plan(task_folder: PathBuf, source: &str) -> PyResult<String> {
     let source: PlanSource = serde_json::from_str(source).map_err(|error| PyValueError::new_err(error.to_string()))?;
     let handover = handover(&task_folder).map_err(refused)?;
     let properties = handover.extended_properties();
-    let plan = source.read(properties.get(PROPERTY)).map_err(refused)?;
+    let plan = source.read(&properties).map_err(refused)?;
     Ok(plan.to_json().to_string())
 }
 

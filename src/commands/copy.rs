@@ -147,7 +147,7 @@ fn plan(arguments: &CopyArguments, of_run: &RunArguments, task_folder: &Path) ->
     let mut plan = run::plan(of_run, entry, task_folder)?;
     let source = arguments.plan_source();
     let properties = plan.handover.extended_properties();
-    let copy_plan = source.read(properties.get(plan_file::PROPERTY))?;
+    let copy_plan = source.read(&properties)?;
     let secrets: Vec<String> = copy_plan.connection_texts().flat_map(secrets_of_text).collect();
     telemetry::redactor().add_all(secrets.iter().map(String::as_str));
     let order = json!({

@@ -96,6 +96,7 @@ impl<'a, 'pool> Call<'a, 'pool> {
             journal
                 .as_ref()?
                 .entry(job, table, request.mode_name(), &request.target)
+                .map(|entry| entry.of_shard(request.shard))
         };
         let entries: Vec<Option<Entry>> = jobs.iter().zip(&targets).map(entry).collect();
         // After the journal: a table that a row of it speaks of, and that is not listed here, has taken its place.

@@ -20,7 +20,7 @@ use super::{
     error::{Phase, Place, Side, TableError},
     job::Job,
     pipeline::Moved,
-    request::{Endpoint, Run, RunOrigin},
+    request::{Endpoint, Run, RunOrigin, Shard},
 };
 use crate::database::{self, Class, Connection, Dialect, LockName, Relation, Source};
 
@@ -301,6 +301,14 @@ impl Journal {
 }
 
 impl Entry {
+    /// Notes which shard's it is. Not a part of its key: whoever has copied a table, and into how many parts the tables were
+    /// split, it is copied.
+    pub fn of_shard(mut self, shard: Option<Shard>) -> Entry {
+        let [.., of_shard, _, _] = &mut self.facts;
+        *of_shard = shard.map(|shard| shard.to_string()).unwrap_or_default();
+        self
+    }
+
     /// Notes that this process has come by: the next time that the same is to be copied, it is meant.
     pub fn count(&self) {
         let mut finished = FINISHED_HERE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -316,7 +324,7 @@ fn facts_of(job: &Job<'_>, target: &Relation, mode: &str, activity: &str) -> [St
         Source::Query(sql) => ("query".to_owned(), Some(sql.as_str())),
     };
     let filter = filter.map(|text| hash(&[text])).unwrap_or_default();
-    // Whole tables; a shard, or a range of keys, is named here.
+    // Whole tables; a range of keys is named here, a shard by `Entry::of_shard`.
     let (shard, key_range) = (String::new(), String::new());
     let activity = activity.to_owned();
     let target = spelled(target);
@@ -442,6 +450,17 @@ mod tests {
         ] {
             assert_ne!(other, key);
         }
+    }
+
+    #[test]
+    fn whatever_shard_a_copy_is_made_by_it_is_the_same_copy_and_its_row_tells() {
+        let whole = entry("shards", "Server=a", None, "t", "append");
+        let shard = Some("3/8".parse().unwrap());
+        let part = entry("shards", "Server=a", None, "t", "append").of_shard(shard);
+        assert_eq!(part.key, whole.key);
+        let sql = |entry: &Entry| journal("postgres", "shards").record(entry, &Moved::default(), None);
+        assert!(sql(&part).contains("'', '3/8', '', 'append'"), "{}", sql(&part));
+        assert!(sql(&whole).contains("'', '', '', 'append'"), "{}", sql(&whole));
     }
 
     #[test]

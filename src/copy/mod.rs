@@ -25,6 +25,7 @@ mod retry;
 mod run;
 mod schedule;
 mod settling;
+mod shard;
 mod transaction;
 #[cfg(test)]
 mod types_page;

@@ -22,6 +22,7 @@ use super::{
     request::{MEMORY_LIMIT_BYTES_MIN, Request},
     schedule::Schedule,
     settling::{Ended, Settled, Settling},
+    shard,
 };
 use crate::{
     database::{Connection, Purpose, Relation, Source},
@@ -88,6 +89,7 @@ pub(super) fn begin<'a>(
         );
         return Err(refused(Side::Target, "copy.same_target", message));
     }
+    let jobs = shard::part(jobs, request)?;
     if request.memory_limit_bytes < MEMORY_LIMIT_BYTES_MIN {
         let message = format!(
             "the memory limit is {} bytes, {MEMORY_LIMIT_BYTES_MIN} are the least",
@@ -116,6 +118,14 @@ fn copy_all(
     let started = Instant::now();
     let pool = Pool::new(search, request.patience);
     let Begun { jobs, target, at_once } = begin(request, &pool, interrupt)?;
+    if jobs.is_empty() {
+        // A shard may have none.
+        return Ok(Report {
+            duration_ms: milliseconds(started.elapsed()),
+            retries: pool.retries(),
+            ..Report::default()
+        });
+    }
     let call = Call::begin(request, &jobs, (&pool, &target, interrupt))?;
     let schedule = schedule(&jobs, request, at_once, &target, &call)?;
     let question = |index: usize| match call.finished_before(index) {

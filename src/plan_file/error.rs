@@ -12,6 +12,8 @@ pub enum Origin {
     File(PathBuf),
     /// In the extended property `copy`.
     Property,
+    /// In the extended property `shard`.
+    ShardProperty,
     /// On the command line.
     Flags,
 }
@@ -21,6 +23,7 @@ impl fmt::Display for Origin {
         match self {
             Origin::File(path) => write!(formatter, "`{}`", path.display()),
             Origin::Property => formatter.write_str("the extended property `copy`"),
+            Origin::ShardProperty => formatter.write_str("the extended properties"),
             Origin::Flags => formatter.write_str("the command line"),
         }
     }
@@ -122,7 +125,7 @@ impl PlanError {
 impl Failing for PlanError {
     fn exit_code(&self) -> ExitCode {
         match self.origin() {
-            Some(Origin::Property) => ExitCode::Activity,
+            Some(Origin::Property | Origin::ShardProperty) => ExitCode::Activity,
             _ => ExitCode::Usage,
         }
     }

@@ -20,10 +20,14 @@ pub use self::{
     flags::Flags,
     schema::schema,
 };
-use vocabulary::{COPY, COPY_KEYS, Kind, OPTIONS};
+use vocabulary::{COPY, COPY_KEYS, Kind, OPTIONS, SHARD};
 
 /// The extended property that holds a plan where none is named.
 pub const PROPERTY: &str = COPY;
+
+/// The extended property that says which shard is copied where neither flag nor plan does: what the items of a ForEach
+/// differ in.
+pub const SHARD_PROPERTY: &str = SHARD;
 
 /// Where the plan of a `dray copy` is, and what its flags say; the same for the supervisor and the worker.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -44,12 +48,13 @@ pub struct CopyPlan {
 }
 
 impl PlanSource {
-    /// The plan: of the file, else of the flags, else of `property`, the value of the extended property [`PROPERTY`]. A
-    /// flag wins over the plan's key of the same name; those of one copy (`--source`, `--table`) are a plan of their own.
+    /// The plan: of the file, else of the flags, else of [`PROPERTY`] among the extended `properties`. A flag wins over the
+    /// plan's key of the same name, and that over [`SHARD_PROPERTY`]; the flags of one copy (`--source`, `--table`) are a plan
+    /// of their own.
     ///
     /// # Errors
     /// A file that cannot be read, and everything in it that makes no sense.
-    pub fn read(&self, property: Option<&Value>) -> Result<CopyPlan, PlanError> {
+    pub fn read(&self, properties: &Map<String, Value>) -> Result<CopyPlan, PlanError> {
         let (origin, mut document) = match &self.file {
             Some(path) => {
                 let origin = Origin::File(path.clone());
@@ -58,7 +63,7 @@ impl PlanSource {
                 (origin, document)
             }
             None if !self.flags.copy.is_empty() => (Origin::Flags, Map::from_iter([copies(&self.flags.copy)])),
-            None => match property {
+            None => match properties.get(PROPERTY) {
                 Some(value) => (Origin::Property, document::of_property(value)?),
                 None => return Err(PlanError::NoPlan),
             },
@@ -85,6 +90,11 @@ impl PlanSource {
             )?;
         }
         document.extend(self.flags.options.clone());
+        if let Some(shard) = properties.get(SHARD).filter(|_| !document.contains_key(SHARD)) {
+            let of_property = Map::from_iter([(SHARD.to_owned(), shard.clone())]);
+            check_keys(&of_property, OPTIONS, "", &Origin::ShardProperty)?;
+            document.extend(of_property);
+        }
         CopyPlan::from_document(document, &origin)
     }
 }

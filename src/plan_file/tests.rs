@@ -9,6 +9,11 @@ fn refused(text: &str) -> String {
     read(text).unwrap_err().to_string()
 }
 
+/// The extended properties with this plan.
+fn properties(plan: Value) -> Map<String, Value> {
+    Map::from_iter([(PROPERTY.to_owned(), plan)])
+}
+
 const PLAN: &str = "target = 'Warehouse'\nmode = 'replace'\nparallel = 4\nmemory_limit = '512MiB'\n\
                     [[copy]]\nsource = 'SalesDb'\ntables = ['dbo.*', 'hr.x']\nexclude = 'dbo.tmp'\n\
                     [[copy]]\nsource = 'HrDb'\nquery = 'SELECT 1 AS a'\ninto = 'staging.one'\n";
@@ -115,26 +120,53 @@ fn a_flag_wins_over_the_plans_key_and_one_copy_needs_no_plan() {
     let mut source = PlanSource::default();
     source.flags.options.insert("mode".to_owned(), json!("truncate"));
     let property = json!({"target": "B", "mode": "append", "copy": [{"source": "A", "tables": "t"}]});
-    assert_eq!(source.read(Some(&property)).unwrap().options["mode"], "truncate");
+    assert_eq!(source.read(&properties(property)).unwrap().options["mode"], "truncate");
     source.flags.copy = Map::from_iter([("source".to_owned(), json!("A"))]);
-    let contradiction = source.read(None).unwrap_err().to_string();
+    let contradiction = source.read(&Map::new()).unwrap_err().to_string();
     assert!(contradiction.contains("`target` is missing"), "{contradiction}");
     source.flags.copy.insert("tables".to_owned(), json!("t"));
     source.flags.options.insert("target".to_owned(), json!("B"));
-    assert_eq!(source.read(None).unwrap().copies.len(), 1);
+    assert_eq!(source.read(&Map::new()).unwrap().copies.len(), 1);
     source.flags.options.insert("mode".to_owned(), json!("gone"));
-    let message = source.read(None).unwrap_err().to_string();
+    let message = source.read(&Map::new()).unwrap_err().to_string();
     assert!(message.starts_with("the command line: `mode` is `gone`"), "{message}");
 }
 
 #[test]
 fn the_property_may_be_a_text_and_its_mistakes_are_the_activitys() {
     let source = PlanSource::default();
-    assert_eq!(source.read(Some(&Value::from(PLAN))).unwrap().copies.len(), 2);
-    let error = source.read(Some(&json!({"target": "B"}))).unwrap_err();
+    assert_eq!(source.read(&properties(Value::from(PLAN))).unwrap().copies.len(), 2);
+    let error = source.read(&properties(json!({"target": "B"}))).unwrap_err();
     assert_eq!(
         crate::failure::Failing::exit_code(&error),
         crate::failure::ExitCode::Activity
     );
-    assert!(matches!(source.read(None).unwrap_err(), PlanError::NoPlan));
+    assert!(matches!(source.read(&Map::new()).unwrap_err(), PlanError::NoPlan));
+}
+
+#[test]
+fn the_shard_is_that_of_the_flag_else_of_the_plan_else_of_the_property() {
+    let mut given = properties(Value::from(PLAN));
+    let source = |flag: Option<&str>| PlanSource {
+        file: None,
+        flags: Flags {
+            options: flag
+                .map(|flag| (SHARD.to_owned(), Value::from(flag)))
+                .into_iter()
+                .collect(),
+            ..Flags::default()
+        },
+    };
+    assert!(!source(None).read(&given).unwrap().options.contains_key(SHARD));
+    given.insert(SHARD_PROPERTY.to_owned(), Value::from("3/8"));
+    assert_eq!(source(None).read(&given).unwrap().options[SHARD], "3/8");
+    assert_eq!(source(Some("4/8")).read(&given).unwrap().options[SHARD], "4/8");
+    given.insert(PROPERTY.to_owned(), Value::from(format!("shard = '5/8'\n{PLAN}")));
+    assert_eq!(source(None).read(&given).unwrap().options[SHARD], "5/8");
+    given = properties(Value::from(PLAN));
+    given.insert(SHARD_PROPERTY.to_owned(), Value::from("9/8"));
+    assert_eq!(
+        source(None).read(&given).unwrap_err().to_string(),
+        "the extended properties: `shard` is `9/8`; allowed: a text such as `3/8`, the third of eight parts"
+    );
 }

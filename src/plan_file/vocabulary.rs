@@ -64,6 +64,9 @@ impl Kind {
 /// The key of the list of copies.
 pub const COPY: &str = "copy";
 
+/// The key of the part of the tables that is copied.
+pub const SHARD: &str = "shard";
+
 /// What stands at the top of a plan, beside [`COPY`]: the arguments of `dray.copy_tables`.
 pub const OPTIONS: &[Key] = &[
     Key {
@@ -145,10 +148,10 @@ pub const OPTIONS: &[Key] = &[
         default: "any number",
     },
     Key {
-        name: "shard",
+        name: SHARD,
         kind: Kind::Shard,
         about: "Copy one of so many parts of the tables, such as `3/8`; as many calls with the same plan copy all of them",
-        default: "",
+        default: "the property `shard`, else all tables",
     },
     Key {
         name: "ranges",
