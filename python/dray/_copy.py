@@ -85,6 +85,8 @@ class TableReport:
         retries: Failures after which the table was copied again: ``phase``, ``side``, ``code``, ``sqlstate``,
             ``native``, ``message`` and ``wait_ms`` of each.
         error: Fields of the error if the table failed, else None.
+        ranges: Key ranges that it was read in at the same time, 1 for the table as a whole; 0 if it was not read to its
+            end.
     """
 
     source: str
@@ -110,6 +112,7 @@ class TableReport:
     skipped: bool = False
     retries: list[dict[str, Any]] = field(default_factory=list)
     error: dict[str, Any] | None = None
+    ranges: int = 0
 
 
 @dataclass(frozen=True)

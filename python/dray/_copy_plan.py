@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from . import _native
@@ -32,6 +32,8 @@ class PlannedTable:
             ``after`` the rows, ``after_commit``, or ``cleanup``.
         not_carried: What the source table has and a target table that the copy makes would lack.
         error: Fields of the error if the table could not be copied, else None.
+        ranges: The conditions of the key ranges that it would be read in at the same time, without values of text;
+            empty if it would be read as a whole.
     """
 
     source: str
@@ -49,6 +51,7 @@ class PlannedTable:
     statements: list[dict[str, str]]
     not_carried: list[str]
     error: dict[str, Any] | None
+    ranges: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         state = "is there" if self.exists else "is made"
@@ -66,6 +69,7 @@ class PlannedTable:
             return "\n".join(lines)
         say("rows", "unknown" if self.estimated_rows is None else f"about {self.estimated_rows:,}")
         say("read by", f"{self.read_lane}: {self.read_lane_reason}")
+        say("ranges", *self.ranges)
         say("written by", f"{self.write_lane}: {self.write_lane_reason}")
         if self.unparsed_as is not None:
             say("unparsed", self.unparsed_as)

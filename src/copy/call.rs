@@ -9,13 +9,14 @@ use std::{
 };
 
 use super::{
-    error::{IN_DOUBT, Phase, Place, Side, TableError},
+    error::{IN_DOUBT, OVER_MEMORY_LIMIT, Phase, Place, Side, TableError},
     job::{Job, is_staging_of, staging_name},
     journal::{Entry, Finished, Journal, MarkMove, lock_name},
     pipeline::{self, Budget},
     plan::{self, Known, Wishes},
     pool::Pool,
     progress::TableProgress,
+    ranges,
     report::{Retry, TableReport},
     request::{MergeKind, Request, RunOrigin},
     retry::{self, Attempts, Circumstances, Decision},
@@ -165,6 +166,7 @@ impl<'a, 'pool> Call<'a, 'pool> {
             Ok(()) => self.entries[index].iter().for_each(Entry::count),
             Err(error) => {
                 report.created = false;
+                report.ranges = 0;
                 report.error = Some(error.of(&report.table, &report.target));
             }
         }
@@ -198,6 +200,7 @@ impl<'a, 'pool> Call<'a, 'pool> {
             Err(error) => {
                 again.rows = 0;
                 again.created = false;
+                again.ranges = 0;
                 again.error = Some(error.of(&again.table, &again.target));
             }
         }
@@ -220,9 +223,10 @@ impl<'a, 'pool> Call<'a, 'pool> {
             has_journal: self.entries[index].is_some(),
         };
         let mut attempts = Attempts::new(self.request.patience);
-        let (mut unparsed, mut left) = (true, Vec::new());
+        let (mut unparsed, mut left, mut parted) = (true, Vec::new(), true);
         loop {
-            let attempt = (std::mem::take(&mut known), unparsed, attempts.are_several(), &mut left);
+            let ways = (unparsed, parted);
+            let attempt = (std::mem::take(&mut known), ways, attempts.are_several(), &mut left);
             let Err(error) = self.carry_out(index, attempt, budget, (progress, report)) else {
                 return Ok(());
             };
@@ -233,6 +237,15 @@ impl<'a, 'pool> Call<'a, 'pool> {
                     "again, value by value: {error}"
                 );
                 unparsed = false;
+                continue;
+            }
+            if error.code == OVER_MEMORY_LIMIT && parted && report.ranges > 1 {
+                tracing::debug!(
+                    event = "copy.again_in_one",
+                    table = report.table,
+                    "again, in one range: {error}"
+                );
+                parted = false;
                 continue;
             }
             let wait = match attempts.decide(&error, circumstances) {
@@ -267,7 +280,7 @@ impl<'a, 'pool> Call<'a, 'pool> {
     fn carry_out(
         &self,
         index: usize,
-        (mut known, unparsed, again, left): (Known, bool, bool, &mut Vec<Relation>),
+        (mut known, (unparsed, parted), again, left): (Known, (bool, bool), bool, &mut Vec<Relation>),
         budget: Budget,
         (progress, report): (Option<&TableProgress>, &mut TableReport),
     ) -> Result<(), Box<TableError>> {
@@ -291,6 +304,7 @@ impl<'a, 'pool> Call<'a, 'pool> {
             choices: request.choices,
             unparsed,
             around: [&request.around, job.around],
+            ranges: if parted { self.ranges(budget) } else { 1 },
         };
         let plan = plan::plan((&source, &what), (&target, &job.target), known, wishes, &staging)?;
         tracing::debug!(event = "copy.plan", plan = %plan, "planned");
@@ -322,9 +336,28 @@ impl<'a, 'pool> Call<'a, 'pool> {
         // Also when the run was told to stop.
         let reconnect = || pool.connect_once(&request.target, Purpose::Write, &Interrupt::new());
         let interrupts = (&reading, self.interrupt);
-        let done = pipeline::run(&plan, source, target, interrupts, &beside, (budget, &moved), &reconnect)?;
+        report.ranges = plan.ranges.len().max(1);
+        if !parted {
+            let reason = "a cell is too long for a part of the memory";
+            report.read_lane_reason.push_str(&ranges::in_one(reason));
+        }
+        let mut sources = vec![source];
+        match ranges::connect(&plan, pool, job.source, &reading)? {
+            Ok(others) => sources.extend(others),
+            Err(reason) => report.read_lane_reason.push_str(&ranges::in_one(&reason)),
+        }
+        let done = pipeline::run(
+            &plan,
+            sources,
+            target,
+            interrupts,
+            &beside,
+            (budget, &moved),
+            &reconnect,
+        )?;
         if let Some(before) = &done.before {
             report.skip(before);
+            report.ranges = 0;
             return Ok(());
         }
         report.rows = done.moved.rows;
@@ -333,7 +366,11 @@ impl<'a, 'pool> Call<'a, 'pool> {
         report.nulls_for_infinity = done.moved.changed.infinity;
         report.nulls_for_nan = done.moved.changed.nan;
         report.nulls_for_zero_dates = done.moved.changed.zero_dates;
-        if let Some(connection) = done.source {
+        report.ranges = done.ranges;
+        if let Some(reason) = &done.one_range {
+            report.read_lane_reason.push_str(&ranges::in_one(reason));
+        }
+        for connection in done.sources {
             pool.give(Purpose::Read, connection);
         }
         if let Some(connection) = done.target.filter(|_| !set_up) {
@@ -392,6 +429,11 @@ impl<'a, 'pool> Call<'a, 'pool> {
         let moved = window.mark.filter(|after| before.as_ref() != Some(after));
         let moved = moved.map(|after| MarkMove { entry, before, after });
         Ok((window.what, moved))
+    }
+
+    /// In how many ranges a table is read, at most.
+    fn ranges(&self, budget: Budget) -> usize {
+        self.request.ranges.unwrap_or(1).min(ranges::readers_max(budget))
     }
 
     /// Whether the journal has a row of a table that may not count.

@@ -8,8 +8,10 @@ use super::{
     error::TableError,
     job::{Job, staging_name},
     journal::lock_name,
+    pipeline::Budget,
     plan::{self, TablePlan, Wishes},
     pool::Pool,
+    ranges,
     request::Request,
     run::{Begun, begin},
 };
@@ -64,6 +66,8 @@ pub struct PlannedTable {
     pub not_carried: Vec<String>,
     /// Why it cannot be copied, if that is known already.
     pub error: Option<Box<TableError>>,
+    /// The conditions of the ranges that it is read in, without values of text; none if it is read in one.
+    pub ranges: Vec<String>,
 }
 
 /// One column's way.
@@ -108,7 +112,8 @@ pub fn dry_run(request: &Request, search: &DriverSearch, interrupt: &Interrupt) 
             mode: request.mode_name(),
             ..PlannedTable::default()
         };
-        match plan_table(job, request, catalog.known(index), (&pool, interrupt)) {
+        let budget = Budget::of(request.memory_limit_bytes, at_once);
+        match plan_table(job, request, catalog.known(index), budget, (&pool, interrupt)) {
             Ok(plan) => planned.fill(&plan),
             Err(error) => planned.error = Some(error.of(&planned.table, &planned.target)),
         }
@@ -126,6 +131,7 @@ fn plan_table(
     job: &Job<'_>,
     request: &Request,
     known: plan::Known,
+    budget: Budget,
     (pool, interrupt): (&Pool<'_>, &Interrupt),
 ) -> Result<TablePlan, Box<TableError>> {
     let source = pool.take(job.source, Purpose::Read, interrupt)?;
@@ -137,6 +143,7 @@ fn plan_table(
         choices: request.choices,
         unparsed: true,
         around: [&request.around, job.around],
+        ranges: request.ranges.unwrap_or(1).min(ranges::readers_max(budget)),
     };
     // A load's own has another tag, and its lock the schema that the target has by default.
     let staging = staging_name(&job.target, lock_name(&job.target));
@@ -163,6 +170,7 @@ impl PlannedTable {
         self.read_lane_reason.clone_from(&plan.read_lane.reason);
         self.write_lane = plan.write_lane.name;
         self.write_lane_reason.clone_from(&plan.write_lane.reason);
+        self.ranges = plan.ranges.iter().map(|range| range.shown.clone()).collect();
         self.unparsed_as = plan.wire.map(|WireFormat { name, .. }| name);
         self.not_carried.clone_from(&plan.not_carried);
         let column = |column: &plan::ColumnPlan| PlannedColumn {

@@ -19,6 +19,7 @@ mod pipeline;
 mod plan;
 mod pool;
 mod progress;
+mod ranges;
 mod report;
 mod request;
 mod retry;

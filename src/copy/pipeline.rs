@@ -14,6 +14,7 @@ use super::{
     heap,
     journal::Finished,
     plan::{TablePlan, sides},
+    ranges::{self, Readers},
     transaction::Beside,
 };
 use crate::{
@@ -53,6 +54,20 @@ impl Budget {
         }
     }
 
+    /// Bytes for each of the two lanes.
+    pub fn lane_bytes(self) -> usize {
+        self.lane_bytes
+    }
+
+    /// The part of each of so many readers of one table, in what is the reading side's.
+    fn of_readers(self, readers: usize) -> Budget {
+        Budget {
+            limit_bytes: self.limit_bytes,
+            batch_bytes: self.batch_bytes / readers.max(1),
+            lane_bytes: self.lane_bytes / readers.max(1),
+        }
+    }
+
     /// What would help against a lack of memory: how far the limit would have to be raised for what did not fit into
     /// a lane's part.
     fn advice(self, error: &Error) -> Option<String> {
@@ -78,20 +93,24 @@ pub(super) struct Done {
     pub moved: Moved,
     /// What the journal says, if there was nothing to do because of it.
     pub before: Option<Finished>,
-    /// The source's connection, if it can be used again.
-    pub source: Option<Connection>,
+    /// The source's connections that can be used again.
+    pub sources: Vec<Connection>,
+    /// Ranges that were read.
+    pub ranges: usize,
+    /// Why it is one though the plan has more, if so.
+    pub one_range: Option<String>,
     /// The target's connection, if it can be used again.
     pub target: Option<Connection>,
 }
 
 /// Carries out a plan: everything, or nothing and an error.
 ///
-/// `reading` stops the source's session alone, it is raised when the target's side has failed; `interrupt` stops both.
+/// `sources` are a connection for each range of the plan, or one. `reading` stops the source's sessions alone, it is raised when the target's side has failed; `interrupt` stops both.
 /// `beside` is what the transaction does beside the rows. `reconnect` makes another connection to the target, for when this
 /// one is lost and something has to be taken back. `progress` is told after each batch how many rows and bytes were written.
 pub(super) fn run(
     plan: &TablePlan,
-    source: Connection,
+    sources: Vec<Connection>,
     target: Connection,
     (reading, interrupt): (&Interrupt, &Interrupt),
     beside: &Beside<'_>,
@@ -102,9 +121,17 @@ pub(super) fn run(
         memory_bytes: budget.lane_bytes,
         interrupt: interrupt.clone(),
     };
-    let dialects = (source.dialect, target.dialect);
-    let (from_columns, to_columns) = sides(&plan.columns);
     let at = |phase: Phase, side: Side| Place { phase, side };
+    let no_source = || {
+        TableError::refused(
+            at(Phase::Plan, Side::Source),
+            "copy.no_source",
+            "no connection".to_owned(),
+        )
+    };
+    let source_dialect = sources.first().ok_or_else(no_source)?.dialect;
+    let dialects = (source_dialect, target.dialect);
+    let (from_columns, to_columns) = sides(&plan.columns);
     let source_failed = |phase: Phase| move |error: Error| failed(at(phase, Side::Source), error, dialects.0, budget);
     let target_failed = |phase: Phase| move |error: Error| failed(at(phase, Side::Target), error, dialects.1, budget);
     let lane = target
@@ -134,20 +161,21 @@ pub(super) fn run(
         writer
             .load_into(into, &to_columns, plan.wire)
             .map_err(target_failed(Phase::Prepare))?;
-        let lane = source
-            .dialect
+        let lane = source_dialect
             .read_lanes()
             .iter()
             .find(|lane| lane.name() == plan.read_lane.name);
         let lane =
             lane.ok_or_else(|| TableError::refused(at(Phase::Plan, Side::Source), "copy.no_lane", "gone".to_owned()))?;
-        let reader = lane
-            .open(source, &plan.source, &from_columns, plan.wire, &resources(reading))
+        let Readers { readers, one_range } = ranges::open(plan, *lane, sources, &from_columns, &resources(reading))
             .map_err(source_failed(Phase::Read))?;
-        let moved = move_rows(plan, reader, writer.as_mut(), dialects, reading, budget, progress)?;
-        writer
-            .finish()
-            .map_err(|failed| target_failed(Phase::Write)(failed.error))?;
+        let count = readers.len();
+        let moved = move_rows(plan, readers, writer.as_mut(), dialects, reading, budget, progress)?;
+        writer.finish().map_err(|failed| {
+            let mut error = target_failed(Phase::Write)(failed.error);
+            ranges::say_in_turns(&mut error, count);
+            error
+        })?;
         if let Some(checks) = &plan.key_checks {
             checks.run(writer.as_mut(), dialects.1)?;
         }
@@ -161,17 +189,19 @@ pub(super) fn run(
         for sql in &plan.steps.after_commit {
             writer.execute(sql).map_err(target_failed(Phase::Commit))?;
         }
-        Ok(Ok(moved))
+        Ok(Ok((moved, count, one_range)))
     })();
     match loaded {
-        Ok(Ok((moved, source))) => {
+        Ok(Ok(((moved, sources), ranges, one_range))) => {
             let is_free = clean_up(plan, beside, writer.as_mut());
             let target = is_free.then(|| writer.into_connection()).flatten();
             let before = None;
             Ok(Done {
                 moved,
                 before,
-                source,
+                sources,
+                ranges,
+                one_range,
                 target,
             })
         }
@@ -181,7 +211,9 @@ pub(super) fn run(
             Ok(Done {
                 moved: Moved::default(),
                 before: Some(before),
-                source: None,
+                sources: Vec::new(),
+                ranges: 0,
+                one_range: None,
                 target: None,
             })
         }
@@ -254,50 +286,73 @@ fn undo(
     }
 }
 
-/// Reads on one thread, writes on this one. Gives the source's connection back as well, if it can be used again.
+/// Reads on a thread for each reader, writes on this one. Gives the source's connections back as well that can be used again.
 fn move_rows(
     plan: &TablePlan,
-    reader: Box<dyn Reader>,
+    readers: Vec<Box<dyn Reader>>,
     writer: &mut dyn Writer,
     dialects: (&dyn Dialect, &dyn Dialect),
     reading: &Interrupt,
     budget: Budget,
     progress: &dyn Fn(u64, u64),
-) -> Result<(Moved, Option<Connection>), Box<TableError>> {
-    let (empty_sender, empty) = sync_channel::<Batch>(BATCHES);
-    let (full_sender, full) = sync_channel::<Result<Batch, Error>>(BATCHES);
-    for _ in 0..BATCHES {
-        // There is room for all of them.
-        let _ = empty_sender.send(Batch::new(
-            plan.columns.iter().map(|column| column.source.logical.layout()),
-        ));
-    }
+) -> Result<(Moved, Vec<Connection>), Box<TableError>> {
+    let budget = budget.of_readers(readers.len());
+    let (full_sender, full) = sync_channel::<Full>(BATCHES * readers.len());
     thread::scope(|scope| {
-        let thread = thread::Builder::new()
-            .name("dray-read".to_owned())
-            .spawn_scoped(scope, move || {
-                read_all(reader, budget.batch_bytes, &empty, &full_sender)
-            });
-        let thread = thread.map_err(|error| {
-            let place = Place {
-                phase: Phase::Read,
-                side: Side::Source,
-            };
-            TableError::refused(place, "copy.no_thread", format!("no thread to read with: {error}"))
-        })?;
-        let result = write_all(plan, &full, empty_sender, writer, dialects, budget, progress);
-        // Without the channel the reader ends at its next batch; a driver that is still at work is told to stop.
+        let (mut threads, mut empties) = (Vec::new(), Vec::new());
+        let mut result = Ok(Moved::default());
+        for (range, reader) in readers.into_iter().enumerate() {
+            let (empty_sender, empty) = sync_channel::<Batch>(BATCHES);
+            for _ in 0..BATCHES {
+                // There is room for all of them.
+                let _ = empty_sender.send(Batch::new(
+                    plan.columns.iter().map(|column| column.source.logical.layout()),
+                ));
+            }
+            let full = full_sender.clone();
+            let thread = thread::Builder::new()
+                .name("dray-read".to_owned())
+                .spawn_scoped(scope, move || {
+                    read_all(reader, budget.batch_bytes, &empty, &|batch| {
+                        full.send((range, batch)).ok()
+                    })
+                });
+            match thread {
+                Ok(thread) => threads.push(thread),
+                Err(error) => {
+                    let place = Place {
+                        phase: Phase::Read,
+                        side: Side::Source,
+                    };
+                    let message = format!("no thread to read with: {error}");
+                    result = Err(TableError::refused(place, "copy.no_thread", message));
+                    break;
+                }
+            }
+            empties.push(empty_sender);
+        }
+        drop(full_sender);
+        if result.is_ok() {
+            result = write_all(plan, &full, empties, writer, dialects, budget, progress);
+        }
+        // Without the channel a reader ends at its next batch; a driver that is still at work is told to stop.
         drop(full);
-        while result.is_err() && !thread.is_finished() {
+        while result.is_err() && !threads.iter().all(thread::ScopedJoinHandle::is_finished) {
             reading.raise();
             thread::sleep(Duration::from_millis(20));
         }
-        // The reader and its statement are gone from here on: SQLite, as source and target in one file, could not
+        // The readers and their statements are gone from here on: SQLite, as source and target in one file, could not
         // commit before.
-        let source = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        result.map(|moved| (moved, source))
+        let join = |thread: thread::ScopedJoinHandle<'_, Option<Connection>>| {
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        let sources = threads.into_iter().filter_map(join).collect();
+        result.map(|moved| (moved, sources))
     })
 }
+
+/// A batch on its way, or why there is none, and the reader that it is from.
+type Full = (usize, Result<Batch, Error>);
 
 /// Fills batches until the source has no more rows, the writer is gone, or something fails. Gives back the source's
 /// connection if it can be used again.
@@ -305,7 +360,7 @@ fn read_all(
     mut reader: Box<dyn Reader>,
     batch_bytes: usize,
     empty: &Receiver<Batch>,
-    full: &SyncSender<Result<Batch, Error>>,
+    send: &dyn Fn(Result<Batch, Error>) -> Option<()>,
 ) -> Option<Connection> {
     let mut at_hand: Vec<Batch> = Vec::new();
     let mut bytes = FIRST_BATCH_BYTES.min(batch_bytes);
@@ -326,7 +381,7 @@ fn read_all(
             // What reading it took, beside the batch itself, is not to be held while it is written.
             heap::give_back();
         }
-        full.send(message).ok()?;
+        send(message)?;
         if last {
             return None;
         }
@@ -337,11 +392,11 @@ fn read_all(
     }
 }
 
-/// Checks, converts and loads batches until the reader has no more.
+/// Checks, converts and loads batches until the readers have no more.
 fn write_all(
     plan: &TablePlan,
-    full: &Receiver<Result<Batch, Error>>,
-    empty: SyncSender<Batch>,
+    full: &Receiver<Full>,
+    empties: Vec<SyncSender<Batch>>,
     writer: &mut dyn Writer,
     (source, target): (&dyn Dialect, &dyn Dialect),
     budget: Budget,
@@ -349,27 +404,38 @@ fn write_all(
 ) -> Result<Moved, Box<TableError>> {
     let mut moved = Moved::default();
     let mut converted = Batch::new(plan.columns.iter().map(|column| column.target.logical.layout()));
-    while let Ok(message) = full.recv() {
+    let ranges = empties.len();
+    while let Ok((range, message)) = full.recv() {
+        let counted = |mut error: Box<TableError>| {
+            ranges::say_where(&mut error, range, ranges);
+            error
+        };
         let mut batch = message.map_err(|error| {
             let place = Place {
                 phase: Phase::Read,
                 side: Side::Source,
             };
-            failed(place, error, source, budget)
+            counted(failed(place, error, source, budget))
         })?;
         let rows = match plan.wire {
             Some(_) => &batch,
             None => {
-                convert(plan, &mut batch, &mut converted, &mut moved.changed)?;
+                convert(plan, &mut batch, &mut converted, &mut moved.changed).map_err(counted)?;
                 &converted
             }
         };
         moved.rows += rows.rows() as u64;
         moved.bytes += rows.bytes() as u64;
         let is_long = rows.bytes() > 2 * budget.batch_bytes;
-        writer
-            .write(rows)
-            .map_err(|failed| write_failed(plan, failed, rows, target, budget))?;
+        writer.write(rows).map_err(|failed| {
+            let is_within = failed.row.is_some();
+            let mut error = write_failed(plan, failed, rows, target, budget);
+            match is_within {
+                true => ranges::say_where(&mut error, range, ranges),
+                false => ranges::say_in_turns(&mut error, ranges),
+            }
+            error
+        })?;
         progress(moved.rows, moved.bytes);
         converted.recycle(budget.batch_bytes);
         batch.recycle(budget.batch_bytes);
@@ -377,7 +443,7 @@ fn write_all(
             heap::give_back();
         }
         // The reader may be done already.
-        let _ = empty.send(batch);
+        let _ = empties[range].send(batch);
     }
     Ok(moved)
 }

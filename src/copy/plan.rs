@@ -6,6 +6,7 @@ use super::{
     conversion::Conversion,
     error::{Phase, Place, Side, TableError},
     merge::{self, KeyChecks},
+    ranges::{self, Range},
     request::{Around, Choices, Lanes, Merge},
 };
 use crate::database::{Column, Connection, Dialect, LoadSteps, LogicalType, Mode, Relation, Source, Table, WireFormat};
@@ -37,6 +38,8 @@ pub struct TablePlan {
     pub not_carried: Vec<String>,
     /// How many rows the source believes to have; `None` where it does not know, for queries, and with a condition.
     pub estimated_rows: Option<u64>,
+    /// The ranges that the table is read in, two at least; none if it is read in one.
+    pub ranges: Vec<Range>,
 }
 
 /// One column's way.
@@ -237,6 +240,8 @@ pub(super) struct Wishes<'a> {
     pub unparsed: bool,
     /// Statements around the load: those of all tables, and the table's own.
     pub around: [&'a Around; 2],
+    /// In how many ranges a table is to be read, at most.
+    pub ranges: usize,
 }
 
 /// The plan for one table, from what both databases say.
@@ -260,7 +265,11 @@ pub(super) fn plan(
     };
     let source_failed = |error| TableError::database(from, error, Some(source.dialect));
     let mut estimated_rows = None;
+    let mut known_rows = None;
+    let mut not_transactional = None;
     let mut of_table = |table: Table| {
+        known_rows = table.estimated_rows;
+        not_transactional = table.not_transactional;
         let is_whole = matches!(what, Source::Table { condition: None, .. });
         estimated_rows = table.estimated_rows.filter(|_| is_whole);
         table.columns
@@ -332,7 +341,7 @@ pub(super) fn plan(
         }
     });
     let no_lane = |place: Place| move |reason: String| TableError::refused(place, "copy.no_lane", reason);
-    let (read_lane, read_choice) = read_lane.map_err(no_lane(from))?;
+    let (read_lane, mut read_choice) = read_lane.map_err(no_lane(from))?;
     let (write_lane, write_choice) = write_lane.map_err(no_lane(PLACE))?;
     let taken = match unparsed {
         true => write_lane.wire_formats(target, &to_columns),
@@ -340,6 +349,21 @@ pub(super) fn plan(
     };
     let wire = (read_lane.wire_formats(source, &from_columns).into_iter())
         .find(|format| taken.contains(format) && pass_unparsed(*format, &columns));
+    let mut parts = Vec::new();
+    if wishes.ranges > 1 {
+        let facts = ranges::Facts {
+            columns: &from_columns,
+            estimated_rows: known_rows,
+            not_transactional: not_transactional.as_deref(),
+        };
+        match ranges::plan(source, what, &facts, read_lane, wishes.ranges)? {
+            Ok((planned, how)) => {
+                parts = planned;
+                read_choice.reason.push_str(&format!("; {how}"));
+            }
+            Err(reason) => read_choice.reason.push_str(&ranges::in_one(&reason)),
+        }
+    }
     Ok(TablePlan {
         source: what.clone(),
         target: relation.clone(),
@@ -353,6 +377,7 @@ pub(super) fn plan(
         columns,
         not_carried,
         estimated_rows,
+        ranges: parts,
     })
 }
 
@@ -432,6 +457,9 @@ impl fmt::Display for TablePlan {
             writeln!(f, "  {} {} -> {} {}", from.name, from.declared, to.name, to.declared)?;
         }
         writeln!(f, "  read by {}: {}", self.read_lane.name, self.read_lane.reason)?;
+        for range in &self.ranges {
+            writeln!(f, "    where {}", range.shown)?;
+        }
         writeln!(f, "  written by {}: {}", self.write_lane.name, self.write_lane.reason)?;
         if let Some(WireFormat { name, .. }) = self.wire {
             writeln!(f, "  unparsed, as {name}")?;

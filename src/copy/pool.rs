@@ -97,6 +97,18 @@ impl<'a> Pool<'a> {
         purpose: Purpose,
         interrupt: &Interrupt,
     ) -> Result<Connection, Box<TableError>> {
+        match self.take_idle(endpoint, purpose, interrupt) {
+            Some(outcome) => outcome,
+            None => self.connect(endpoint, purpose, interrupt),
+        }
+    }
+
+    fn take_idle(
+        &self,
+        endpoint: &Endpoint,
+        purpose: Purpose,
+        interrupt: &Interrupt,
+    ) -> Option<Result<Connection, Box<TableError>>> {
         let mut closed = Vec::new();
         let found = {
             let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
@@ -112,9 +124,19 @@ impl<'a> Pool<'a> {
         };
         // Closing speaks to the server, which nobody else should wait for.
         drop(closed);
-        match found {
-            Some(Idle { outcome, .. }) => outcome.inspect(|connection| connection.session.set_interrupt(interrupt)),
-            None => self.connect(endpoint, purpose, interrupt),
+        found.map(|Idle { outcome, .. }| outcome.inspect(|connection| connection.session.set_interrupt(interrupt)))
+    }
+
+    /// A connection that waits, or a new one that is tried for once: for whoever can do without.
+    pub fn take_now(
+        &self,
+        endpoint: &Endpoint,
+        purpose: Purpose,
+        interrupt: &Interrupt,
+    ) -> Result<Connection, Box<TableError>> {
+        match self.take_idle(endpoint, purpose, interrupt) {
+            Some(outcome) => outcome,
+            None => self.connect_once(endpoint, purpose, interrupt),
         }
     }
 

@@ -73,6 +73,8 @@ pub struct TableReport {
     pub retries: Vec<Retry>,
     /// Why it failed, if it did.
     pub error: Option<Box<TableError>>,
+    /// Key ranges that it was read in at the same time, 1 for the table as a whole; 0 if it was not read to its end.
+    pub ranges: usize,
 }
 
 /// All tables of a call that were begun, in the order of the request.

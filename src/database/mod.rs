@@ -16,6 +16,7 @@ mod lines;
 mod merge;
 mod mysql;
 mod postgres;
+mod ranges;
 pub mod script;
 mod sqlite;
 mod sqlserver;
@@ -35,6 +36,7 @@ pub use self::{
     column::{Column, LogicalType, Padding, Relation, Table},
     error::{Class, Error, WriteError},
     merge::{MergeSteps, Merging},
+    ranges::{Condition, Ranges},
 };
 use crate::odbc::{
     self, ConnectOptions, ConnectionString, Diagnostic, DriverSearch, Interrupt, Quirks, ResultColumn, Session,
@@ -509,6 +511,19 @@ pub trait Dialect: Send + Sync {
         None
     }
 
+    /// About so many ranges of a table, of as many rows each, so that each row is in exactly one of them, also of rows that
+    /// come or go meanwhile; or else why there are none. `columns` are the table's.
+    fn ranges(
+        &self,
+        _session: &Session,
+        _relation: &Relation,
+        _columns: &[Column],
+        _estimated_rows: Option<u64>,
+        _wanted: usize,
+    ) -> Result<Result<Ranges, String>, Error> {
+        Ok(Err("dray knows no ranges of this product's tables".to_owned()))
+    }
+
     /// How rows meet those of an existing table by their key; `None` where dray knows no way.
     fn merge_steps(&self, _merging: &Merging<'_>) -> Option<MergeSteps> {
         None
@@ -597,6 +612,26 @@ pub trait ReadLane: Sync {
     /// The forms in which it can hand these columns over unparsed, the best first.
     fn wire_formats(&self, _connection: &Connection, _columns: &[Column]) -> Vec<WireFormat> {
         Vec::new()
+    }
+
+    /// How several connections see a table in one and the same state, in words for a plan; or why they cannot.
+    fn shared_state(&self) -> Result<&'static str, String> {
+        Err(format!("lane `{}` reads on one connection", self.name()))
+    }
+
+    /// Makes these connections see this table in one state, from now until each was read from by [`Self::open`], by whose
+    /// resources they are stopped. Asked only where there is a [`Self::shared_state`].
+    ///
+    /// # Errors
+    /// The inner one says why it was not possible this time, and the connections are as before; the outer one is a connection
+    /// that was lost, or work that was told to stop.
+    fn share_state(
+        &self,
+        _connections: &[Connection],
+        _relation: &Relation,
+        _resources: &Resources,
+    ) -> Result<Result<(), String>, Error> {
+        Ok(self.shared_state().map(drop))
     }
 
     /// Starts reading; with `wire`, one of [`Self::wire_formats`], rows come in that form.
@@ -795,6 +830,16 @@ impl Connection {
             || Class::of_sqlstate(&diagnostic.sqlstate),
             |dialect| dialect.classify(diagnostic),
         )
+    }
+
+    /// An error that means that something is not possible, in words for a plan; or else the error, if it means that the
+    /// connection is lost or that the work was told to stop.
+    pub(crate) fn as_reason(&self, what: &str, error: Error) -> Result<String, Error> {
+        match self.classify(&error) {
+            _ if matches!(error, Error::Odbc(odbc::Error::Cancelled)) => Err(error),
+            Class::ConnectionLost | Class::Cancelled => Err(error),
+            _ => Ok(format!("{what}: {}", self.without_values(error))),
+        }
     }
 
     /// What kind of trouble an error of this connection is.

@@ -13,6 +13,7 @@ mod libmariadb;
 #[cfg(test)]
 mod listed;
 mod load;
+mod ranges;
 mod rows;
 mod settings;
 mod stop;
@@ -23,7 +24,7 @@ use std::collections::HashMap;
 
 use super::{
     Class, Column, Dialect, Error, Form, Limits, LoadSteps, LockName, LogicalType, MergeSteps, Merging, Mode, Purpose,
-    ReadAs, ReadLane, Relation, Table, TableLock, Transfer, Value, ValueCheck, WriteAs, WriteLane, generic,
+    Ranges, ReadAs, ReadLane, Relation, Table, TableLock, Transfer, Value, ValueCheck, WriteAs, WriteLane, generic,
 };
 use crate::odbc::{ConnectionString, Diagnostic, Quirks, ResultColumn, Session};
 
@@ -441,6 +442,17 @@ impl Dialect for MySql {
             ),
             release: Some(format!("DO RELEASE_LOCK({name})")),
         })
+    }
+
+    fn ranges(
+        &self,
+        session: &Session,
+        relation: &Relation,
+        columns: &[Column],
+        estimated_rows: Option<u64>,
+        wanted: usize,
+    ) -> Result<Result<Ranges, String>, Error> {
+        ranges::ranges(self, session, relation, columns, estimated_rows, wanted)
     }
 
     fn merge_steps(&self, merging: &Merging<'_>) -> Option<MergeSteps> {

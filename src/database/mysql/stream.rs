@@ -10,11 +10,9 @@ use super::{
     rows::Rows,
     settings::Settings,
 };
-use crate::{
-    database::{
-        Batch, Column, Connection, Dialect, Error, Layout, Purpose, ReadLane, Reader, Resources, Source, WireFormat,
-    },
-    odbc::Interrupt,
+use crate::database::{
+    Batch, Column, Connection, Dialect, Error, Layout, Purpose, ReadLane, Reader, Relation, Resources, Source,
+    WireFormat,
 };
 
 /// The lane.
@@ -25,6 +23,10 @@ const ROW_SHARE: usize = 3;
 
 /// So that a server does not give a reader up that waits for a slow writer; a year, the most that it takes.
 const PATIENT: &str = "SET SESSION net_write_timeout = 31536000, wait_timeout = 31536000";
+
+/// How long writers of a table are waited for before it is locked, in seconds. Those who come later wait behind, so it is
+/// short.
+const LOCK_WAIT_S: u32 = 2;
 
 impl ReadLane for Stream {
     fn name(&self) -> &'static str {
@@ -37,6 +39,34 @@ impl ReadLane for Stream {
         Ok("row by row through the client library that the ODBC driver links".to_owned())
     }
 
+    fn shared_state(&self) -> Result<&'static str, String> {
+        Ok("of one state: their transactions begin while the table is locked against writers, for a moment")
+    }
+
+    fn share_state(
+        &self,
+        connections: &[Connection],
+        relation: &Relation,
+        resources: &Resources,
+    ) -> Result<Result<(), String>, Error> {
+        let mut all = Vec::new();
+        for connection in connections {
+            let (library, settings) = ways(connection)?;
+            all.push(Left::of(connection, library, &settings, resources)?);
+        }
+        let shared = begin_in_one_state(&connections[0], relation, &mut all);
+        if shared.is_ok() {
+            for (connection, mut left) in connections.iter().zip(all) {
+                left.in_transaction = true;
+                connection.kept.put(left);
+            }
+        }
+        match shared {
+            Ok(()) => Ok(Ok(())),
+            Err(error) => connections[0].as_reason("the table cannot be locked", error).map(Err),
+        }
+    }
+
     fn open(
         &self,
         connection: Connection,
@@ -45,29 +75,17 @@ impl ReadLane for Stream {
         _wire: Option<WireFormat>,
         resources: &Resources,
     ) -> Result<Box<dyn Reader>, Error> {
-        let library = Library::find(&connection.driver).map_err(Error::Unsupported)?;
-        let settings = Settings::of(&connection.settings, library.mariadb).map_err(Error::Unsupported)?;
+        let (library, settings) = ways(&connection)?;
         let dialect = connection.dialect;
-        let row_bytes_max = resources.memory_bytes / ROW_SHARE;
-        let connect = |interrupt: &Interrupt| {
-            let setup: Vec<&str> = dialect
-                .session_setup(Purpose::Read)
-                .iter()
-                .copied()
-                .chain([PATIENT])
-                .collect();
-            Client::connect(library, &settings, Some(row_bytes_max), &setup, interrupt)
-        };
+        let row_bytes_max = row_bytes_max(resources);
         let from = source.after_from(|relation| dialect.quote_relation(relation));
         let list: Vec<String> = columns
             .iter()
             .map(|column| cell::expression(&dialect.quote(&column.name), column))
             .collect();
-        let client = match connection.kept.take::<Left>() {
-            Some(left) if left.row_bytes_max == row_bytes_max => left.answering(&resources.interrupt),
-            _ => None,
-        };
-        let client = client.map_or_else(|| connect(&resources.interrupt), Ok)?;
+        let Left {
+            client, in_transaction, ..
+        } = Left::of(&connection, library, &settings, resources)?;
         let rows = client.stream(&format!("SELECT {} FROM {from}", list.join(", ")))?;
         let long: Vec<&Column> = columns
             .iter()
@@ -82,6 +100,7 @@ impl ReadLane for Stream {
             names: columns.iter().map(|column| column.name.clone()).collect(),
             rows_read: 0,
             row_bytes_max,
+            in_transaction,
             longest_cells: Box::new(move || {
                 let rows = Client::connect(library, &settings, None, &[PATIENT], &interrupt)?.query(&lengths)?;
                 let bytes = |cell: Option<String>| cell.and_then(|text| text.parse().ok()).unwrap_or(0);
@@ -105,17 +124,73 @@ fn longest_cells(dialect: &dyn Dialect, columns: &[&Column], from: &str) -> Stri
 
 type LongestCells = dyn Fn() -> Result<Vec<(Option<String>, usize)>, Error> + Send;
 
+/// The library, and how it connects where the session did.
+fn ways(connection: &Connection) -> Result<(Library, Settings), Error> {
+    let library = Library::find(&connection.driver).map_err(Error::Unsupported)?;
+    let settings = Settings::of(&connection.settings, library.mariadb).map_err(Error::Unsupported)?;
+    Ok((library, settings))
+}
+
+fn row_bytes_max(resources: &Resources) -> usize {
+    resources.memory_bytes / ROW_SHARE
+}
+
+/// Begins the readers' transactions while no writer of the table is within one, and none can begin: neither product exports a
+/// snapshot. The lock is of the ODBC session, since a transaction that begins gives back those of its own.
+fn begin_in_one_state(first: &Connection, relation: &Relation, readers: &mut [Left]) -> Result<(), Error> {
+    let session = &first.session;
+    let table = first.dialect.quote_relation(relation);
+    for reader in &mut *readers {
+        reader
+            .client
+            .execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")?;
+    }
+    session.execute(&format!("SET SESSION lock_wait_timeout = {LOCK_WAIT_S}"))?;
+    let locked = session.execute(&format!("LOCK TABLES {table} READ"));
+    let begun = locked.map_err(Error::from).and_then(|_| {
+        let begun = readers.iter_mut().try_for_each(|reader| {
+            let begun = reader.client.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT");
+            begun.map(drop)
+        });
+        session.execute("UNLOCK TABLES")?;
+        begun
+    });
+    session.execute("SET SESSION lock_wait_timeout = DEFAULT")?;
+    begun
+}
+
 /// What a reader leaves for the next table's.
 struct Left {
     client: Client,
     row_bytes_max: usize,
+    /// Whether it has begun a transaction whose state others have as well.
+    in_transaction: bool,
 }
 
 impl Left {
-    /// The connection, if it is still there.
-    fn answering(mut self, interrupt: &Interrupt) -> Option<Client> {
-        self.client.stop_with(interrupt);
-        self.client.answers().then_some(self.client)
+    /// What was left with the connection, if it does, or else a new one.
+    fn of(
+        connection: &Connection,
+        library: Library,
+        settings: &Settings,
+        resources: &Resources,
+    ) -> Result<Left, Error> {
+        let row_bytes_max = row_bytes_max(resources);
+        let left = connection.kept.take::<Left>();
+        if let Some(mut left) = left.filter(|left| left.row_bytes_max == row_bytes_max) {
+            left.client.stop_with(&resources.interrupt);
+            if left.in_transaction || left.client.answers() {
+                return Ok(left);
+            }
+        }
+        let setup = connection.dialect.session_setup(Purpose::Read);
+        let setup: Vec<&str> = setup.iter().copied().chain([PATIENT]).collect();
+        let interrupt = &resources.interrupt;
+        Ok(Left {
+            client: Client::connect(library, settings, Some(row_bytes_max), &setup, interrupt)?,
+            row_bytes_max,
+            in_transaction: false,
+        })
     }
 }
 
@@ -125,6 +200,8 @@ struct StreamReader {
     names: Vec<String>,
     rows_read: u64,
     row_bytes_max: usize,
+    /// Whether a transaction is open that ends with the rows.
+    in_transaction: bool,
     /// Asks, on another connection, for the bytes of each long column's longest cell and, last, of the longest row.
     longest_cells: Box<LongestCells>,
 }
@@ -161,10 +238,13 @@ impl Reader for StreamReader {
     fn into_connection(self: Box<Self>) -> Option<Connection> {
         if let Some(mut client) = self.rows.into_client() {
             client.shield();
-            self.connection.kept.put(Left {
-                client,
-                row_bytes_max: self.row_bytes_max,
-            });
+            if !self.in_transaction || client.execute("COMMIT").is_ok() {
+                self.connection.kept.put(Left {
+                    client,
+                    row_bytes_max: self.row_bytes_max,
+                    in_transaction: false,
+                });
+            }
         }
         Some(self.connection)
     }

@@ -35,6 +35,19 @@ pub(super) struct Ready {
     pub(super) client: Client,
     /// The relation; for a query, nothing.
     pub(super) facts: Facts,
+    /// Whether a transaction is open whose snapshot others have as well.
+    pub(super) shares_snapshot: bool,
+}
+
+impl Ready {
+    /// Outside of a transaction.
+    fn new(client: Client, facts: Facts) -> Ready {
+        Ready {
+            client,
+            facts,
+            shares_snapshot: false,
+        }
+    }
 }
 
 /// What COPY has to know about a relation.
@@ -109,7 +122,7 @@ pub(super) fn prepare(connection: &Connection, relation: Option<&Relation>) -> R
         .collect::<Vec<_>>()
         .join("; ");
     let facts = ask(&mut client, &sql).map_err(words)?;
-    connection.kept.put(Ready { client, facts });
+    connection.kept.put(Ready::new(client, facts));
     Ok(facts)
 }
 
@@ -122,8 +135,7 @@ pub(super) fn taken(connection: &Connection) -> Result<Ready, Error> {
 /// Leaves the connection for the next table.
 pub(super) fn leave(connection: &Connection, mut client: Client) {
     client.shield();
-    let facts = Facts::default();
-    connection.kept.put(Ready { client, facts });
+    connection.kept.put(Ready::new(client, Facts::default()));
 }
 
 fn question(dialect: &dyn Dialect, relation: &Relation) -> String {

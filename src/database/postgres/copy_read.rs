@@ -2,13 +2,14 @@
 
 use super::{
     super::{
-        Batch, Column, Connection, Dialect, Error, Interrupt, LogicalType, ReadLane, Reader, Resources, Source,
-        WireFormat,
+        Batch, Column, Connection, Dialect, Error, Interrupt, LogicalType, ReadLane, Reader, Relation, Resources,
+        Source, WireFormat,
         lines::{self, InDoubt, Lines},
     },
     binary::{self, BadCell, Cell},
     client::Client,
     copy::{self, Ready},
+    snapshot,
 };
 
 /// The bulk lane out.
@@ -31,6 +32,19 @@ impl ReadLane for CopyRead {
         Ok("COPY TO STDOUT over libpq, the library that the driver links".to_owned())
     }
 
+    fn shared_state(&self) -> Result<&'static str, String> {
+        Ok("of one exported snapshot")
+    }
+
+    fn share_state(
+        &self,
+        connections: &[Connection],
+        relation: &Relation,
+        resources: &Resources,
+    ) -> Result<Result<(), String>, Error> {
+        snapshot::share(connections, relation, resources)
+    }
+
     fn wire_formats(&self, _connection: &Connection, columns: &[Column]) -> Vec<WireFormat> {
         let lines = Lines::of(columns).map(|_| lines::FORMAT);
         [Some(copy::wire_format(columns)), lines]
@@ -47,7 +61,11 @@ impl ReadLane for CopyRead {
         wire: Option<WireFormat>,
         resources: &Resources,
     ) -> Result<Box<dyn Reader>, Error> {
-        let Ready { mut client, facts } = copy::taken(&connection)?;
+        let Ready {
+            mut client,
+            facts,
+            shares_snapshot,
+        } = copy::taken(&connection)?;
         let dialect = connection.dialect;
         // The session's transaction would hold the locks of the plan's queries.
         connection.session.rollback()?;
@@ -93,6 +111,7 @@ impl ReadLane for CopyRead {
             connection,
             // A query may call functions that change the session.
             reusable: setup.is_none() && matches!(source, Source::Table { .. }),
+            shares_snapshot,
             names: columns.iter().map(|column| column.name.clone()).collect(),
             cells,
             lines,
@@ -142,6 +161,8 @@ struct CopyReader {
     connection: Connection,
     /// Whether the client may serve another table.
     reusable: bool,
+    /// Whether a transaction is open that ends with the rows.
+    shares_snapshot: bool,
     names: Vec<String>,
     cells: Vec<Cell>,
     /// The form in which rows are handed over, if it is not the server's own.
@@ -209,8 +230,8 @@ impl Reader for CopyReader {
         Ok(batch.rows() > 0)
     }
 
-    fn into_connection(self: Box<Self>) -> Option<Connection> {
-        if self.reusable && self.ended {
+    fn into_connection(mut self: Box<Self>) -> Option<Connection> {
+        if self.reusable && self.ended && (!self.shares_snapshot || self.client.run("COMMIT").is_ok()) {
             copy::leave(&self.connection, self.client);
         }
         Some(self.connection)

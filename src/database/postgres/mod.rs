@@ -8,7 +8,9 @@ mod copy_read;
 mod copy_write;
 mod libpq;
 mod numeric;
+mod ranges;
 mod settings;
+mod snapshot;
 mod text;
 
 use std::collections::HashMap;
@@ -18,7 +20,8 @@ mod listed;
 
 use super::{
     Class, Column, Dialect, Error, Form, Limits, LoadSteps, LockName, LogicalType, MergeSteps, Merging, Mode, Padding,
-    Purpose, ReadAs, ReadLane, Relation, RelaxedCommits, Table, TableLock, Transfer, WriteAs, WriteLane, generic,
+    Purpose, Ranges, ReadAs, ReadLane, Relation, RelaxedCommits, Table, TableLock, Transfer, WriteAs, WriteLane,
+    generic,
 };
 use crate::odbc::{Diagnostic, ResultColumn, Session};
 
@@ -432,6 +435,17 @@ impl Dialect for Postgres {
             ),
             release: None,
         })
+    }
+
+    fn ranges(
+        &self,
+        session: &Session,
+        relation: &Relation,
+        columns: &[Column],
+        _estimated_rows: Option<u64>,
+        wanted: usize,
+    ) -> Result<Result<Ranges, String>, Error> {
+        ranges::ranges(self, session, relation, columns, wanted)
     }
 
     fn merge_steps(&self, merging: &Merging<'_>) -> Option<MergeSteps> {

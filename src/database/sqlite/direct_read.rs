@@ -6,7 +6,7 @@ use super::{
     spelling, wire,
 };
 use crate::database::{
-    Batch, Column, Connection, Error, LogicalType, ReadLane, Reader, Resources, Source, Value, WireFormat,
+    Batch, Column, Connection, Error, LogicalType, ReadLane, Reader, Relation, Resources, Source, Value, WireFormat,
     batch::{ColumnData, Values},
     generic::classed_value,
 };
@@ -16,6 +16,9 @@ pub(in crate::database) struct DirectRead;
 
 /// A table is read once, from its first page to its last, so that more of them in memory serve nothing.
 const CACHE_BYTES: usize = 2 << 20;
+
+/// How often readers try to begin in one state while others write.
+const BEGINNINGS_MAX: usize = 5;
 
 /// The result code for SQL that is wrong, or names what is not there.
 const SQLITE_ERROR: i32 = 1;
@@ -37,6 +40,32 @@ impl ReadLane for DirectRead {
             }
         }
         Ok("libsqlite3, stepped through: a row at a time in memory, and no value spelled as text".to_owned())
+    }
+
+    fn shared_state(&self) -> Result<&'static str, String> {
+        Ok("of one state: no write comes between the beginnings of their transactions")
+    }
+
+    fn share_state(
+        &self,
+        connections: &[Connection],
+        _relation: &Relation,
+        resources: &Resources,
+    ) -> Result<Result<(), String>, Error> {
+        for connection in connections {
+            connection.kept.take::<Kept>();
+        }
+        match begin_in_one_state(connections, resources) {
+            Ok(Some(databases)) => {
+                for (connection, database) in connections.iter().zip(databases) {
+                    connection.kept.put(Kept(database));
+                }
+                Ok(Ok(()))
+            }
+            Ok(None) => Ok(Err("others write to the file all the time".to_owned())),
+            Err(_) if resources.interrupt.is_raised() => Err(Error::cancelled()),
+            Err(error) => connections[0].as_reason("the file is locked", error).map(Err),
+        }
     }
 
     fn wire_formats(&self, _connection: &Connection, _columns: &[Column]) -> Vec<WireFormat> {
@@ -64,6 +93,7 @@ impl ReadLane for DirectRead {
                 database
             }
         };
+        let in_transaction = database.in_transaction();
         let rows = database.select(&select(source, columns))?;
         Ok(Box::new(DirectReader {
             rows,
@@ -78,8 +108,42 @@ impl ReadLane for DirectRead {
             resources: resources.clone(),
             rows_read: 0,
             at_end: false,
+            in_transaction,
         }))
     }
+}
+
+/// A connection each, in transactions of one state; `None` if somebody else has written between their beginnings, several times.
+/// With a rollback journal nobody can once the first has begun, with a write-ahead log everybody can.
+fn begin_in_one_state(connections: &[Connection], resources: &Resources) -> Result<Option<Vec<Database>>, Error> {
+    let cache_bytes = CACHE_BYTES.min(resources.memory_bytes / 4);
+    // Briefly: who waits to write lets nobody begin to read, and would be waited for by those and wait for these.
+    let open = |connection: &Connection| {
+        let access = Access::of(connection).map_err(Error::Unsupported)?;
+        let mut database = access.open_briefly(cache_bytes)?;
+        database.set_interrupt(&resources.interrupt);
+        database.text_rows("PRAGMA query_only = ON")?;
+        Ok(database)
+    };
+    let watching = open(&connections[0])?;
+    let databases = connections.iter().map(open).collect::<Result<Vec<_>, Error>>()?;
+    for _ in 0..BEGINNINGS_MAX {
+        // Changes whenever another connection has committed something.
+        let version = || watching.one_text("PRAGMA data_version");
+        let before = version()?;
+        for database in &databases {
+            database.execute("BEGIN")?;
+            // Until its first read a transaction has no state.
+            database.text_rows("SELECT 1 FROM sqlite_master LIMIT 1")?;
+        }
+        if version()? == before {
+            return Ok(Some(databases));
+        }
+        databases
+            .iter()
+            .try_for_each(|database| database.execute("ROLLBACK").map(drop))?;
+    }
+    Ok(None)
 }
 
 /// The statement that reads these columns.
@@ -105,6 +169,8 @@ struct DirectReader {
     resources: Resources,
     rows_read: u64,
     at_end: bool,
+    /// Whether a transaction is open that ends with the rows.
+    in_transaction: bool,
 }
 
 impl Reader for DirectReader {
@@ -135,11 +201,15 @@ impl Reader for DirectReader {
             rows,
             mut database,
             connection,
+            in_transaction,
             ..
         } = *self;
         drop(rows);
         database.shield();
-        connection.kept.put(Kept(database));
+        // One of several readers was opened to wait for no lock.
+        if !in_transaction {
+            connection.kept.put(Kept(database));
+        }
         Some(connection)
     }
 }

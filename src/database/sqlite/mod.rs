@@ -11,6 +11,7 @@ mod direct_write;
 mod libsqlite3;
 #[cfg(test)]
 mod listed;
+mod ranges;
 mod spelling;
 mod target;
 mod wire;
@@ -19,7 +20,7 @@ use std::collections::HashMap;
 
 use super::{
     Class, Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, MergeSteps, Merging, Mode, Padding, Purpose,
-    ReadAs, ReadLane, Relation, Table, Transfer, ValueCheck, WriteAs, WriteLane, generic,
+    Ranges, ReadAs, ReadLane, Relation, Table, Transfer, ValueCheck, WriteAs, WriteLane, generic,
 };
 use crate::odbc::{ConnectionString, Diagnostic, ResultColumn, Session};
 
@@ -384,6 +385,17 @@ impl Dialect for Sqlite {
     #[cfg(test)]
     fn listed_types(&self) -> Vec<Column> {
         listed::columns()
+    }
+
+    fn ranges(
+        &self,
+        session: &Session,
+        relation: &Relation,
+        columns: &[Column],
+        _estimated_rows: Option<u64>,
+        wanted: usize,
+    ) -> Result<Result<Ranges, String>, Error> {
+        ranges::ranges(self, session, relation, columns, wanted)
     }
 
     fn merge_steps(&self, merging: &Merging<'_>) -> Option<MergeSteps> {
