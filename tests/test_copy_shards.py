@@ -283,7 +283,7 @@ def test_a_thousand_tables_of_ten_rows_are_one_call_on_a_few_connections(
     source, target = databases(product), databases("postgresql")
     names = [f"t{number:03}" for number in range(1_000)]
     filled = " ".join(
-        f"CREATE TABLE {name} (id INTEGER NOT NULL PRIMARY KEY, note VARCHAR(40)); "
+        f"CREATE TABLE {name} (id INTEGER, note VARCHAR(40)); "
         f"INSERT INTO {name} VALUES {', '.join(f'({row}, {chr(39)}{name} {row}{chr(39)})' for row in range(10))};"
         for name in names
     )
@@ -295,9 +295,9 @@ def test_a_thousand_tables_of_ten_rows_are_one_call_on_a_few_connections(
     assert done.returncode == 0, done.stderr
     assert done.stdout == "1000 10000\n"
     assert target.tables() == set(names)
-    rows = " UNION ALL ".join(f"SELECT '{name}', id, note FROM {name}" for name in names)
-    copied = target.query(f"SELECT * FROM ({rows}) AS all_rows ORDER BY 1, 2")
-    assert copied == [(name, row, f"{name} {row}") for name in names for row in range(10)]
+    for name in names:
+        rows = target.query(f"SELECT id, note FROM {name} ORDER BY id")
+        assert rows == [(row, f"{name} {row}") for row in range(10)], name
     # Of the lanes and of ODBC, of each worker and of the call itself; the counters of the server follow with a delay.
     sessions = "SELECT sessions FROM pg_stat_database WHERE datname = current_database()"
     last, same = -1, 0
