@@ -74,13 +74,16 @@ class MadeColumn:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Tables of one shape, `rows` in each. `sum_column` is the one whose sum is looked at after every single copy."""
+    """Tables of one shape, `rows` in each. `sum_column` is the one whose sum is looked at after every single copy.
+    `primary_key`: the columns of one.
+    """
 
     name: str
     tables: tuple[str, ...]
     columns: tuple[Column, ...]
     rows: int
     sum_column: str
+    primary_key: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -96,12 +99,20 @@ class Dataset:
             if product == "my":
                 words = MARIADB_TYPES.get(column.type, column.type.replace("numeric", "decimal"))
             parts.append(f"{column.name} {words}{'' if column.nullable else ' not null'}")
+        if self.primary_key:
+            parts.append(f"primary key ({', '.join(self.primary_key)})")
         return f"create table {table} ({', '.join(parts)})"
 
 
 def lineitem(rows: int) -> Dataset:
     """The fact table of TPC-H, 16 columns. The table's name tells the size, so that several lie side by side."""
     return Dataset("lineitem", (f"lineitem_{rows}",), columns_of(LINEITEM), rows, "l_extendedprice")
+
+
+def keyed(rows: int) -> Dataset:
+    """lineitem with its primary key, which every product can part it by."""
+    key = ("l_orderkey", "l_linenumber")
+    return Dataset("keyed", (f"keyed_{rows}",), columns_of(LINEITEM), rows, "l_extendedprice", key)
 
 
 def wide(rows: int) -> Dataset:

@@ -16,7 +16,7 @@ import datasets
 import numpy as np
 
 # Chunks bound the memory. Each has a seed of its own, and is made whole: a smaller table begins as a larger one does.
-CHUNK_ROWS = {"lineitem": 250_000, "wide": 10_000, "long": 10_000, "small": 100_000}
+CHUNK_ROWS = {"lineitem": 250_000, "keyed": 250_000, "wide": 10_000, "long": 10_000, "small": 100_000}
 WORDS = (
     "furiously ironic deposits quickly express blithely regular pending accounts carefully final packages silent ideas "
     "above theodolites sleep even requests haggle bold foxes"
@@ -31,7 +31,7 @@ NULL_SHARE = 0.1
 def main() -> int:
     """Write the file under another name first, so that one that is there is whole."""
     name, tables, rows, path = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
-    makers = {"lineitem": lineitem, "wide": wide, "long": long_text, "small": small}
+    makers = {"lineitem": lineitem, "keyed": lineitem, "wide": wide, "long": long_text, "small": small}
     unfinished = path.with_suffix(".part")
     total, chunk = tables * rows, CHUNK_ROWS[name]
     with unfinished.open("w", encoding="utf-8", newline="") as stream:

@@ -7,6 +7,7 @@ A tool that is a library has a script in `peer_scripts/`. To add one: an entry i
 from __future__ import annotations
 
 import json
+import os
 import sys
 import zipfile
 from collections.abc import Callable
@@ -101,7 +102,12 @@ def floor_commands(job: Job) -> Commands:
     return floor.commands(job.route, job.dataset, job.source, job.destination)
 
 
-def dray(job: Job) -> Commands:
+def dray_in_ranges(job: Job) -> Commands:
+    """The same with a table in as many key ranges as there are cores."""
+    return dray(job, str(os.cpu_count() or 1))
+
+
+def dray(job: Job, *ranges: str) -> Commands:
     """`dray run` in a folder like that of a Batch task: a zip, and the files that ADF writes beside it."""
     with zipfile.ZipFile(job.folder / "project.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.write(HERE / "dray_project" / "main.py", "main.py")
@@ -133,7 +139,8 @@ def dray(job: Job) -> Commands:
         (job.folder / f"{name}.json").write_text(json.dumps(document), "utf-8")
     executable = HERE.parent.parent / "target" / "release" / "dray"
     mode = "replace" if unless_many_from_sqlite(job) else "append"
-    return [[str(executable), "run", "--python", sys.executable, "project.zip", "main.py", job.table_pattern(), mode]]
+    arguments = ["project.zip", "main.py", job.table_pattern(), mode, *ranges]
+    return [[str(executable), "run", "--python", sys.executable, *arguments]]
 
 
 def sling(job: Job) -> Commands:
@@ -231,12 +238,14 @@ def unless_many_from_sqlite(job: Job) -> bool:
 
 
 ALL_DATASETS = ("lineitem", "wide", "long", "small")
+OWN_DATASETS = (*ALL_DATASETS, "keyed")
 
 PEERS = {
     peer.name: peer
     for peer in (
-        Peer("floor", floor_commands, datasets=ALL_DATASETS, creates=many_between_postgresql, quick=True),
-        Peer("dray", dray, datasets=ALL_DATASETS, creates=unless_many_from_sqlite, quick=True),
+        Peer("floor", floor_commands, datasets=OWN_DATASETS, creates=many_between_postgresql, quick=True),
+        Peer("dray", dray, datasets=OWN_DATASETS, creates=unless_many_from_sqlite, quick=True),
+        Peer("dray-ranges", dray_in_ranges, datasets=("keyed",), quick=True),
         Peer(
             "duckdb",
             script("duckdb", "duckdb"),

@@ -71,7 +71,7 @@ SIZES = {
     "quick": Size(100_000, (), (250_000, 1_000_000), 3, 0, 2, 20),
     "normal": Size(
         1_000_000,
-        (datasets.wide(50_000), datasets.long_text(10_000), datasets.small_tables(300, 200)),
+        (datasets.keyed(1_000_000), datasets.wide(50_000), datasets.long_text(10_000), datasets.small_tables(300, 200)),
         (4_000_000,),
         5,
         3,
@@ -80,7 +80,12 @@ SIZES = {
     ),
     "full": Size(
         4_000_000,
-        (datasets.wide(100_000), datasets.long_text(20_000), datasets.small_tables(300, 1000)),
+        (
+            datasets.keyed(4_000_000),
+            datasets.wide(100_000),
+            datasets.long_text(20_000),
+            datasets.small_tables(300, 1000),
+        ),
         (1_000_000,),
         5,
         5,
@@ -88,8 +93,9 @@ SIZES = {
         100,
     ),
 }
-DATASETS = ("lineitem", "wide", "long", "small")
-MORE_ROUTES = ("pg_pg", "sqlite_pg")  # of the datasets beside lineitem
+DATASETS = ("lineitem", "keyed", "wide", "long", "small")
+# Of the datasets beside lineitem; keyed is there for its ranges, which matter on all.
+MORE_ROUTES = {"keyed": ROUTES, **dict.fromkeys(("wide", "long", "small"), ("pg_pg", "sqlite_pg"))}
 
 
 def main() -> int:
@@ -223,7 +229,7 @@ def measure_all(
             rounds.measure_route(main_dataset, route, peers, count)
     for one in more:
         measured.append(one)
-        more_routes = [route for route in routes if route in MORE_ROUTES]
+        more_routes = [route for route in routes if route in MORE_ROUTES[one.name]]
         rounds.prepare(one, more_routes)
         for route in more_routes:
             rounds.measure_route(one, route, peers, arguments.rounds or size.more_rounds)
@@ -234,7 +240,7 @@ def measure_all(
         for route in routes:
             rounds.measure_slow(main_dataset, route, peers, count + 1)
     for one in more:
-        for route in (route for route in routes if route in MORE_ROUTES):
+        for route in (route for route in routes if route in MORE_ROUTES[one.name]):
             rounds.measure_slow(one, route, peers, (arguments.rounds or size.more_rounds) + 1)
 
 
@@ -321,7 +327,8 @@ def tell_readme(result: dict[str, Any]) -> None:
 
 def failures(result: dict[str, Any]) -> list[str]:
     """Runs of dray or the floor that did not end well, and what came of them."""
-    bad = [run for run in result["runs"] if run["peer"] in ("dray", summary.FLOOR) and run["status"] != summary.OK]
+    own = ("dray", "dray-ranges", summary.FLOOR)
+    bad = [run for run in result["runs"] if run["peer"] in own and run["status"] != summary.OK]
     for run in bad:
         log = TARGET / "logs" / "bench" / run["log"]
         print(f"  {run['peer']} {run['status']} on {run['dataset']} {run['route']}: {run['reason']}; {tail(log, 5)}")

@@ -357,9 +357,9 @@ pub(super) fn plan(
             not_transactional: not_transactional.as_deref(),
         };
         match ranges::plan(source, what, &facts, read_lane, wishes.ranges)? {
-            Ok((planned, how)) => {
-                parts = planned;
-                read_choice.reason.push_str(&format!("; {how}"));
+            Ok(planned) => {
+                parts = planned.ranges;
+                read_choice.reason.push_str(&format!("; {}", planned.how));
             }
             Err(reason) => read_choice.reason.push_str(&ranges::in_one(&reason)),
         }

@@ -40,14 +40,20 @@ pub(super) struct Facts<'a> {
     pub not_transactional: Option<&'a str>,
 }
 
-/// The ranges of a table, at least two, and how they are read in a few words; or why there are none.
+/// The ranges of a table, at least two, and how they are read in a few words.
+pub(super) struct Planned {
+    pub ranges: Vec<Range>,
+    pub how: String,
+}
+
+/// The ranges of a table, or why there are none.
 pub(super) fn plan(
     source: &Connection,
     what: &Source,
     facts: &Facts<'_>,
     lane: &dyn ReadLane,
     wanted: usize,
-) -> Result<Result<(Vec<Range>, String), String>, Box<TableError>> {
+) -> Result<Result<Planned, String>, Box<TableError>> {
     let Source::Table { relation, condition } = what else {
         return Ok(Err("a query has no key".to_owned()));
     };
@@ -70,7 +76,7 @@ pub(super) fn plan(
             return Ok(Err(reason));
         }
     };
-    let by = format!("in {} ranges by {}, {state}", ranges.conditions.len(), ranges.by);
+    let how = format!("in {} ranges by {}, {state}", ranges.conditions.len(), ranges.by);
     let range = |part: crate::database::Condition| Range {
         what: Source::Table {
             relation: relation.clone(),
@@ -82,7 +88,10 @@ pub(super) fn plan(
         },
         shown: part.shown,
     };
-    Ok(Ok((ranges.conditions.into_iter().map(range).collect(), by)))
+    Ok(Ok(Planned {
+        ranges: ranges.conditions.into_iter().map(range).collect(),
+        how,
+    }))
 }
 
 /// The most readers that each have a part of the budget worth the name.

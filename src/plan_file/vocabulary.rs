@@ -156,8 +156,8 @@ pub const OPTIONS: &[Key] = &[
     Key {
         name: "ranges",
         kind: Kind::Count,
-        about: "Most key ranges of one table at once",
-        default: "as many as there is a gain from",
+        about: "Most key ranges of one table that are read at once",
+        default: "1",
     },
     Key {
         name: "lanes",

@@ -4,9 +4,10 @@ import sys
 
 import dray
 
-tables, mode = sys.argv[1:]
+tables, mode, *ranges = sys.argv[1:]
+options = {"mode": mode, **({"ranges": int(ranges[0])} if ranges else {})}
 if "*" in tables:
-    report = dray.copy_tables(dray.Copy("Source", tables), target="Destination", mode=mode)
+    report = dray.copy_tables(dray.Copy("Source", tables), target="Destination", **options)
     dray.outputs["rows"] = report.rows
 else:
-    dray.outputs["rows"] = dray.copy_table("Source", "Destination", tables, mode=mode).rows
+    dray.outputs["rows"] = dray.copy_table("Source", "Destination", tables, **options).rows
