@@ -71,12 +71,13 @@ class Copying:
         target: Database,
         tables: Union[str, Sequence[str]] = "*",
         *,
+        into: Optional[str] = None,
         env: Optional[Mapping[str, str]] = None,
         timeout: float = 170,
         **options: Any,
     ) -> Copied:
         """Run it; `options` are those of `dray.copy_tables`."""
-        return self.finish(self.start(source, target, tables, env=env, **options), timeout)
+        return self.finish(self.start(source, target, tables, into=into, env=env, **options), timeout)
 
     def start(
         self,
@@ -84,6 +85,7 @@ class Copying:
         target: Database,
         tables: Union[str, Sequence[str]] = "*",
         *,
+        into: Optional[str] = None,
         env: Optional[Mapping[str, str]] = None,
         **options: Any,
     ) -> subprocess.Popen[str]:
@@ -96,7 +98,7 @@ class Copying:
         self._write("activity.json", {})
         self._write("datasets.json", [])
         names = [tables] if isinstance(tables, str) else list(tables)
-        self._write("arguments.json", {"copies": [{"tables": names}], "options": options})
+        self._write("arguments.json", {"copies": [{"tables": names, "into": into}], "options": options})
         return subprocess.Popen(
             [self._executable, "run", self._project, "main.py"],
             cwd=self._folder,

@@ -174,6 +174,17 @@ class Mariadb(Database):
     product = "mariadb"
     quote_sign = "`"
 
+    def reconnect(self) -> None:
+        """Connect anew, as soon as the server takes anybody, after it went away."""
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                self._connection.ping(reconnect=True)
+                return self._connection.select_db(self.name)
+            except pymysql.Error:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+
     def __init__(self, name: str) -> None:
         self.name = name
         self._connection = pymysql.connect(

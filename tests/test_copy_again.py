@@ -19,7 +19,7 @@ import pytest
 import servers
 from conftest import Dray, Script, Task
 from copying import Copying
-from databases import PRODUCTS, Database, Databases, Postgresql, connect_postgresql, fresh_databases, part
+from databases import PRODUCTS, Database, Databases, Mariadb, Postgresql, connect_postgresql, fresh_databases, part
 
 # How many runs are killed; `make test-long` asks for 300.
 KILLS = int(os.environ.get("DRAY_KILLS", "10"))
@@ -357,6 +357,44 @@ def test_a_server_that_restarts_in_the_middle_of_a_run_is_waited_for(
             os.kill(server, signal.SIGKILL)
             copied = copying.finish(process)
             assert isinstance(target, Postgresql)
+            target.reconnect()
+            assert [name for name, table in copied.tables.items() if table["error"]] == []
+            codes = {retry["code"] for table in copied.tables.values() for retry in table["retries"]}
+            assert codes == {"database.connection_lost"}
+            for table in TABLES:
+                rows = target.query(f"SELECT id, square, note FROM {table} ORDER BY id")
+                assert rows == expected(table, "append"), table
+
+
+@pytest.mark.timeout(180)
+def test_a_mariadb_that_is_killed_and_started_again_in_the_middle_of_a_run_is_waited_for(
+    copying: Copying, forty: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dray-restart-")))
+        folder.chmod(0o755)  # the server runs as a user of its own
+        patched = stack.enter_context(monkeypatch.context())
+        durable = ["--innodb-flush-log-at-trx-commit=1"]  # the tests' servers may forget the last commits
+        for name, value in stack.enter_context(servers.mariadb(folder / "server", durable)).items():
+            patched.setenv(name, value)
+        with fresh_databases(tmp_path) as databases:
+            target = databases("mariadb")
+            assert isinstance(target, Mariadb)
+            make_old_tables(target)
+            server = int((folder / "server" / "pid").read_text())
+            command = Path(f"/proc/{server}/cmdline").read_text().split("\0")[:-1]
+            process = copying.start(forty, target, run_id="x")
+            wait_for(lambda: journal_rows(target) >= 5, process)
+            os.kill(server, signal.SIGKILL)
+            again = subprocess.Popen(
+                [argument for argument in command if not argument.startswith("--init-file=")],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                preexec_fn=servers.become(servers.server_user(folder / "again", "mysql")),
+            )
+            stack.callback(again.wait)
+            stack.callback(again.kill)
+            copied = copying.finish(process)
             target.reconnect()
             assert [name for name, table in copied.tables.items() if table["error"]] == []
             codes = {retry["code"] for table in copied.tables.values() for retry in table["retries"]}

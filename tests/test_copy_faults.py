@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import Script
 from copying import LANES, Copying
 from databases import PRODUCTS, Database, Databases
 
@@ -119,7 +120,13 @@ def small_disk(owner: str | None, size: str = "24m") -> Iterator[Path]:
 @pytest.fixture
 def full_disk(databases: Databases, request: pytest.FixtureRequest) -> Iterator[Database]:
     """A database of a product whose table `t` has room for a few megabytes."""
-    product = request.param
+    with full_disk_of(databases, request.param) as (database, _):
+        yield database
+
+
+@contextlib.contextmanager
+def full_disk_of(databases: Databases, product: str) -> Iterator[tuple[Database, Path]]:
+    """Such a database, and where its disk is mounted."""
     owner = {"postgresql": "postgres", "mariadb": "mysql", "sqlite": None}[product]
     with small_disk(owner) as folder:
         if product == "sqlite":
@@ -127,18 +134,18 @@ def full_disk(databases: Databases, request: pytest.FixtureRequest) -> Iterator[
                 database = Databases(folder)("sqlite")
                 stack.callback(database.close)
                 old_table(database)
-                yield database
+                yield database, folder
             return
         database = databases(product)
         if product == "mariadb":
             old_table(database, f"DATA DIRECTORY = '{folder}'")
-            yield database
+            yield database, folder
             database.execute("DROP TABLE t")
             return
         space = f"small_{os.getpid()}"
         database.execute(f"CREATE TABLESPACE {space} LOCATION '{folder}'")
         old_table(database, f"TABLESPACE {space}")
-        yield database
+        yield database, folder
         database.execute("DROP TABLE t")
         database.execute(f"DROP TABLESPACE {space}")
 
@@ -157,6 +164,40 @@ def test_a_destination_without_space_is_as_it_was_and_the_error_says_so(
     sqlstate, native = expected[full_disk.product]
     assert error["sqlstate"] == sqlstate or error["native"] == native, error
     unchanged(full_disk)
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_once_there_is_space_a_second_run_of_the_same_id_finishes_what_the_first_could_not(
+    databases: Databases, script: Script, product: str
+) -> None:
+    source = databases("postgresql")
+    source.execute(ENDLESS["postgresql"].format(400_000))
+    for table in ("before", "later"):
+        source.numbered(table, 50, "note ")
+    code = """
+        import dray
+        copies = [dray.Copy("Source", table) for table in ("before", "t", "later")]
+        try:
+            report = dray.copy_tables(copies, target="Target", run_id="x")
+        except dray.CopyError as error:
+            print(*((table.target, table.rows, table.error and table.error["code"]) for table in error.report.tables))
+            raise
+        print(*((table.target, table.rows, table.skipped) for table in report.tables))
+    """
+    with full_disk_of(databases, product) as (target, disk):
+        services = {"Source": source.odbc, "Target": target.odbc}
+        done = script(code, services=services)
+        assert done.returncode == 1, done.stderr
+        assert done.stdout == "('before', 50, None) ('t', 0, 'database.resources') ('later', 50, None)\n"
+        assert "cannot copy `t` to `t`: target" in done.stderr.replace("`public.t`", "`t`").splitlines()[-1]
+        assert target.query("SELECT id, note FROM t") == [OLD]
+        assert [target.count(table) for table in ("before", "later")] == [50, 50]
+        subprocess.run(["mount", "-o", "remount,size=300m", disk], check=True)
+        done = script(code, services=services)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == "('before', 50, True) ('t', 400000, False) ('later', 50, True)\n"
+        assert target.query("SELECT COUNT(*), MIN(id), MAX(id) FROM t") == [(400_001, -1, 400_000)]
+        assert [target.count(table) for table in ("before", "later")] == [50, 50]
 
 
 ROWS = 10_001

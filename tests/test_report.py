@@ -72,6 +72,23 @@ def test_the_page_tells_what_became_of_each_table(log: Path, dray: Dray, tmp_pat
     assert dray("report", log).stdout == path.read_text("utf-8"), "without -o it goes to stdout"
 
 
+def test_rejected_rows_are_counted_table_by_table(
+    databases: Databases, script: Script, dray: Dray, tmp_path: Path
+) -> None:
+    source, target = databases("sqlite"), databases("sqlite")
+    source.numbered("t", 3_000, "text ")
+    target.execute("CREATE TABLE t (id INTEGER CHECK (id > 1234), square BIGINT, note TEXT)")
+    code = "import dray\ndray.copy_table('Source', 'Target', 't', on_reject='file')"
+    done = script(code, services={"Source": source.odbc, "Target": target.odbc})
+    assert done.returncode == 0, done.stderr
+    log, path = tmp_path / "stderr.txt", tmp_path / "report.html"
+    log.write_text(done.stderr, "utf-8")
+    assert dray("report", log, "-o", path).returncode == 0
+    text = Page(path).text
+    assert "Rejected rows" in text
+    assert "1,234" in text and "1,766" in text
+
+
 def test_the_logs_of_several_tasks_become_one_page(log: Path, dray: Dray, tmp_path: Path) -> None:
     other = tmp_path / "other.txt"
     lines = log.read_text("utf-8").splitlines()

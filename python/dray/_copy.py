@@ -87,6 +87,9 @@ class TableReport:
         error: Fields of the error if the table failed, else None.
         ranges: Key ranges that it was read in at the same time, 1 for the table as a whole; 0 if it was not read to its
             end.
+        rejected: Rows that the target has refused and that were left out, see ``on_reject``; of a table that failed,
+            those until then.
+        rejects_file: The file that they are in; empty if there are none.
     """
 
     source: str
@@ -113,6 +116,8 @@ class TableReport:
     retries: list[dict[str, Any]] = field(default_factory=list)
     error: dict[str, Any] | None = None
     ranges: int = 0
+    rejected: int = 0
+    rejects_file: str = ""
 
 
 @dataclass(frozen=True)
@@ -428,7 +433,7 @@ def native_arguments(
             "overlap": _overlap(overlap),
             "before": _texts(before),
             "after": _texts(after),
-            "rejects": os.path.join(_run.task_folder(), "rejects") if rejects is None else os.fspath(rejects),
+            "rejects": os.path.join(_run.task_folder(), "rejects" if rejects is None else os.fspath(rejects)),
             "memory_limit_bytes": _bytes(memory_limit),
             "run": _run_id.of_call(run_id),
             "patience_s": patience,

@@ -17,8 +17,9 @@ use super::{
     pool::Pool,
     progress::TableProgress,
     ranges,
+    rejects::Rejects,
     report::{Retry, TableReport},
-    request::{MergeKind, Request, RunOrigin},
+    request::{MergeKind, OnReject, Request, RunOrigin},
     retry::{self, Attempts, Circumstances, Decision},
     settling,
     transaction::Beside,
@@ -303,6 +304,7 @@ impl<'a, 'pool> Call<'a, 'pool> {
             lanes: request.lanes,
             choices: request.choices,
             unparsed,
+            sifted: request.on_reject != OnReject::Fail,
             around: [&request.around, job.around],
             ranges: if parted { self.ranges(budget) } else { 1 },
         };
@@ -346,15 +348,17 @@ impl<'a, 'pool> Call<'a, 'pool> {
             Ok(others) => sources.extend(others),
             Err(reason) => report.read_lane_reason.push_str(&ranges::in_one(&reason)),
         }
-        let done = pipeline::run(
-            &plan,
-            sources,
-            target,
-            interrupts,
-            &beside,
-            (budget, &moved),
-            &reconnect,
-        )?;
+        let mut rejects = Rejects::of(request, &report.table, &job.target);
+        let told = (budget, &moved as &dyn Fn(u64, u64), rejects.as_mut());
+        let done = pipeline::run(&plan, sources, target, interrupts, &beside, told, &reconnect);
+        if let Some(rejects) = &mut rejects {
+            if done.as_ref().is_ok_and(|done| done.before.is_none()) {
+                rejects.publish();
+            }
+            report.rejected = rejects.count();
+            report.rejects_file = rejects.place();
+        }
+        let done = done?;
         if let Some(before) = &done.before {
             report.skip(before);
             report.ranges = 0;

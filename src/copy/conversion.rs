@@ -49,6 +49,24 @@ pub struct Changed {
     pub zero_dates: u64,
 }
 
+impl Changed {
+    /// Counts these as well.
+    pub(super) fn add(&mut self, other: Changed) {
+        self.rounded += other.rounded;
+        self.infinity += other.infinity;
+        self.nan += other.nan;
+        self.zero_dates += other.zero_dates;
+    }
+
+    /// Counts these no more.
+    pub(super) fn take_back(&mut self, other: Changed) {
+        self.rounded -= other.rounded;
+        self.infinity -= other.infinity;
+        self.nan -= other.nan;
+        self.zero_dates -= other.zero_dates;
+    }
+}
+
 /// Why a value does not go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Unfit {
@@ -189,32 +207,80 @@ impl Conversion {
         }
         let mut scratch = String::new();
         for row in 0..from.nulls.len() {
-            scratch.clear();
-            match self.value(from.value(row), &mut scratch) {
-                Ok(value) => out.push(value),
-                Err(unfit) => {
-                    let refused = |unfit: Unfit, hint: Option<String>| Refusal {
-                        row,
-                        reason: unfit.reason(),
-                        hint,
-                    };
-                    if let (Unfit::Fraction { kept, .. }, Fraction::Round) = (&unfit, self.choices.fraction) {
-                        let rounded = rounded(from.value(row), *kept);
-                        let rounded = rounded.ok_or_else(|| refused(AFTER_LAST.into(), None))?;
-                        scratch.clear();
-                        let value = self.value(rounded, &mut scratch);
-                        out.push(value.map_err(|unfit| refused(unfit, None))?);
-                        changed.rounded += 1;
-                        continue;
-                    }
-                    if let Err(hint) = self.count(&unfit, &mut changed) {
-                        return Err(refused(unfit, hint));
-                    }
-                    out.push(Value::Null);
-                }
-            }
+            self.convert_row(row, from, out, &mut scratch, &mut changed)?;
         }
         Ok(changed)
+    }
+
+    /// As [`Self::convert`], to the end of the column: a value that does not go is handed to `refuse`, and NULL stands in
+    /// its place, whatever the target allows.
+    pub(super) fn convert_each(
+        &self,
+        from: &mut ColumnData,
+        out: &mut ColumnData,
+        refuse: &mut dyn FnMut(Refusal),
+    ) -> Changed {
+        let mut changed = Changed::default();
+        if self.passing.passes(from) {
+            std::mem::swap(from, out);
+            return changed;
+        }
+        let mut scratch = String::new();
+        for row in 0..from.nulls.len() {
+            if let Err(refusal) = self.convert_row(row, from, out, &mut scratch, &mut changed) {
+                refuse(refusal);
+                out.push(Value::Null);
+            }
+        }
+        changed
+    }
+
+    /// What [`Self::convert_each`] has counted of one row of a column.
+    pub(super) fn changed_in(&self, from: &ColumnData, row: usize) -> Changed {
+        let mut changed = Changed::default();
+        let mut out = ColumnData::new(self.target.layout());
+        // A value that is refused is not counted.
+        let _ = self.convert_row(row, from, &mut out, &mut String::new(), &mut changed);
+        changed
+    }
+
+    /// Appends the value of one row to `out`, and nothing if it is refused.
+    #[inline]
+    fn convert_row(
+        &self,
+        row: usize,
+        from: &ColumnData,
+        out: &mut ColumnData,
+        scratch: &mut String,
+        changed: &mut Changed,
+    ) -> Result<(), Refusal> {
+        scratch.clear();
+        let unfit = match self.value(from.value(row), scratch) {
+            Ok(value) => {
+                out.push(value);
+                return Ok(());
+            }
+            Err(unfit) => unfit,
+        };
+        let refused = |unfit: Unfit, hint: Option<String>| Refusal {
+            row,
+            reason: unfit.reason(),
+            hint,
+        };
+        if let (Unfit::Fraction { kept, .. }, Fraction::Round) = (&unfit, self.choices.fraction) {
+            let rounded = rounded(from.value(row), *kept);
+            let rounded = rounded.ok_or_else(|| refused(AFTER_LAST.into(), None))?;
+            scratch.clear();
+            let value = self.value(rounded, scratch);
+            out.push(value.map_err(|unfit| refused(unfit, None))?);
+            changed.rounded += 1;
+            return Ok(());
+        }
+        if let Err(hint) = self.count(&unfit, changed) {
+            return Err(refused(unfit, hint));
+        }
+        out.push(Value::Null);
+        Ok(())
     }
 
     /// Counts a value that is to become NULL.

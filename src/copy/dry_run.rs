@@ -12,7 +12,7 @@ use super::{
     plan::{self, TablePlan, Wishes},
     pool::Pool,
     ranges,
-    request::Request,
+    request::{OnReject, Request},
     run::{Begun, begin},
 };
 use crate::{
@@ -142,6 +142,7 @@ fn plan_table(
         lanes: request.lanes,
         choices: request.choices,
         unparsed: true,
+        sifted: request.on_reject != OnReject::Fail,
         around: [&request.around, job.around],
         ranges: request.ranges.unwrap_or(1).min(ranges::readers_max(budget)),
     };

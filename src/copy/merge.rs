@@ -153,6 +153,11 @@ fn key_of(merge: &Merge, existing: Option<&Table>, columns: &[&Column]) -> Resul
 }
 
 impl KeyChecks {
+    /// The columns that tell rows apart, by their names in the target.
+    pub(super) fn key(&self) -> &[String] {
+        &self.key
+    }
+
     /// Looks at the rows that have come.
     ///
     /// # Errors

@@ -20,6 +20,7 @@ mod plan;
 mod pool;
 mod progress;
 mod ranges;
+mod rejects;
 mod report;
 mod request;
 mod retry;
@@ -27,6 +28,7 @@ mod run;
 mod schedule;
 mod settling;
 mod shard;
+mod sifting;
 mod transaction;
 #[cfg(test)]
 mod types_page;

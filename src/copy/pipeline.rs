@@ -15,6 +15,8 @@ use super::{
     journal::Finished,
     plan::{TablePlan, sides},
     ranges::{self, Readers},
+    rejects::Rejects,
+    sifting::Sieve,
     transaction::Beside,
 };
 use crate::{
@@ -27,6 +29,9 @@ const BATCH_BYTES_MAX: usize = 4 << 20;
 
 /// Most bytes of the first batch, so that the target soon has something to do; each that follows may have twice as many.
 const FIRST_BATCH_BYTES: usize = 256 << 10;
+
+/// The same where rejected rows are left out: a batch is what is tried again for one of them.
+const SIFTED_BATCH_BYTES: usize = 1 << 20;
 
 /// Batches that go around.
 const BATCHES: usize = 3;
@@ -66,6 +71,19 @@ impl Budget {
             batch_bytes: self.batch_bytes / readers.max(1),
             lane_bytes: self.lane_bytes / readers.max(1),
         }
+    }
+
+    /// The same for a load that leaves rejected rows out, which holds one more batch.
+    fn sifting(self) -> Budget {
+        Budget {
+            batch_bytes: (self.batch_bytes * (BATCHES + 1) / (BATCHES + 2)).min(SIFTED_BATCH_BYTES),
+            ..self
+        }
+    }
+
+    /// The most bytes of a batch, if no single row has more.
+    pub(super) fn batch_bytes(self) -> usize {
+        self.batch_bytes
     }
 
     /// What would help against a lack of memory: how far the limit would have to be raised for what did not fit into
@@ -108,13 +126,14 @@ pub(super) struct Done {
 /// `sources` are a connection for each range of the plan, or one. `reading` stops the source's sessions alone, it is raised when the target's side has failed; `interrupt` stops both.
 /// `beside` is what the transaction does beside the rows. `reconnect` makes another connection to the target, for when this
 /// one is lost and something has to be taken back. `progress` is told after each batch how many rows and bytes were written.
+/// With `rejects`, as the plan says, rows that the target refuses are left out and written down there.
 pub(super) fn run(
     plan: &TablePlan,
     sources: Vec<Connection>,
     target: Connection,
     (reading, interrupt): (&Interrupt, &Interrupt),
     beside: &Beside<'_>,
-    (budget, progress): (Budget, &dyn Fn(u64, u64)),
+    (budget, progress, mut rejects): (Budget, &dyn Fn(u64, u64), Option<&mut Rejects>),
     reconnect: &dyn Fn() -> Result<Connection, Box<TableError>>,
 ) -> Result<Done, Box<TableError>> {
     let resources = |interrupt: &Interrupt| Resources {
@@ -169,8 +188,9 @@ pub(super) fn run(
             lane.ok_or_else(|| TableError::refused(at(Phase::Plan, Side::Source), "copy.no_lane", "gone".to_owned()))?;
         let Readers { readers, one_range } = ranges::open(plan, *lane, sources, &from_columns, &resources(reading))
             .map_err(source_failed(Phase::Read))?;
+        let told = (progress, rejects.as_deref_mut());
         let count = readers.len();
-        let moved = move_rows(plan, readers, writer.as_mut(), dialects, reading, budget, progress)?;
+        let moved = move_rows(plan, readers, writer.as_mut(), dialects, reading, budget, told)?;
         writer.finish().map_err(|failed| {
             let mut error = target_failed(Phase::Write)(failed.error);
             ranges::say_in_turns(&mut error, count);
@@ -179,6 +199,7 @@ pub(super) fn run(
         if let Some(checks) = &plan.key_checks {
             checks.run(writer.as_mut(), dialects.1)?;
         }
+        rejects.map_or(Ok(()), Rejects::seal)?;
         for sql in &plan.steps.after {
             beside.has_written.set(true);
             writer.execute(sql).map_err(target_failed(Phase::Commit))?;
@@ -237,7 +258,7 @@ pub(super) fn run(
 }
 
 /// A database's error, with what would help.
-fn failed(place: Place, error: Error, dialect: &dyn Dialect, budget: Budget) -> Box<TableError> {
+pub(super) fn failed(place: Place, error: Error, dialect: &dyn Dialect, budget: Budget) -> Box<TableError> {
     let advice = budget.advice(&error);
     let mut failed = TableError::database(place, error, Some(dialect));
     failed.hint = advice.or(failed.hint);
@@ -294,9 +315,13 @@ fn move_rows(
     dialects: (&dyn Dialect, &dyn Dialect),
     reading: &Interrupt,
     budget: Budget,
-    progress: &dyn Fn(u64, u64),
+    told: (&dyn Fn(u64, u64), Option<&mut Rejects>),
 ) -> Result<(Moved, Vec<Connection>), Box<TableError>> {
     let budget = budget.of_readers(readers.len());
+    let budget = match told.1 {
+        Some(_) => budget.sifting(),
+        None => budget,
+    };
     let (full_sender, full) = sync_channel::<Full>(BATCHES * readers.len());
     thread::scope(|scope| {
         let (mut threads, mut empties) = (Vec::new(), Vec::new());
@@ -333,7 +358,7 @@ fn move_rows(
         }
         drop(full_sender);
         if result.is_ok() {
-            result = write_all(plan, &full, empties, writer, dialects, budget, progress);
+            result = write_all(plan, &full, empties, writer, dialects, budget, told);
         }
         // Without the channel a reader ends at its next batch; a driver that is still at work is told to stop.
         drop(full);
@@ -400,8 +425,9 @@ fn write_all(
     writer: &mut dyn Writer,
     (source, target): (&dyn Dialect, &dyn Dialect),
     budget: Budget,
-    progress: &dyn Fn(u64, u64),
+    (progress, rejects): (&dyn Fn(u64, u64), Option<&mut Rejects>),
 ) -> Result<Moved, Box<TableError>> {
+    let mut sieve = rejects.map(|rejects| Sieve::new(plan, target, budget, rejects));
     let mut moved = Moved::default();
     let mut converted = Batch::new(plan.columns.iter().map(|column| column.target.logical.layout()));
     let ranges = empties.len();
@@ -417,25 +443,31 @@ fn write_all(
             };
             counted(failed(place, error, source, budget))
         })?;
-        let rows = match plan.wire {
-            Some(_) => &batch,
-            None => {
+        let rows = match (&mut sieve, plan.wire) {
+            (Some(sieve), _) => {
+                sieve.load(&mut batch, &mut converted, writer, &mut moved)?;
+                &converted
+            }
+            (None, Some(_)) => &batch,
+            (None, None) => {
                 convert(plan, &mut batch, &mut converted, &mut moved.changed).map_err(counted)?;
                 &converted
             }
         };
-        moved.rows += rows.rows() as u64;
-        moved.bytes += rows.bytes() as u64;
         let is_long = rows.bytes() > 2 * budget.batch_bytes;
-        writer.write(rows).map_err(|failed| {
-            let is_within = failed.row.is_some();
-            let mut error = write_failed(plan, failed, rows, target, budget);
-            match is_within {
-                true => ranges::say_where(&mut error, range, ranges),
-                false => ranges::say_in_turns(&mut error, ranges),
-            }
-            error
-        })?;
+        if sieve.is_none() {
+            moved.rows += rows.rows() as u64;
+            moved.bytes += rows.bytes() as u64;
+            writer.write(rows).map_err(|failed| {
+                let is_within = failed.row.is_some();
+                let mut error = write_failed(plan, failed, rows, target, budget);
+                match is_within {
+                    true => ranges::say_where(&mut error, range, ranges),
+                    false => ranges::say_in_turns(&mut error, ranges),
+                }
+                error
+            })?;
+        }
         progress(moved.rows, moved.bytes);
         converted.recycle(budget.batch_bytes);
         batch.recycle(budget.batch_bytes);
@@ -476,32 +508,41 @@ fn convert(
             error.hint = refusal.hint;
             error
         })?;
-        changed.rounded += counts.rounded;
-        changed.infinity += counts.infinity;
-        changed.nan += counts.nan;
-        changed.zero_dates += counts.zero_dates;
+        changed.add(counts);
     }
     Ok(())
 }
 
-/// The row's key, as far as it may be shown: see [`TableError::key`].
-fn key<'a>(plan: &TablePlan, value: impl Fn(usize) -> Value<'a>) -> Option<String> {
+/// The places of the columns that tell rows apart: the primary key of the source, else of the target, else what a merge goes
+/// by; none where there is no key.
+pub(super) fn key_columns(plan: &TablePlan) -> Vec<usize> {
     let by = |position: &dyn Fn(usize) -> Option<u16>| {
         let mut places: Vec<(u16, usize)> = (0..plan.columns.len())
             .filter_map(|column| Some((position(column)?, column)))
             .collect();
         places.sort_unstable();
-        places
+        places.into_iter().map(|(_, column)| column).collect::<Vec<_>>()
     };
     let of_source = by(&|column| plan.columns[column].source.key_position);
-    // A query has none; then the target's.
-    let places = match of_source.is_empty() {
-        true => by(&|column| plan.columns[column].target.key_position),
-        false => of_source,
-    };
-    let parts: Vec<String> = places
+    if !of_source.is_empty() {
+        return of_source;
+    }
+    // A query has none.
+    let of_target = by(&|column| plan.columns[column].target.key_position);
+    match &plan.key_checks {
+        Some(checks) if of_target.is_empty() => {
+            let place = |name: &String| plan.columns.iter().position(|column| column.target.name == *name);
+            checks.key().iter().filter_map(place).collect()
+        }
+        _ => of_target,
+    }
+}
+
+/// The row's key, as far as it may be shown: see [`TableError::key`].
+fn key<'a>(plan: &TablePlan, value: impl Fn(usize) -> Value<'a>) -> Option<String> {
+    let parts: Vec<String> = key_columns(plan)
         .into_iter()
-        .filter_map(|(_, column)| {
+        .filter_map(|column| {
             let spelled = match (plan.columns[column].source.logical, value(column)) {
                 (_, Value::I64(value)) => value.to_string(),
                 (_, Value::Decimal(digits)) => digits.to_owned(),

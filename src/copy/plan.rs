@@ -9,7 +9,9 @@ use super::{
     ranges::{self, Range},
     request::{Around, Choices, Lanes, Merge},
 };
-use crate::database::{Column, Connection, Dialect, LoadSteps, LogicalType, Mode, Relation, Source, Table, WireFormat};
+use crate::database::{
+    Column, Connection, Dialect, LoadSteps, LogicalType, Mode, Relation, Source, Table, WireFormat, WriteLane,
+};
 
 /// Everything that is decided about one table's copy.
 #[derive(Clone, Debug)]
@@ -34,6 +36,8 @@ pub struct TablePlan {
     pub write_lane: LaneChoice,
     /// The form in which the rows pass from one to the other unparsed, if they do.
     pub wire: Option<WireFormat>,
+    /// Whether rows that the target refuses are left out.
+    pub sifted: bool,
     /// What the source table has and the target, which is to be made, will lack.
     pub not_carried: Vec<String>,
     /// How many rows the source believes to have; `None` where it does not know, for queries, and with a condition.
@@ -238,6 +242,8 @@ pub(super) struct Wishes<'a> {
     pub choices: Choices,
     /// Whether rows may pass unparsed.
     pub unparsed: bool,
+    /// Whether rows that the target refuses are to be left out.
+    pub sifted: bool,
     /// Statements around the load: those of all tables, and the table's own.
     pub around: [&'a Around; 2],
     /// In how many ranges a table is to be read, at most.
@@ -257,6 +263,7 @@ pub(super) fn plan(
         lanes,
         choices,
         unparsed,
+        sifted,
         ..
     } = wishes;
     let from = Place {
@@ -336,6 +343,7 @@ pub(super) fn plan(
     });
     let write_lane = choose(target.dialect.write_lanes(), lanes, |lane| {
         match is_allowed(lane.name()) {
+            true if sifted => (lane.name(), offer_to_sift(lane, target, relation, &to_columns)),
             true => (lane.name(), lane.offer(target, relation, &to_columns)),
             false => (lane.name(), Err(String::new())),
         }
@@ -343,14 +351,17 @@ pub(super) fn plan(
     let no_lane = |place: Place| move |reason: String| TableError::refused(place, "copy.no_lane", reason);
     let (read_lane, mut read_choice) = read_lane.map_err(no_lane(from))?;
     let (write_lane, write_choice) = write_lane.map_err(no_lane(PLACE))?;
-    let taken = match unparsed {
+    let taken = match unparsed && !sifted {
         true => write_lane.wire_formats(target, &to_columns),
         false => Vec::new(),
     };
     let wire = (read_lane.wire_formats(source, &from_columns).into_iter())
         .find(|format| taken.contains(format) && pass_unparsed(*format, &columns));
     let mut parts = Vec::new();
-    if wishes.ranges > 1 {
+    if wishes.ranges > 1 && sifted {
+        let reason = "rejected rows are numbered in the order of reading";
+        read_choice.reason.push_str(&ranges::in_one(reason));
+    } else if wishes.ranges > 1 {
         let facts = ranges::Facts {
             columns: &from_columns,
             estimated_rows: known_rows,
@@ -374,11 +385,26 @@ pub(super) fn plan(
         read_lane: read_choice,
         write_lane: write_choice,
         wire,
+        sifted,
         columns,
         not_carried,
         estimated_rows,
         ranges: parts,
     })
+}
+
+/// What a lane says to a load that leaves rejected rows out.
+fn offer_to_sift(
+    lane: &dyn WriteLane,
+    target: &Connection,
+    relation: &Relation,
+    columns: &[Column],
+) -> Result<String, String> {
+    lane.takes_parts(target)?;
+    let reason = lane.offer(target, relation, columns)?;
+    Ok(format!(
+        "{reason}; each batch behind a savepoint and no row unparsed, for rejected rows are left out"
+    ))
 }
 
 /// Puts the user's statements around the load. Where the product commits as it makes the table, they come after that; and if

@@ -75,6 +75,10 @@ pub struct TableReport {
     pub error: Option<Box<TableError>>,
     /// Key ranges that it was read in at the same time, 1 for the table as a whole; 0 if it was not read to its end.
     pub ranges: usize,
+    /// Rows that the target has refused and that were left out; of a table that failed, those until then.
+    pub rejected: u64,
+    /// The file that they are in; empty if there are none.
+    pub rejects_file: String,
 }
 
 /// All tables of a call that were begun, in the order of the request.

@@ -18,6 +18,7 @@ use super::{
     plan::Known,
     pool::Pool,
     progress::Progress,
+    rejects,
     report::{Report, TableReport},
     request::{MEMORY_LIMIT_BYTES_MIN, Request},
     schedule::Schedule,
@@ -68,6 +69,7 @@ pub(super) fn begin<'a>(
     pool: &Pool<'_>,
     interrupt: &Interrupt,
 ) -> Result<Begun<'a>, Box<TableError>> {
+    rejects::check(request)?;
     let connecting = interrupt.child();
     // A server takes its time to log somebody in: both sides at once.
     let (jobs, target) = thread::scope(|scope| {
@@ -126,6 +128,7 @@ fn copy_all(
             ..Report::default()
         });
     }
+    rejects::make_folder(request)?;
     let call = Call::begin(request, &jobs, (&pool, &target, interrupt))?;
     let schedule = schedule(&jobs, request, at_once, &target, &call)?;
     let question = |index: usize| match call.finished_before(index) {
@@ -345,6 +348,17 @@ fn schedule(
 }
 
 fn log(table: &TableReport) {
+    if table.rejected > 0 {
+        tracing::warn!(
+            event = "copy.rejects",
+            source = table.source,
+            table = table.table,
+            target = table.target,
+            rejected = table.rejected,
+            file = table.rejects_file,
+            "the target has refused rows, which are in the file"
+        );
+    }
     match &table.error {
         None if table.skipped => tracing::info!(
             event = "copy.table_skipped",
@@ -366,6 +380,7 @@ fn log(table: &TableReport) {
             worker = table.worker,
             read_lane = table.read_lane,
             write_lane = table.write_lane,
+            rejected = table.rejected,
             "table copied"
         ),
         Some(error) => tracing::error!(
@@ -377,6 +392,7 @@ fn log(table: &TableReport) {
             hint = error.hint,
             duration_ms = table.duration_ms,
             worker = table.worker,
+            rejected = table.rejected,
             "{error}"
         ),
     }

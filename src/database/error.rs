@@ -19,7 +19,7 @@ pub enum Class {
     NotReady,
     /// A value that the column does not take.
     Data,
-    /// A key, foreign key, NOT NULL or CHECK constraint.
+    /// A key, foreign key, NOT NULL or CHECK constraint; or a trigger that refuses a row.
     Constraint,
     /// A table, column or other object that is not there.
     NotFound,
@@ -47,6 +47,10 @@ impl Class {
             "57014" | "HY008" | "HYT00" => return Class::Cancelled,
             "57P01" | "57P02" => return Class::ConnectionLost,
             "57P03" | "53300" => return Class::NotReady,
+            // What procedures and triggers raise, in the standard and in PostgreSQL.
+            "45000" | "P0001" => return Class::Constraint,
+            // A row that is too long for an index.
+            "54000" => return Class::Data,
             _ => {}
         }
         match sqlstate.get(..2) {

@@ -133,6 +133,26 @@ pub struct TableLock {
     pub release: Option<String>,
 }
 
+/// How the later part of a transaction is taken back alone, in the product's own SQL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Savepoint {
+    /// Begins the part.
+    pub set: &'static str,
+    /// Ends it; its changes belong to the transaction. `None` where the next one's beginning does.
+    pub release: Option<&'static str>,
+    /// Takes it back.
+    pub undo: &'static str,
+}
+
+impl Savepoint {
+    /// As the SQL standard has it.
+    pub(crate) const STANDARD: Savepoint = Savepoint {
+        set: "SAVEPOINT dray_part",
+        release: Some("RELEASE SAVEPOINT dray_part"),
+        undo: "ROLLBACK TO SAVEPOINT dray_part",
+    };
+}
+
 /// How the cells of a column travel through ODBC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transfer {
@@ -511,6 +531,11 @@ pub trait Dialect: Send + Sync {
         None
     }
 
+    /// How the later part of a transaction is taken back alone; `None` where dray knows no way.
+    fn savepoint(&self) -> Option<Savepoint> {
+        None
+    }
+
     /// About so many ranges of a table, of as many rows each, so that each row is in exactly one of them, also of rows that
     /// come or go meanwhile; or else why there are none. `columns` are the table's.
     fn ranges(
@@ -658,6 +683,11 @@ pub trait WriteLane: Sync {
         Vec::new()
     }
 
+    /// Whether its writer loads in parts, see [`Writer::begin_part`]; with the reason if not.
+    fn takes_parts(&self, _connection: &Connection) -> Result<(), String> {
+        Err("it cannot take back a part of a load".to_owned())
+    }
+
     /// Takes over the session that everything of the load will run on, or opens its own in its place.
     fn open(&self, connection: Connection, resources: &Resources) -> Result<Box<dyn Writer>, Error>;
 }
@@ -694,6 +724,23 @@ pub trait Writer: Send {
 
     /// Ends the load: every row is at the server.
     fn finish(&mut self) -> Result<(), WriteError>;
+
+    /// After [`Self::load_into`], for lanes with [`WriteLane::takes_parts`]: begins a part of the load that can be taken back
+    /// alone. Then one batch is written, whose first row is called 1, and the part is ended or taken back.
+    fn begin_part(&mut self) -> Result<(), Error> {
+        Err(Error::Unsupported("the lane does not load in parts".to_owned()))
+    }
+
+    /// Ends the part: its rows are at the server, which has looked at all that it looks at before a commit. An error that
+    /// names a row ([`Error::Row`]) counts from the part's first.
+    fn end_part(&mut self) -> Result<(), WriteError> {
+        Ok(())
+    }
+
+    /// Takes the part back, after writing or ending it has failed.
+    fn undo_part(&mut self) -> Result<(), Error> {
+        Err(Error::Unsupported("the lane does not load in parts".to_owned()))
+    }
 
     /// Makes the transaction permanent.
     fn commit(&mut self) -> Result<(), Error>;

@@ -46,6 +46,8 @@ pub struct Table {
     pub state: State,
     pub rows: u64,
     pub bytes: u64,
+    /// Rows that the target has refused and that were left out.
+    pub rejected: u64,
     /// When it began and ended, in milliseconds since 1970.
     pub began_ms: i64,
     pub ended_ms: i64,
@@ -180,6 +182,7 @@ impl Log {
                     state,
                     rows,
                     bytes,
+                    rejected: number("rejected").unwrap_or_default(),
                     began_ms,
                     ended_ms: time_ms,
                     lanes: if state == State::Copied { lanes } else { String::new() },
@@ -245,6 +248,7 @@ impl Log {
                 state: State::Unfinished,
                 rows: last.rows,
                 bytes: last.bytes,
+                rejected: 0,
                 began_ms: first.time_ms,
                 ended_ms: last.time_ms,
                 lanes: String::new(),

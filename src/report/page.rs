@@ -47,6 +47,7 @@ pub(super) fn render(log: &Log) -> String {
     }
     memory(&mut page, log, span);
     failed(&mut page, log);
+    rejected(&mut page, log);
     slowest(&mut page, log);
     remarks(&mut page, "Retries", &log.retries, span.0);
     remarks(&mut page, "Warnings and errors", &log.remarks, span.0);
@@ -105,6 +106,10 @@ fn head(page: &mut String, log: &Log, (began, ended): (i64, i64)) {
         }
     }
     tile("rows", grouped(rows), false);
+    let rejected: u64 = log.tables.iter().map(|table| table.rejected).sum();
+    if rejected > 0 {
+        tile("rejected rows", grouped(rejected), true);
+    }
     tile("values", format!("{}B", scaled(bytes as f64)), false);
     tile("time", duration(ended - began), false);
     tile("rows per second", scaled(rows as f64 / seconds), false);
@@ -230,6 +235,34 @@ fn failed(page: &mut String, log: &Log) {
     page.push_str("</table></div>\n");
 }
 
+fn rejected(page: &mut String, log: &Log) {
+    let rejected: Vec<&Table> = log.tables.iter().filter(|table| table.rejected > 0).collect();
+    if rejected.is_empty() {
+        return;
+    }
+    section(
+        page,
+        "Rejected rows",
+        "Rows that the target has refused; each table's are in a file that the log names.",
+    );
+    page.push_str(
+        "<div class=wide><table><tr><th>table<th>source<th>target<th class=number>rejected<th class=number>copied\n",
+    );
+    for table in rejected {
+        let cells = [&table.table, &table.source, &table.target].map(|text| escaped(text));
+        let _ = writeln!(
+            page,
+            "<tr><td>{}<td>{}<td>{}<td class=number>{}<td class=number>{}",
+            cells[0],
+            cells[1],
+            cells[2],
+            grouped(table.rejected),
+            grouped(table.rows)
+        );
+    }
+    page.push_str("</table></div>\n");
+}
+
 fn slowest(page: &mut String, log: &Log) {
     let mut tables: Vec<&Table> = log.tables.iter().filter(|table| table.state == State::Copied).collect();
     if tables.is_empty() {
@@ -345,6 +378,7 @@ mod tests {
             state: State::Copied,
             rows: 1000,
             bytes: 5000,
+            rejected: 0,
             began_ms: 100,
             ended_ms: 7_777,
             lanes: String::new(),

@@ -26,6 +26,11 @@ impl WriteLane for OdbcWrite {
         .to_owned())
     }
 
+    fn takes_parts(&self, connection: &Connection) -> Result<(), String> {
+        let known = connection.dialect.savepoint().map(drop);
+        known.ok_or_else(|| "dray knows no savepoints of this product".to_owned())
+    }
+
     fn open(&self, connection: Connection, resources: &Resources) -> Result<Box<dyn Writer>, Error> {
         Ok(Box::new(OdbcWriter {
             load: None,
@@ -176,6 +181,34 @@ impl Writer for OdbcWriter {
         drop(load);
         if let Some(sql) = after_rows {
             self.connection.session.execute(&sql)?;
+        }
+        Ok(())
+    }
+
+    fn begin_part(&mut self) -> Result<(), Error> {
+        match self.connection.dialect.savepoint() {
+            Some(savepoint) => Ok(self.connection.session.execute(savepoint.set).map(drop)?),
+            None => Err(Error::Unsupported("the product has no savepoints".to_owned())),
+        }
+    }
+
+    fn end_part(&mut self) -> Result<(), WriteError> {
+        let release = self
+            .connection
+            .dialect
+            .savepoint()
+            .and_then(|savepoint| savepoint.release);
+        release.map_or(Ok(()), |sql| Ok(self.connection.session.execute(sql).map(drop)?))
+    }
+
+    fn undo_part(&mut self) -> Result<(), Error> {
+        if let Some(load) = &mut self.load {
+            load.array.clear();
+        }
+        let savepoint = self.connection.dialect.savepoint();
+        let statements = savepoint.map(|savepoint| [Some(savepoint.undo), savepoint.release]);
+        for sql in statements.into_iter().flatten().flatten() {
+            self.connection.session.execute(sql)?;
         }
         Ok(())
     }

@@ -23,8 +23,8 @@ use super::{
 };
 use crate::{
     database::{
-        Batch, Column, Connection, Dialect, Error, Layout, Purpose, Relation, Resources, WireFormat, WriteError,
-        WriteLane, Writer,
+        Batch, Column, Connection, Dialect, Error, Layout, Purpose, Relation, Resources, Savepoint, WireFormat,
+        WriteError, WriteLane, Writer,
         lines::{self, Lines},
     },
     odbc::Interrupt,
@@ -91,6 +91,10 @@ impl WriteLane for LoadData {
         Ok("LOAD DATA LOCAL INFILE from memory, through the client library that the ODBC driver links".to_owned())
     }
 
+    fn takes_parts(&self, _connection: &Connection) -> Result<(), String> {
+        Ok(())
+    }
+
     fn wire_formats(&self, _connection: &Connection, columns: &[Column]) -> Vec<WireFormat> {
         let plain = columns.iter().all(FieldRules::takes_lines);
         Lines::of(columns)
@@ -116,6 +120,10 @@ impl WriteLane for InsertValues {
         Ok("INSERTs of many rows, through the client library that the ODBC driver links".to_owned())
     }
 
+    fn takes_parts(&self, _connection: &Connection) -> Result<(), String> {
+        Ok(())
+    }
+
     fn open(&self, connection: Connection, resources: &Resources) -> Result<Box<dyn Writer>, Error> {
         Ok(Box::new(ChunkWriter::open(Form::Values, connection, resources)?))
     }
@@ -132,11 +140,23 @@ struct ChunkWriter {
     /// Not there while a load has it.
     client: Option<Client>,
     loading: Option<Loading>,
+    /// What is loaded, and how: for another part of it.
+    recipe: Option<Arc<Recipe>>,
     /// Raised to end a load that nobody waits for any more.
     interrupt: Interrupt,
     /// The table that was made on this connection to be loaded.
     created: Option<String>,
     last_statement: String,
+}
+
+/// What stays the same for all parts of a load.
+struct Recipe {
+    statement: Statement,
+    names: Vec<String>,
+    rules: Vec<FieldRules>,
+    chunk_bytes: usize,
+    /// The most bytes of a statement's rows, and what the server calls the limit.
+    bytes_max: Option<(usize, &'static str)>,
 }
 
 /// A load that is under way.
@@ -148,14 +168,10 @@ struct Loading {
     sent: usize,
     spare: Vec<Chunk>,
     chunk: Chunk,
-    names: Vec<String>,
-    rules: Vec<FieldRules>,
+    recipe: Arc<Recipe>,
     abandoned: Arc<AtomicBool>,
-    /// Bytes of the chunk that is being filled, and of all later ones.
+    /// Bytes of the chunk that is being filled.
     fill_bytes: usize,
-    chunk_bytes: usize,
-    /// The most bytes of a statement's rows, and what the server calls the limit.
-    bytes_max: Option<(usize, &'static str)>,
 }
 
 impl ChunkWriter {
@@ -178,6 +194,7 @@ impl ChunkWriter {
             memory_bytes: resources.memory_bytes,
             client: Some(client),
             loading: None,
+            recipe: None,
             interrupt,
             created: None,
             last_statement: String::new(),
@@ -240,6 +257,41 @@ impl ChunkWriter {
         ))
     }
 
+    /// Starts the thread that sends the rows, from the first one on.
+    fn start(&mut self, first_chunk_bytes: usize) -> Result<(), Error> {
+        let Some(recipe) = self.recipe.clone() else {
+            return Err(Error::Unsupported("a load came before its table was named".to_owned()));
+        };
+        let Some(client) = self.client.take() else {
+            return Err(Error::Unsupported(
+                "a second load came before the first had ended".to_owned(),
+            ));
+        };
+        let (full, from_writer) = sync_channel::<Chunk>(1);
+        let (to_writer, empty) = sync_channel::<Chunk>(CHUNKS);
+        let abandoned = Arc::new(AtomicBool::new(false));
+        let (given_up, of_thread) = (Arc::clone(&abandoned), Arc::clone(&recipe));
+        let thread = thread::Builder::new()
+            .name("dray-load".to_owned())
+            .spawn(move || load_all(client, &of_thread.statement, &from_writer, &to_writer, &given_up));
+        let thread = thread.map_err(|error| Error::Unsupported(format!("no thread to load with: {error}")))?;
+        self.loading = Some(Loading {
+            thread,
+            full,
+            empty,
+            sent: 0,
+            spare: (1..CHUNKS).map(|_| Chunk::default()).collect(),
+            chunk: Chunk {
+                first_row: 1,
+                ..Chunk::default()
+            },
+            abandoned,
+            fill_bytes: first_chunk_bytes.min(recipe.chunk_bytes),
+            recipe,
+        });
+        Ok(())
+    }
+
     /// Ends the load's thread and takes the connection back; the load's error, if it failed.
     fn take_back(&mut self) -> Result<(), Error> {
         let Some(loading) = self.loading.take() else {
@@ -270,11 +322,11 @@ impl ChunkWriter {
         let Some(mut next) = next else {
             return self.ended_early();
         };
-        loading.fill_bytes = (2 * loading.fill_bytes).min(loading.chunk_bytes);
+        loading.fill_bytes = (2 * loading.fill_bytes).min(loading.recipe.chunk_bytes);
         next.first_row = loading.chunk.first_row + loading.chunk.ends.len() as u64;
         let chunk = std::mem::replace(&mut loading.chunk, next);
         // A chunk of one long row is sent alone, and its memory given back before the next.
-        let long = chunk.bytes.len() > 2 * loading.chunk_bytes;
+        let long = chunk.bytes.len() > 2 * loading.recipe.chunk_bytes;
         if loading.full.send(chunk).is_err() {
             return self.ended_early();
         }
@@ -284,7 +336,7 @@ impl ChunkWriter {
                 return self.ended_early();
             };
             loading.sent -= 1;
-            if back.bytes.capacity() > 2 * loading.chunk_bytes {
+            if back.bytes.capacity() > 2 * loading.recipe.chunk_bytes {
                 back = Chunk::default();
             }
             loading.spare.push(back);
@@ -342,45 +394,19 @@ impl Writer for ChunkWriter {
             Form::File => FILE_CHUNK_BYTES,
             Form::Values => VALUES_CHUNK_BYTES.min(bytes_max.map_or(usize::MAX, |(bytes, _)| bytes / 2)),
         };
-        let Some(client) = self.client.take() else {
-            return Err(Error::Unsupported(
-                "a second load came before the first had ended".to_owned(),
-            ));
-        };
-        let statement = Statement {
-            form: self.form,
-            sql,
-            dialect: self.dialect,
-        };
-        let (full, from_writer) = sync_channel::<Chunk>(1);
-        let (to_writer, empty) = sync_channel::<Chunk>(CHUNKS);
-        let abandoned = Arc::new(AtomicBool::new(false));
-        let given_up = Arc::clone(&abandoned);
-        let thread = thread::Builder::new()
-            .name("dray-load".to_owned())
-            .spawn(move || load_all(client, &statement, &from_writer, &to_writer, &given_up));
-        let thread = thread.map_err(|error| Error::Unsupported(format!("no thread to load with: {error}")))?;
-        self.loading = Some(Loading {
-            thread,
-            full,
-            empty,
-            sent: 0,
-            spare: (1..CHUNKS).map(|_| Chunk::default()).collect(),
-            chunk: Chunk {
-                first_row: 1,
-                ..Chunk::default()
+        let mariadb = self.dialect.name() == super::MARIADB.name();
+        self.recipe = Some(Arc::new(Recipe {
+            statement: Statement {
+                form: self.form,
+                sql,
+                dialect: self.dialect,
             },
             names: columns.iter().map(|column| column.name.clone()).collect(),
-            rules: {
-                let mariadb = self.dialect.name() == super::MARIADB.name();
-                columns.iter().map(|column| FieldRules::of(column, mariadb)).collect()
-            },
-            abandoned,
-            fill_bytes: FIRST_CHUNK_BYTES.min(chunk_bytes),
+            rules: columns.iter().map(|column| FieldRules::of(column, mariadb)).collect(),
             chunk_bytes: chunk_bytes.min(self.memory_bytes / 16),
             bytes_max,
-        });
-        Ok(())
+        }));
+        self.start(FIRST_CHUNK_BYTES)
     }
 
     fn write(&mut self, batch: &Batch) -> Result<(), WriteError> {
@@ -395,16 +421,16 @@ impl Writer for ChunkWriter {
                 loading.chunk.bytes.extend_from_slice(&lines[..end]);
                 lines = &lines[end..];
             } else {
-                encode::row(self.form, batch, row, &loading.rules, &mut loading.chunk.bytes).map_err(
+                encode::row(self.form, batch, row, &loading.recipe.rules, &mut loading.chunk.bytes).map_err(
                     |(column, reason)| Error::Unreadable {
-                        column: loading.names[column].clone(),
+                        column: loading.recipe.names[column].clone(),
                         row: batch.first_row + row as u64,
                         reason,
                     },
                 )?;
             }
             let bytes = loading.chunk.bytes.len() - start;
-            if let Some((limit, name)) = loading.bytes_max.filter(|(limit, _)| bytes > *limit) {
+            if let Some((limit, name)) = loading.recipe.bytes_max.filter(|(limit, _)| bytes > *limit) {
                 let limit = limit + STATEMENT_BYTES;
                 let error = Error::RowTooLong { bytes, name, limit };
                 return Err(WriteError { error, row: Some(row) });
@@ -418,7 +444,7 @@ impl Writer for ChunkWriter {
                 };
                 return Err(error.into());
             }
-            if start > 0 && start + bytes > 2 * loading.chunk_bytes {
+            if start > 0 && start + bytes > 2 * loading.recipe.chunk_bytes {
                 // A long row goes alone.
                 let tail = loading.chunk.bytes.split_off(start);
                 self.send()?;
@@ -429,7 +455,7 @@ impl Writer for ChunkWriter {
                 loading.chunk.ends.push(start + bytes);
             }
             if let Some(loading) = &self.loading
-                && loading.chunk.bytes.len() >= loading.fill_bytes.min(loading.chunk_bytes)
+                && loading.chunk.bytes.len() >= loading.fill_bytes
             {
                 self.send()?;
             }
@@ -446,6 +472,30 @@ impl Writer for ChunkWriter {
             self.send()?;
         }
         Ok(self.take_back()?)
+    }
+
+    fn begin_part(&mut self) -> Result<(), Error> {
+        self.take_back()?;
+        self.client()?.execute(Savepoint::STANDARD.set)?;
+        self.start(usize::MAX)
+    }
+
+    fn end_part(&mut self) -> Result<(), WriteError> {
+        self.finish()
+    }
+
+    fn undo_part(&mut self) -> Result<(), Error> {
+        // Its error is the one that led here.
+        let _ = self.take_back();
+        let client = self.client()?;
+        client.execute(Savepoint::STANDARD.undo)?;
+        match client.warnings() {
+            0 => Ok(()),
+            // 1196: the rows of an engine without transactions stay.
+            _ => Err(Error::Unsupported(
+                "the server has not taken all rows of a part back: the table's engine has no transactions".to_owned(),
+            )),
+        }
     }
 
     fn commit(&mut self) -> Result<(), Error> {

@@ -24,7 +24,8 @@ use std::collections::HashMap;
 
 use super::{
     Class, Column, Dialect, Error, Form, Limits, LoadSteps, LockName, LogicalType, MergeSteps, Merging, Mode, Purpose,
-    Ranges, ReadAs, ReadLane, Relation, Table, TableLock, Transfer, Value, ValueCheck, WriteAs, WriteLane, generic,
+    Ranges, ReadAs, ReadLane, Relation, Savepoint, Table, TableLock, Transfer, Value, ValueCheck, WriteAs, WriteLane,
+    generic,
 };
 use crate::odbc::{ConnectionString, Diagnostic, Quirks, ResultColumn, Session};
 
@@ -508,6 +509,14 @@ impl Dialect for MySql {
 
     fn read_lanes(&self) -> &'static [&'static dyn ReadLane] {
         &[&stream::Stream, &generic::OdbcRead]
+    }
+
+    fn savepoint(&self) -> Option<Savepoint> {
+        // A savepoint of the same name takes the place of the one before.
+        Some(Savepoint {
+            release: None,
+            ..Savepoint::STANDARD
+        })
     }
 
     fn write_lanes(&self) -> &'static [&'static dyn WriteLane] {

@@ -334,6 +334,15 @@ impl Client {
         }
     }
 
+    /// Ends a COPY FROM STDIN whose rows are not wanted, if one is under way, and reads what answers are left.
+    pub(super) fn give_copy_up(&mut self) -> Result<(), Error> {
+        if self.copying {
+            self.copying = false;
+            self.refuse_copy(None)?;
+        }
+        self.drain(None)
+    }
+
     /// Logs what the server has remarked; without its words where they may hold a row's values.
     fn log_notices(&self, with_words: bool) {
         for notice in self.link.take_notices() {

@@ -2,7 +2,8 @@
 
 use super::{
     super::{
-        Batch, Column, Connection, Error, LogicalType, Relation, Resources, WireFormat, WriteError, WriteLane, Writer,
+        Batch, Column, Connection, Error, LogicalType, Relation, Resources, Savepoint, WireFormat, WriteError,
+        WriteLane, Writer,
     },
     binary::{self, BadCell, Cell},
     client::{Client, Refusal},
@@ -36,6 +37,10 @@ impl WriteLane for CopyWrite {
         vec![copy::wire_format(columns)]
     }
 
+    fn takes_parts(&self, _connection: &Connection) -> Result<(), String> {
+        Ok(())
+    }
+
     fn open(&self, connection: Connection, resources: &Resources) -> Result<Box<dyn Writer>, Error> {
         let Ready { mut client, .. } = copy::taken(&connection)?;
         client.stop_with(&resources.interrupt);
@@ -56,8 +61,12 @@ struct CopyWriter {
     load: Option<Load>,
 }
 
-/// A COPY that is under way.
+/// Rows that are being loaded.
 struct Load {
+    /// The COPY.
+    sql: String,
+    /// Whether it is under way; between the parts of a load it is not.
+    is_under_way: bool,
     target: Relation,
     names: Vec<String>,
     encoding: Encoding,
@@ -106,19 +115,17 @@ impl Writer for CopyWriter {
         let relation = self.connection.dialect.quote_relation(target);
         let list = copy::column_list(self.connection.dialect, columns);
         let format = if binary { "binary" } else { "text" };
-        self.client
-            .start_copy(&format!("COPY {relation} ({list}) FROM STDIN (FORMAT {format})"))?;
-        let mut buffer = Vec::with_capacity(2 * BUFFER_BYTES);
-        if binary {
-            buffer.extend_from_slice(binary::HEADER);
-        }
-        self.load = Some(Load {
+        let mut load = Load {
+            sql: format!("COPY {relation} ({list}) FROM STDIN (FORMAT {format})"),
+            is_under_way: false,
             target: target.clone(),
             names: columns.iter().map(|column| column.name.clone()).collect(),
             encoding,
-            buffer,
+            buffer: Vec::with_capacity(2 * BUFFER_BYTES),
             rows_written: 0,
-        });
+        };
+        load.start(&mut self.client)?;
+        self.load = Some(load);
         Ok(())
     }
 
@@ -132,27 +139,42 @@ impl Writer for CopyWriter {
     }
 
     fn finish(&mut self) -> Result<(), WriteError> {
-        let Some(mut load) = self.load.take() else {
-            return Ok(());
-        };
-        if !matches!(load.encoding, Encoding::Text(_) | Encoding::Unparsed { binary: false }) {
-            load.buffer.extend_from_slice(&binary::TRAILER);
+        match self.load.take() {
+            Some(mut load) if load.is_under_way => load.end(&mut self.client, 0),
+            _ => Ok(()),
         }
-        let finished = self.client.put(&load.buffer).and_then(|()| self.client.finish_copy());
-        let answer = finished.map_err(|refusal| load.refused(*refusal, 0))?;
-        if let Some(loaded) = answer
-            .changed_rows()
-            .filter(|loaded| *loaded != load.rows_written as i64)
-        {
-            tracing::warn!(
-                event = "postgres.rows_suppressed",
-                table = %load.target,
-                sent = load.rows_written,
-                loaded,
-                "a trigger of the table has not let all rows pass"
-            );
+    }
+
+    fn begin_part(&mut self) -> Result<(), Error> {
+        let Some(load) = &mut self.load else { return Ok(()) };
+        if load.is_under_way {
+            // The one that showed that the table takes these columns. Nothing was sent.
+            load.end(&mut self.client, 0).map_err(|failed| failed.error)?;
+        }
+        self.client.run(Savepoint::STANDARD.set)?;
+        load.start(&mut self.client)
+    }
+
+    fn end_part(&mut self) -> Result<(), WriteError> {
+        let Some(load) = &mut self.load else { return Ok(()) };
+        // What an index or a foreign key has against a row is said at the end.
+        let rows = usize::try_from(load.rows_written).unwrap_or(usize::MAX);
+        load.rows_written = 0;
+        load.end(&mut self.client, rows)?;
+        if let Some(sql) = Savepoint::STANDARD.release {
+            self.client.run(sql)?;
         }
         Ok(())
+    }
+
+    fn undo_part(&mut self) -> Result<(), Error> {
+        if let Some(load) = &mut self.load {
+            load.is_under_way = false;
+        }
+        self.client.give_copy_up()?;
+        let Savepoint { undo, release, .. } = Savepoint::STANDARD;
+        let mut statements = [Some(undo), release].into_iter().flatten();
+        statements.try_for_each(|sql| self.client.run(sql).map(drop))
     }
 
     fn commit(&mut self) -> Result<(), Error> {
@@ -177,6 +199,43 @@ impl Writer for CopyWriter {
 }
 
 impl Load {
+    fn is_binary(&self) -> bool {
+        !matches!(self.encoding, Encoding::Text(_) | Encoding::Unparsed { binary: false })
+    }
+
+    /// Begins the COPY.
+    fn start(&mut self, client: &mut Client) -> Result<(), Error> {
+        client.start_copy(&self.sql)?;
+        self.is_under_way = true;
+        self.rows_written = 0;
+        self.buffer.clear();
+        if self.is_binary() {
+            self.buffer.extend_from_slice(binary::HEADER);
+        }
+        Ok(())
+    }
+
+    /// Ends the COPY: its rows are at the server. `rows` are those of a part, about which the server may say something now.
+    fn end(&mut self, client: &mut Client, rows: usize) -> Result<(), WriteError> {
+        self.is_under_way = false;
+        if self.is_binary() {
+            self.buffer.extend_from_slice(&binary::TRAILER);
+        }
+        let sent = self.rows_written + rows as u64;
+        let finished = client.put(&self.buffer).and_then(|()| client.finish_copy());
+        let answer = finished.map_err(|refusal| self.refused(*refusal, rows))?;
+        if let Some(loaded) = answer.changed_rows().filter(|loaded| *loaded != sent as i64) {
+            tracing::warn!(
+                event = "postgres.rows_suppressed",
+                table = %self.target,
+                sent,
+                loaded,
+                "a trigger of the table has not let all rows pass"
+            );
+        }
+        Ok(())
+    }
+
     fn write(&mut self, batch: &Batch, client: &mut Client) -> Result<(), WriteError> {
         let rows = batch.rows();
         if let Encoding::Unparsed { .. } = self.encoding {

@@ -20,8 +20,8 @@ mod listed;
 
 use super::{
     Class, Column, Dialect, Error, Form, Limits, LoadSteps, LockName, LogicalType, MergeSteps, Merging, Mode, Padding,
-    Purpose, Ranges, ReadAs, ReadLane, Relation, RelaxedCommits, Table, TableLock, Transfer, WriteAs, WriteLane,
-    generic,
+    Purpose, Ranges, ReadAs, ReadLane, Relation, RelaxedCommits, Savepoint, Table, TableLock, Transfer, WriteAs,
+    WriteLane, generic,
 };
 use crate::odbc::{Diagnostic, ResultColumn, Session};
 
@@ -501,6 +501,10 @@ impl Dialect for Postgres {
 
     fn read_lanes(&self) -> &'static [&'static dyn ReadLane] {
         &[&copy_read::CopyRead, &generic::OdbcRead]
+    }
+
+    fn savepoint(&self) -> Option<Savepoint> {
+        Some(Savepoint::STANDARD)
     }
 
     fn write_lanes(&self) -> &'static [&'static dyn WriteLane] {

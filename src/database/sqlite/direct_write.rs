@@ -11,7 +11,7 @@ use super::{
     wire,
 };
 use crate::database::{
-    Batch, Column, Connection, Error, Relation, Resources, WireFormat, WriteError, WriteLane, Writer,
+    Batch, Column, Connection, Error, Relation, Resources, Savepoint, WireFormat, WriteError, WriteLane, Writer,
     batch::{ColumnData, Values},
     generic::{self, Classed},
 };
@@ -39,6 +39,14 @@ impl WriteLane for DirectWrite {
         vec![wire::FORMAT]
     }
 
+    fn takes_parts(&self, connection: &Connection) -> Result<(), String> {
+        let setting = |sql: &str| generic::one_text(&connection.session, sql).map_err(|error| error.to_string());
+        match is_set_aside(setting("PRAGMA cache_spill")?, || setting("PRAGMA journal_mode"))? {
+            true => Err("rows of the same file wait in a table without constraints until all are read".to_owned()),
+            false => Ok(()),
+        }
+    }
+
     fn open(&self, connection: Connection, resources: &Resources) -> Result<Box<dyn Writer>, Error> {
         // Where source and target are one file, `setup_beside_source` has said so to the driver's session.
         let beside_source = generic::one_text(&connection.session, "PRAGMA cache_spill")?;
@@ -56,8 +64,7 @@ impl WriteLane for DirectWrite {
                 database
             }
         };
-        let set_aside = beside_source.as_deref() == Some("0")
-            && database.one_text("PRAGMA journal_mode")?.as_deref() != Some("wal");
+        let set_aside = is_set_aside(beside_source, || database.one_text("PRAGMA journal_mode"))?;
         Ok(Box::new(DirectWriter {
             load: None,
             database,
@@ -66,6 +73,14 @@ impl WriteLane for DirectWrite {
             resources: resources.clone(),
         }))
     }
+}
+
+/// See [`DirectWriter::set_aside`].
+fn is_set_aside<E>(
+    cache_spill: Option<String>,
+    journal_mode: impl FnOnce() -> Result<Option<String>, E>,
+) -> Result<bool, E> {
+    Ok(cache_spill.as_deref() == Some("0") && journal_mode()?.as_deref() != Some("wal"))
 }
 
 struct DirectWriter {
@@ -195,6 +210,21 @@ impl Writer for DirectWriter {
             }
         }
         Ok(())
+    }
+
+    fn begin_part(&mut self) -> Result<(), Error> {
+        self.database.execute(Savepoint::STANDARD.set).map(drop)
+    }
+
+    fn end_part(&mut self) -> Result<(), WriteError> {
+        let released = Savepoint::STANDARD.release.map(|sql| self.database.execute(sql));
+        Ok(released.transpose().map(drop)?)
+    }
+
+    fn undo_part(&mut self) -> Result<(), Error> {
+        let Savepoint { undo, release, .. } = Savepoint::STANDARD;
+        let mut statements = [Some(undo), release].into_iter().flatten();
+        statements.try_for_each(|sql| self.database.execute(sql).map(drop))
     }
 
     fn commit(&mut self) -> Result<(), Error> {

@@ -20,7 +20,7 @@ use std::collections::HashMap;
 
 use super::{
     Class, Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, MergeSteps, Merging, Mode, Padding, Purpose,
-    Ranges, ReadAs, ReadLane, Relation, Table, Transfer, ValueCheck, WriteAs, WriteLane, generic,
+    Ranges, ReadAs, ReadLane, Relation, Savepoint, Table, Transfer, ValueCheck, WriteAs, WriteLane, generic,
 };
 use crate::odbc::{ConnectionString, Diagnostic, ResultColumn, Session};
 
@@ -376,6 +376,10 @@ impl Dialect for Sqlite {
 
     fn read_lanes(&self) -> &'static [&'static dyn ReadLane] {
         &[&direct_read::DirectRead, &generic::OdbcRead]
+    }
+
+    fn savepoint(&self) -> Option<Savepoint> {
+        Some(Savepoint::STANDARD)
     }
 
     fn write_lanes(&self) -> &'static [&'static dyn WriteLane] {

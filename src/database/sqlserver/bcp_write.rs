@@ -36,6 +36,13 @@ impl WriteLane for BcpWrite {
         Ok("bulk copy through the functions that the ODBC driver has for it".to_owned())
     }
 
+    fn takes_parts(&self, _connection: &Connection) -> Result<(), String> {
+        Err(
+            "a bulk copy does not say which row the server refuses, and has to end before its rows are taken back"
+                .to_owned(),
+        )
+    }
+
     fn open(&self, connection: Connection, _resources: &Resources) -> Result<Box<dyn Writer>, Error> {
         Ok(Box::new(BcpWriter {
             load: None,

@@ -23,7 +23,7 @@ mod types;
 
 use super::{
     Class, Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, Mode, Purpose, ReadAs, ReadLane, Relation,
-    Source, Table, Transfer, ValueCheck, WriteAs, WriteLane, generic,
+    Savepoint, Source, Table, Transfer, ValueCheck, WriteAs, WriteLane, generic,
 };
 use crate::odbc::{ConnectionString, Diagnostic, Quirks, ResultColumn, Session};
 
@@ -320,6 +320,14 @@ impl Dialect for SqlServer {
 
     fn read_lanes(&self) -> &'static [&'static dyn ReadLane] {
         &[&read::ByIsolation]
+    }
+
+    fn savepoint(&self) -> Option<Savepoint> {
+        Some(Savepoint {
+            set: "SAVE TRANSACTION dray_part",
+            release: None,
+            undo: "ROLLBACK TRANSACTION dray_part",
+        })
     }
 
     fn write_lanes(&self) -> &'static [&'static dyn WriteLane] {
