@@ -1,8 +1,8 @@
 """dray: what a script that `dray run` started knows of its activity, and an exact table copy.
 
 `dray.activity`, `dray.params`, `dray.linked_services`, `dray.datasets`, `dray.batch` are what ADF handed over (empty
-outside ADF); `dray.outputs` is what goes back; `dray.copy_table`, `dray.copy_tables` and `dray.connect` reach
-databases. Each is loaded on first use, so that `import dray` costs next to nothing.
+outside ADF); `dray.outputs` is what goes back; `dray.copy_table`, `dray.copy_tables`, `dray.read`, `dray.write`
+and `dray.connect` reach databases. Each is loaded on first use, so that `import dray` costs next to nothing.
 """
 
 # Each name of the package and its module. What type checkers see is in `__init__.pyi`.
@@ -10,6 +10,9 @@ _NAMES = {
     "ActivityError": "_errors",
     "ConnectError": "_errors",
     "Connection": "_connection",
+    "Rows": "_arrow",
+    "read": "_arrow",
+    "write": "_arrow",
     "Copy": "_copy",
     "CopyError": "_errors",
     "CopyPlan": "_copy_plan",

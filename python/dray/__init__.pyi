@@ -1,3 +1,6 @@
+from ._arrow import Rows as Rows
+from ._arrow import read as read
+from ._arrow import write as write
 from ._connection import Connection as Connection
 from ._connection import connect as connect
 from ._copy import Copy as Copy

@@ -161,62 +161,17 @@ fn request(
     mode: &str,
     options: &Bound<'_, PyDict>,
 ) -> PyResult<Request> {
-    let option = |name: &str| -> PyResult<Bound<'_, PyAny>> {
-        options
-            .get_item(name)?
-            .ok_or_else(|| PyValueError::new_err(format!("the options lack `{name}`")))
-    };
-    let (mode, merge) = match (mode, merge_kind(mode, &option)?) {
-        (_, Some(kind)) => {
-            let key = option("key")?.extract()?;
-            (Mode::Append, Some(Merge { kind, key }))
-        }
-        ("append", None) => (Mode::Append, None),
-        ("truncate", None) => (Mode::Truncate, None),
-        ("replace", None) => (Mode::Replace, None),
-        (other, None) => {
-            let message = format!(
-                "mode is `{other}`; `append`, `truncate`, `replace`, `upsert`, `incremental` and `mirror` are allowed"
-            );
-            return Err(PyValueError::new_err(message));
-        }
-    };
-    if merge.is_none() && !option("key")?.extract::<Vec<String>>()?.is_empty() {
-        return Err(PyValueError::new_err(
-            "`key` goes with `upsert`, `incremental` and `mirror`",
-        ));
-    }
-    let lanes = one_of("lanes", &option, [("auto", Lanes::Auto), ("odbc", Lanes::Odbc)])?;
-    let memory_limit_bytes: Option<u64> = option("memory_limit_bytes")?.extract()?;
-    let memory_limit_bytes = match memory_limit_bytes {
-        None => copy::MEMORY_LIMIT_BYTES,
-        Some(bytes) => usize::try_from(bytes)
-            .ok()
-            .filter(|bytes| *bytes >= copy::MEMORY_LIMIT_BYTES_MIN)
-            .ok_or_else(|| {
-                let least_mib = copy::MEMORY_LIMIT_BYTES_MIN >> 20;
-                PyValueError::new_err(format!(
-                    "memory_limit is {bytes} bytes, at least {least_mib} MiB are needed"
-                ))
-            })?,
-    };
+    let option = |name: &str| option(options, name);
+    let (mode, merge) = mode_and_merge(mode, &option)?;
+    let lanes = lanes(&option)?;
+    let memory_limit_bytes = memory_limit_bytes(&option)?;
     let parallel: Option<usize> = option("parallel")?.extract()?;
     if parallel == Some(0) {
         return Err(PyValueError::new_err(
             "parallel is 0, at least one table is copied at once",
         ));
     }
-    let choice = |name: &str| one_of(name, &option, [("refuse", Choice::Refuse), ("null", Choice::Null)]);
-    let choices = Choices {
-        infinity: choice("infinity")?,
-        nan: choice("nan")?,
-        zero_dates: choice("zero_dates")?,
-        fraction: one_of(
-            "fraction",
-            &option,
-            [("refuse", Fraction::Refuse), ("round", Fraction::Round)],
-        )?,
-    };
+    let choices = choices(&option)?;
     let verify = [
         ("count", Verify::Count),
         ("checksum", Verify::Checksum),
@@ -240,15 +195,7 @@ fn request(
             "ranges is 0, a table is copied in one range at least",
         ));
     }
-    let patience_s: Option<f64> = option("patience_s")?.extract()?;
-    let patience = match patience_s {
-        None => copy::PATIENCE,
-        Some(seconds) => Duration::try_from_secs_f64(seconds).map_err(|_| {
-            PyValueError::new_err(format!(
-                "patience is {seconds}; a number of seconds, 0 at least, is allowed"
-            ))
-        })?,
-    };
+    let patience = patience(&option)?;
     let run = option("run")?
         .extract::<Option<(String, String, String)>>()?
         .map(run_of);
@@ -281,8 +228,92 @@ fn request(
     })
 }
 
+/// One of the options, all of which are given.
+pub fn option<'py>(options: &Bound<'py, PyDict>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+    let found = options.get_item(name)?;
+    found.ok_or_else(|| PyValueError::new_err(format!("the options lack `{name}`")))
+}
+
+/// What a mode's word stands for, with the options that belong to it.
+pub fn mode_and_merge<'py>(
+    mode: &str,
+    option: &impl Fn(&str) -> PyResult<Bound<'py, PyAny>>,
+) -> PyResult<(Mode, Option<Merge>)> {
+    let found = match (mode, merge_kind(mode, option)?) {
+        (_, Some(kind)) => {
+            let key = option("key")?.extract()?;
+            (Mode::Append, Some(Merge { kind, key }))
+        }
+        ("append", None) => (Mode::Append, None),
+        ("truncate", None) => (Mode::Truncate, None),
+        ("replace", None) => (Mode::Replace, None),
+        (other, None) => {
+            let message = format!(
+                "mode is `{other}`; `append`, `truncate`, `replace`, `upsert`, `incremental` and `mirror` are allowed"
+            );
+            return Err(PyValueError::new_err(message));
+        }
+    };
+    if found.1.is_none() && !option("key")?.extract::<Vec<String>>()?.is_empty() {
+        return Err(PyValueError::new_err(
+            "`key` goes with `upsert`, `incremental` and `mirror`",
+        ));
+    }
+    Ok(found)
+}
+
+/// Which lanes may be taken.
+pub fn lanes<'py>(option: &impl Fn(&str) -> PyResult<Bound<'py, PyAny>>) -> PyResult<Lanes> {
+    one_of("lanes", option, [("auto", Lanes::Auto), ("odbc", Lanes::Odbc)])
+}
+
+/// The budget in bytes.
+pub fn memory_limit_bytes<'py>(option: &impl Fn(&str) -> PyResult<Bound<'py, PyAny>>) -> PyResult<usize> {
+    let memory_limit_bytes: Option<u64> = option("memory_limit_bytes")?.extract()?;
+    match memory_limit_bytes {
+        None => Ok(copy::MEMORY_LIMIT_BYTES),
+        Some(bytes) => usize::try_from(bytes)
+            .ok()
+            .filter(|bytes| *bytes >= copy::MEMORY_LIMIT_BYTES_MIN)
+            .ok_or_else(|| {
+                let least_mib = copy::MEMORY_LIMIT_BYTES_MIN >> 20;
+                PyValueError::new_err(format!(
+                    "memory_limit is {bytes} bytes, at least {least_mib} MiB are needed"
+                ))
+            }),
+    }
+}
+
+/// What becomes of values that the target does not hold.
+pub fn choices<'py>(option: &impl Fn(&str) -> PyResult<Bound<'py, PyAny>>) -> PyResult<Choices> {
+    let choice = |name: &str| one_of(name, option, [("refuse", Choice::Refuse), ("null", Choice::Null)]);
+    Ok(Choices {
+        infinity: choice("infinity")?,
+        nan: choice("nan")?,
+        zero_dates: choice("zero_dates")?,
+        fraction: one_of(
+            "fraction",
+            option,
+            [("refuse", Fraction::Refuse), ("round", Fraction::Round)],
+        )?,
+    })
+}
+
+/// How long a database that is not ready is asked again.
+pub fn patience<'py>(option: &impl Fn(&str) -> PyResult<Bound<'py, PyAny>>) -> PyResult<Duration> {
+    let patience_s: Option<f64> = option("patience_s")?.extract()?;
+    match patience_s {
+        None => Ok(copy::PATIENCE),
+        Some(seconds) => Duration::try_from_secs_f64(seconds).map_err(|_| {
+            PyValueError::new_err(format!(
+                "patience is {seconds}; a number of seconds, 0 at least, is allowed"
+            ))
+        }),
+    }
+}
+
 /// What an option's word stands for, of those that it may be.
-fn one_of<'py, T, const WORDS: usize>(
+pub fn one_of<'py, T, const WORDS: usize>(
     name: &str,
     option: &impl Fn(&str) -> PyResult<Bound<'py, PyAny>>,
     words: [(&str, T); WORDS],
@@ -313,7 +344,7 @@ fn merge_kind<'py>(mode: &str, option: &impl Fn(&str) -> PyResult<Bound<'py, PyA
 }
 
 /// Statements around a load.
-fn around<'py>(option: &impl Fn(&str) -> PyResult<Bound<'py, PyAny>>) -> PyResult<Around> {
+pub fn around<'py>(option: &impl Fn(&str) -> PyResult<Bound<'py, PyAny>>) -> PyResult<Around> {
     Ok(Around {
         before: option("before")?.extract()?,
         after: option("after")?.extract()?,
@@ -357,12 +388,14 @@ fn table_request(copy: &Bound<'_, PyAny>) -> PyResult<TableRequest> {
     })
 }
 
-fn endpoint(py: Python<'_>, (label, string): (String, String)) -> PyResult<Endpoint> {
+/// A database by its label, which may be empty, and connection string.
+pub fn endpoint(py: Python<'_>, (label, string): (String, String)) -> PyResult<Endpoint> {
     let string = parse_connection_string(py, &string)?;
     let label = if label.is_empty() { string.to_string() } else { label };
     Ok(Endpoint { label, string })
 }
 
-fn json(value: &impl serde::Serialize) -> PyResult<String> {
+/// A value of the engine's as JSON.
+pub fn json(value: &impl serde::Serialize) -> PyResult<String> {
     serde_json::to_string(value).map_err(|error| PyRuntimeError::new_err(error.to_string()))
 }

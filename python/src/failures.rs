@@ -2,7 +2,7 @@
 
 use dray::{
     connections::ConnectionError,
-    copy::TableError,
+    copy::{CannotRead, TableError},
     database::{self, Class},
     failure::{ExitCode, Failing},
     odbc,
@@ -126,5 +126,32 @@ pub fn copy(py: Python<'_>, error: &TableError) -> PyErr {
     match error.is_connection() {
         true => exception(py, class, &with_hint(&error.message, &fields), fields),
         false => exception(py, class, &error.message, fields),
+    }
+}
+
+/// Rows that could not be read, or not to the end.
+pub fn read(py: Python<'_>, error: &TableError) -> PyErr {
+    if error.is_connection() || error.code.starts_with("odbc.driver") {
+        return copy(py, error);
+    }
+    let fields = Fields {
+        code: error.code.clone(),
+        sqlstate: error.sqlstate.clone(),
+        native: error.native,
+        hint: error.hint.clone(),
+    };
+    let raised = exception(py, "CopyError", &CannotRead(error).to_string(), fields);
+    let of_table = || -> PyResult<()> {
+        let value = raised.value(py);
+        value.setattr("table", &error.table)?;
+        value.setattr("column", &error.column)?;
+        value.setattr("row", error.row)?;
+        value.setattr("key", &error.key)?;
+        value.setattr("phase", error.phase.name())?;
+        value.setattr("side", "source")
+    };
+    match of_table() {
+        Ok(()) => raised,
+        Err(other) => other,
     }
 }

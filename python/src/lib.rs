@@ -3,6 +3,7 @@
 //! It turns Python values into requests of the engine and back, and releases the GIL around every call that may block.
 //! Python loads it when the first call needs it: a script that wants nothing of the engine or the log starts without it.
 
+mod arrow;
 mod bars;
 mod blocking;
 mod connection;
@@ -22,6 +23,10 @@ use pyo3::prelude::*;
 mod _native {
     use super::*;
 
+    #[pymodule_export]
+    use crate::arrow::{
+        close_all_rows, close_rows, forget_rows, open_rows, rows_error, rows_lane, rows_schema, rows_stream, write_rows,
+    };
     #[pymodule_export]
     use crate::connection::{close, commit, connect, execute, query, rollback, set_autocommit};
     #[pymodule_export]

@@ -12,7 +12,7 @@ use super::{
     error::{IN_DOUBT, OVER_MEMORY_LIMIT, Phase, Place, Side, TableError},
     job::{Job, is_staging_of, staging_name},
     journal::{Entry, Finished, Journal, MarkMove, lock_name},
-    pipeline::{self, Budget},
+    pipeline::{self, Budget, Origin},
     plan::{self, Known, Wishes},
     pool::Pool,
     progress::TableProgress,
@@ -350,7 +350,15 @@ impl<'a, 'pool> Call<'a, 'pool> {
         }
         let mut rejects = Rejects::of(request, &report.table, &job.target);
         let told = (budget, &moved as &dyn Fn(u64, u64), rejects.as_mut());
-        let done = pipeline::run(&plan, sources, target, interrupts, &beside, told, &reconnect);
+        let done = pipeline::run(
+            &plan,
+            Origin::Database(sources),
+            target,
+            interrupts,
+            &beside,
+            told,
+            &reconnect,
+        );
         if let Some(rejects) = &mut rejects {
             if done.as_ref().is_ok_and(|done| done.before.is_none()) {
                 rejects.publish();

@@ -30,6 +30,21 @@ pub enum Phase {
     Commit,
 }
 
+impl Phase {
+    /// As reports call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Phase::Connect => "connect",
+            Phase::Plan => "plan",
+            Phase::Prepare => "prepare",
+            Phase::Read => "read",
+            Phase::Convert => "convert",
+            Phase::Write => "write",
+            Phase::Commit => "commit",
+        }
+    }
+}
+
 /// Which of the two databases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -9,6 +9,7 @@ mod catalog;
 mod conversion;
 mod dry_run;
 mod error;
+mod handing_out;
 mod heap;
 mod job;
 mod journal;
@@ -29,6 +30,7 @@ mod schedule;
 mod settling;
 mod shard;
 mod sifting;
+mod taking_in;
 mod transaction;
 #[cfg(test)]
 mod types_page;
@@ -38,6 +40,7 @@ pub use self::{
     conversion::{Changed, Conversion, Refusal},
     dry_run::{DryRun, PlannedColumn, PlannedTable, Statement, dry_run},
     error::{Phase, Side, TableError},
+    handing_out::{CannotRead, HandedOut, ReadRequest, close_all_handed_out, hand_out},
     merge::KeyChecks,
     plan::{ColumnPlan, LaneChoice, TablePlan},
     progress::{Progress, RunningTable, Snapshot},
@@ -48,5 +51,6 @@ pub use self::{
         TableRequest, Verify,
     },
     run::run,
+    taking_in::{WriteRequest, take_in},
 };
 pub use crate::database::Mode;

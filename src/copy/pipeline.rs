@@ -20,7 +20,9 @@ use super::{
     transaction::Beside,
 };
 use crate::{
-    database::{Batch, Class, Connection, Dialect, Error, LogicalType, Reader, Resources, Value, WriteError, Writer},
+    database::{
+        Batch, Class, Column, Connection, Dialect, Error, LogicalType, Reader, Resources, Value, WriteError, Writer,
+    },
     odbc::Interrupt,
 };
 
@@ -34,14 +36,14 @@ const FIRST_BATCH_BYTES: usize = 256 << 10;
 const SIFTED_BATCH_BYTES: usize = 1 << 20;
 
 /// Batches that go around.
-const BATCHES: usize = 3;
+pub(super) const BATCHES: usize = 3;
 
 /// How much memory one table's copy may hold, and what of it goes where.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Budget {
     /// The whole call's.
     limit_bytes: usize,
-    batch_bytes: usize,
+    pub batch_bytes: usize,
     lane_bytes: usize,
 }
 
@@ -106,6 +108,46 @@ pub(super) struct Moved {
     pub changed: Changed,
 }
 
+/// Where the rows come from.
+pub(super) enum Origin {
+    /// A database: a connection for each range of the plan, or one.
+    Database(Vec<Connection>),
+    /// Somebody in this process, in rows of this dialect.
+    Reader(Box<dyn Reader>, &'static dyn Dialect),
+}
+
+impl Origin {
+    fn dialect(&self) -> Option<&'static dyn Dialect> {
+        match self {
+            Origin::Database(connections) => connections.first().map(|connection| connection.dialect),
+            Origin::Reader(_, dialect) => Some(*dialect),
+        }
+    }
+
+    /// Starts reading.
+    fn open(
+        self,
+        plan: &TablePlan,
+        dialect: &dyn Dialect,
+        columns: &[Column],
+        resources: &Resources,
+    ) -> Result<Readers, Error> {
+        let connections = match self {
+            Origin::Database(connections) => connections,
+            Origin::Reader(reader, _) => {
+                return Ok(Readers {
+                    readers: vec![reader],
+                    one_range: None,
+                });
+            }
+        };
+        let mut lanes = dialect.read_lanes().iter();
+        let lane = lanes.find(|lane| lane.name() == plan.read_lane.name);
+        let lane = lane.ok_or_else(|| Error::Unsupported("the lane is gone".to_owned()))?;
+        ranges::open(plan, *lane, connections, columns, resources)
+    }
+}
+
 /// A finished load.
 pub(super) struct Done {
     pub moved: Moved,
@@ -123,13 +165,13 @@ pub(super) struct Done {
 
 /// Carries out a plan: everything, or nothing and an error.
 ///
-/// `sources` are a connection for each range of the plan, or one. `reading` stops the source's sessions alone, it is raised when the target's side has failed; `interrupt` stops both.
+/// `reading` stops the source's sessions alone, it is raised when the target's side has failed; `interrupt` stops both.
 /// `beside` is what the transaction does beside the rows. `reconnect` makes another connection to the target, for when this
 /// one is lost and something has to be taken back. `progress` is told after each batch how many rows and bytes were written.
 /// With `rejects`, as the plan says, rows that the target refuses are left out and written down there.
 pub(super) fn run(
     plan: &TablePlan,
-    sources: Vec<Connection>,
+    origin: Origin,
     target: Connection,
     (reading, interrupt): (&Interrupt, &Interrupt),
     beside: &Beside<'_>,
@@ -148,7 +190,7 @@ pub(super) fn run(
             "no connection".to_owned(),
         )
     };
-    let source_dialect = sources.first().ok_or_else(no_source)?.dialect;
+    let source_dialect = origin.dialect().ok_or_else(no_source)?;
     let dialects = (source_dialect, target.dialect);
     let (from_columns, to_columns) = sides(&plan.columns);
     let source_failed = |phase: Phase| move |error: Error| failed(at(phase, Side::Source), error, dialects.0, budget);
@@ -180,14 +222,8 @@ pub(super) fn run(
         writer
             .load_into(into, &to_columns, plan.wire)
             .map_err(target_failed(Phase::Prepare))?;
-        let lane = source_dialect
-            .read_lanes()
-            .iter()
-            .find(|lane| lane.name() == plan.read_lane.name);
-        let lane =
-            lane.ok_or_else(|| TableError::refused(at(Phase::Plan, Side::Source), "copy.no_lane", "gone".to_owned()))?;
-        let Readers { readers, one_range } = ranges::open(plan, *lane, sources, &from_columns, &resources(reading))
-            .map_err(source_failed(Phase::Read))?;
+        let opened = origin.open(plan, source_dialect, &from_columns, &resources(reading));
+        let Readers { readers, one_range } = opened.map_err(source_failed(Phase::Read))?;
         let told = (progress, rejects.as_deref_mut());
         let count = readers.len();
         let moved = move_rows(plan, readers, writer.as_mut(), dialects, reading, budget, told)?;
@@ -381,7 +417,7 @@ type Full = (usize, Result<Batch, Error>);
 
 /// Fills batches until the source has no more rows, the writer is gone, or something fails. Gives back the source's
 /// connection if it can be used again.
-fn read_all(
+pub(super) fn read_all(
     mut reader: Box<dyn Reader>,
     batch_bytes: usize,
     empty: &Receiver<Batch>,
@@ -481,7 +517,7 @@ fn write_all(
 }
 
 /// Carries the rows over to `converted`; columns that stay as they are take their memory along.
-fn convert(
+pub(super) fn convert(
     plan: &TablePlan,
     batch: &mut Batch,
     converted: &mut Batch,

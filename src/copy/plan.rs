@@ -409,7 +409,7 @@ fn offer_to_sift(
 
 /// Puts the user's statements around the load. Where the product commits as it makes the table, they come after that; and if
 /// it makes it beside the old one, they are about the new one.
-fn put_around(steps: &mut LoadSteps, target: &dyn Dialect, relation: &Relation, around: [&Around; 2]) {
+pub(super) fn put_around(steps: &mut LoadSteps, target: &dyn Dialect, relation: &Relation, around: [&Around; 2]) {
     let renamed = steps.renamed().cloned();
     let name = target.quote_relation(renamed.as_ref().unwrap_or(relation));
     let spelled = |sql: &String| sql.replace("{target}", &name);

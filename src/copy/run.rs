@@ -347,7 +347,8 @@ fn schedule(
     Ok(Schedule::new(jobs.len(), conflicts))
 }
 
-fn log(table: &TableReport) {
+/// Tells the log of a table that has ended.
+pub(super) fn log(table: &TableReport) {
     if table.rejected > 0 {
         tracing::warn!(
             event = "copy.rejects",

@@ -6,6 +6,7 @@
 //! `odbc/` below it and nothing of plans, pipelines or reports above it. The batch lies here, and not in `copy/`,
 //! because the lanes fill and empty it, and arrows point one way.
 
+pub mod arrow;
 pub mod batch;
 mod client_library;
 pub mod column;

@@ -131,7 +131,7 @@ impl Date {
     }
 
     /// The day that many days after 1970-01-01; `None` after the year 9999, and where a year has no number.
-    fn from_days(days: i64) -> Option<Date> {
+    pub fn from_days(days: i64) -> Option<Date> {
         let days = days + 719_468;
         let era = days.div_euclid(146_097);
         let day_of_era = days.rem_euclid(146_097);
