@@ -444,6 +444,23 @@ def test_a_cell_too_long_for_a_part_of_the_memory_is_copied_in_one_range(
     assert "in one range: a cell is too long" in copied.tables["t"]["read_lane_reason"]
 
 
+def test_a_lost_reader_begins_the_whole_table_again(databases: Databases, copying: Copying) -> None:
+    source, target = databases("postgresql"), databases("sqlite")
+    source.numbered("t", 300_000, "x" * 60)
+    process = copying.start(source, target, "t", ranges=RANGES)
+    reading = "FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' AND query LIKE 'COPY%'"
+    deadline = time.monotonic() + 60
+    while source.query(f"SELECT COUNT(*) {reading}") != [(RANGES,)]:
+        assert process.poll() is None and time.monotonic() < deadline
+    source.query(f"SELECT pg_terminate_backend(pid) {reading} LIMIT 1")
+    copied = copying.finish(process)
+    assert copied.error("t") is None
+    (retry,) = copied.tables["t"]["retries"]
+    assert (retry["side"], retry["code"]) == ("source", "database.connection_lost"), retry
+    assert copied.tables["t"]["ranges"] == RANGES
+    assert target.query("SELECT COUNT(*), SUM(id) FROM t") == [(300_000, 300_000 * 300_001 // 2)]
+
+
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("product", PRODUCTS)
 def test_a_copy_in_ranges_stops_within_two_seconds(

@@ -481,7 +481,8 @@ fn write_all(
         })?;
         let rows = match (&mut sieve, plan.wire) {
             (Some(sieve), _) => {
-                sieve.load(&mut batch, &mut converted, writer, &mut moved)?;
+                let loaded = sieve.load(&mut batch, &mut converted, writer, &mut moved);
+                loaded.map_err(counted)?;
                 &converted
             }
             (None, Some(_)) => &batch,
