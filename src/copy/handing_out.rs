@@ -69,6 +69,8 @@ struct Shared {
     dialect: &'static dyn Dialect,
     plan: TablePlan,
     types: Vec<Type>,
+    /// The source, as messages call it.
+    source: String,
     table: String,
     budget: Budget,
     interrupt: Interrupt,
@@ -89,6 +91,7 @@ struct Reading {
     full: Receiver<Result<Batch, Error>>,
     thread: JoinHandle<()>,
     converted: Batch,
+    rows: u64,
     bytes: usize,
 }
 
@@ -208,6 +211,7 @@ fn open(
         dialect: source.dialect,
         plan,
         types,
+        source: request.source.label,
         table: table.to_owned(),
         budget: Budget::of(request.memory_limit_bytes, 1),
         interrupt: interrupt.clone(),
@@ -388,6 +392,7 @@ impl Shared {
             full,
             thread,
             converted: Batch::new(self.plan.columns.iter().map(|column| column.target.logical.layout())),
+            rows: 0,
             bytes: 0,
         })
     }
@@ -413,6 +418,7 @@ impl Shared {
             error
         })?;
         let bytes = converted.bytes();
+        reading.rows += converted.rows() as u64;
         reading.bytes += bytes;
         converted.recycle(self.budget.batch_bytes);
         batch.recycle(self.budget.batch_bytes);
@@ -446,6 +452,7 @@ impl Shared {
             empty,
             full,
             thread,
+            rows,
             bytes,
             ..
         }) = ended
@@ -478,7 +485,20 @@ impl Shared {
                 Err(TableError::refused(READ, "read.panicked", message))
             }
             Ok(()) if was_stopped => Err(stopped()),
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                let (table, lane) = (&self.table, self.plan.read_lane.name);
+                tracing::info!(
+                    event = "read.table",
+                    source = self.source,
+                    table,
+                    lane,
+                    rows,
+                    bytes,
+                    is_done,
+                    "read"
+                );
+                Ok(())
+            }
         }
     }
 

@@ -657,3 +657,181 @@ fn number(bytes: &[u8]) -> i64 {
         _ => bytes.try_into().map_or(-1, i64::from_ne_bytes),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    use super::*;
+    use crate::database::{
+        Batch, Layout, LogicalType, Reader, Value,
+        arrow::{Rows, Type, record_batch},
+        temporal::{Date, OffsetTimestamp, Time, Timestamp},
+    };
+
+    /// Two batches, then an error; tells how often it was dropped.
+    struct Batches {
+        left: Vec<ArrowArray>,
+        types: Vec<Type>,
+        dropped: Arc<AtomicUsize>,
+    }
+
+    impl Producer for Batches {
+        fn schema(&mut self) -> ArrowSchema {
+            let fields = self.types.iter().enumerate().map(|(place, kind)| Field {
+                name: format!("é{place}"),
+                format: kind.format(),
+                nullable: place > 0,
+                metadata: vec![("dray.type", "jsonb".to_owned()), ("other", String::new())],
+            });
+            schema_of(&fields.collect::<Vec<_>>())
+        }
+
+        fn next_batch(&mut self) -> Result<Option<ArrowArray>, Failure> {
+            match self.left.pop() {
+                Some(batch) => Ok(Some(batch)),
+                None => Err(Failure {
+                    errno: libc::EINVAL,
+                    message: "no\0 more".to_owned(),
+                }),
+            }
+        }
+    }
+
+    impl Drop for Batches {
+        fn drop(&mut self) {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn batch(first_row: u64, rows: u64) -> (Vec<LogicalType>, Batch) {
+        let date = Date::new(1969, 12, 31).unwrap();
+        let time = Time::parse("23:59:59.000001").unwrap();
+        let local = Timestamp { date, time };
+        let instant = OffsetTimestamp {
+            local,
+            offset_minutes: 0,
+        };
+        let columns = [
+            (LogicalType::Integer { bits: 16, signed: true }, Value::I64(-300)),
+            (LogicalType::Boolean, Value::I64(1)),
+            (
+                LogicalType::Integer {
+                    bits: 64,
+                    signed: false,
+                },
+                Value::Decimal("18446744073709551615"),
+            ),
+            (LogicalType::Float { bits: 32 }, Value::F64(-0.5)),
+            (LogicalType::decimal(38, 2), Value::Decimal("-12345678901234567890.25")),
+            (
+                LogicalType::decimal(60, 1),
+                Value::Decimal("-123456789012345678901234567890123456789.5"),
+            ),
+            (LogicalType::TEXT, Value::Text("é🎉")),
+            (LogicalType::BYTES, Value::Bytes(b"\0\xff")),
+            (LogicalType::Date, Value::Date(date)),
+            (LogicalType::Time { digits: 6, span: false }, Value::Time(time)),
+            (LogicalType::Timestamp { digits: 9 }, Value::Timestamp(local)),
+            (
+                LogicalType::Instant {
+                    digits: 6,
+                    epoch_32: false,
+                },
+                Value::Instant(instant),
+            ),
+        ];
+        let mut batch = Batch::new(columns.iter().map(|(logical, _)| logical.layout()));
+        batch.first_row = first_row;
+        for row in 0..rows {
+            for (place, (_, value)) in columns.iter().enumerate() {
+                let is_null = place > 0 && (row + place as u64).is_multiple_of(3);
+                batch.columns[place].push(if is_null { Value::Null } else { *value });
+            }
+        }
+        (columns.iter().map(|(logical, _)| *logical).collect(), batch)
+    }
+
+    #[test]
+    fn what_goes_out_through_the_c_interface_comes_in_as_the_same() {
+        let (logical, whole) = batch(1, 20);
+        let types: Vec<Type> = logical.iter().map(|logical| Type::of(*logical).unwrap()).collect();
+        let dropped = Arc::new(AtomicUsize::new(0));
+        let mut stream = stream_of(Box::new(Batches {
+            left: vec![
+                record_batch(&batch(13, 8).1, &types).unwrap(),
+                record_batch(&batch(1, 12).1, &types).unwrap(),
+            ],
+            types: types.clone(),
+            dropped: Arc::clone(&dropped),
+        }));
+        // SAFETY: it is such a stream, and nobody else's.
+        let incoming = unsafe { Incoming::take_stream((&raw mut stream).cast()) }.unwrap();
+        assert!(stream.release.is_none());
+        let first = incoming.schema().children().next().unwrap();
+        assert_eq!((first.name(), first.is_nullable()), ("é0", false));
+        assert_eq!(first.metadata("dray.type").as_deref(), Some("jsonb"));
+        assert_eq!(first.metadata("other").as_deref(), Some(""));
+        assert_eq!(first.metadata("more"), None);
+        let mut rows = Rows::new(incoming).unwrap();
+        assert_eq!(
+            rows.columns().iter().map(|column| column.logical).collect::<Vec<_>>(),
+            logical
+        );
+        let mut read = Batch::new(logical.iter().map(|logical| logical.layout()));
+        let mut values = Vec::new();
+        // In pieces that are shorter than the batches.
+        while let Ok(true) = rows.read(&mut read, 200) {
+            assert_eq!(read.first_row, values.len() as u64 + 1);
+            for row in 0..read.rows() {
+                values.push(
+                    read.columns
+                        .iter()
+                        .map(|column| format!("{:?}", column.value(row)))
+                        .collect::<Vec<_>>(),
+                );
+            }
+        }
+        let expected = |row: usize| {
+            whole
+                .columns
+                .iter()
+                .map(move |column| format!("{:?}", column.value(row)))
+        };
+        assert_eq!(values.len(), 20);
+        // The second batch begins its pattern of NULLs anew.
+        for (row, found) in values.iter().enumerate() {
+            assert_eq!(
+                *found,
+                expected(if row < 12 { row } else { row - 12 }).collect::<Vec<_>>(),
+                "{row}"
+            );
+        }
+        assert!(rows.read(&mut read, 200).unwrap_err().to_string().contains("no more"));
+        drop(rows);
+        assert_eq!(dropped.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn a_child_that_was_taken_out_outlives_its_batch() {
+        let types = [Type::of(LogicalType::TEXT).unwrap()];
+        let mut texts = Batch::new([Layout::Text]);
+        texts.columns[0].push(Value::Text("kept"));
+        let batch = record_batch(&texts, &types).unwrap();
+        // SAFETY: the batch has one child; a consumer may move it out, and marks it as released where it was.
+        let child = unsafe { (*batch.children).replace(ArrowArray::empty()) };
+        drop(batch);
+        assert_eq!(child.varying(8).unwrap().1, b"kept");
+    }
+
+    #[test]
+    fn what_is_used_up_is_refused() {
+        let mut empty = ArrowArrayStream::empty();
+        // SAFETY: a released stream.
+        let taken = unsafe { Incoming::take_stream((&raw mut empty).cast()) };
+        assert!(taken.is_err_and(|error| error.contains("used up")));
+    }
+}
