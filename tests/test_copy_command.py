@@ -159,6 +159,20 @@ GOOD = [
     {"target": "B", "copy": [{"source": "A", "tables": "t"}]},
     {"target": "B", "copy": {"source": "A", "tables": ["t", "u*"], "exclude": ["x"], "where": "id = 1"}},
     {"target": "B", "memory_limit": "1 GiB", "parallel": 3, "copy": [{"source": "A", "query": "q", "into": "t"}]},
+    {
+        "target": "B",
+        "copy": [
+            {
+                "source": "A",
+                "tables": "*",
+                "columns": ["id", "*"],
+                "rename": {"a": "b"},
+                "mode": "upsert",
+                "key": "id",
+                "overrides": {"t": {"rename": {}, "where": "x", "mode": "replace"}},
+            }
+        ],
+    },
     {"target": "B", "memory_limit": 268435456, "mode": "truncate", "copy": [{"source": "A", "tables": "t"}]},
 ]
 BAD: list[Any] = [
@@ -176,6 +190,11 @@ BAD: list[Any] = [
     {"target": "B", "copy": [{"source": "A", "query": "q", "into": "t", "where": "x"}]},
     {"target": "B", "copy": [{"source": "A", "tables": "t", "unknown": 1}]},
     {"target": "B", "unknown": 1, "copy": [{"source": "A", "tables": "t"}]},
+    {"target": "B", "copy": [{"source": "A", "tables": "t", "rename": {"a": 1}}]},
+    {"target": "B", "copy": [{"source": "A", "tables": "t", "overrides": {}}]},
+    {"target": "B", "copy": [{"source": "A", "tables": "t", "overrides": {"t": {"source": "B"}}}]},
+    {"target": "B", "copy": [{"source": "A", "tables": "t", "overrides": {"t": {"mode": "overwrite"}}}]},
+    {"target": "B", "copy": [{"source": "A", "query": "q", "into": "t", "overrides": {"t": {"mode": "append"}}}]},
     {"target": "B", "mode": "overwrite", "copy": [{"source": "A", "tables": "t"}]},
     {"target": "B", "parallel": 0, "copy": [{"source": "A", "tables": "t"}]},
     {"target": "B", "parallel": 1.5, "copy": [{"source": "A", "tables": "t"}]},

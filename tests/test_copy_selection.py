@@ -1,4 +1,4 @@
-"""Which tables and rows a copy takes, and where they go: wildcards, exclude, into, where, query."""
+"""Which tables, rows and columns a copy takes, and where they go: wildcards, exclude, into, where, query, columns, rename."""
 
 from __future__ import annotations
 
@@ -227,3 +227,165 @@ def test_connection_strings_serve_in_place_of_names(databases: Databases, script
     done = script(code, parameters={"source": source.odbc, "target": target.odbc})
     assert done.returncode == 0, done.stderr
     assert target.query("SELECT origin FROM t") == [("t",)]
+
+
+PEOPLE = {"id": "INTEGER NOT NULL PRIMARY KEY", "name": "VARCHAR(20)", "secret": "VARCHAR(20)", "note": "TEXT"}
+ROWS = [(1, "Ann", "s1", "n1"), (2, "Bo", "s2", None)]
+
+
+def columns_of(database: Database, table: str) -> list[str]:
+    """Its columns in order."""
+    sql = {
+        "sqlite": f"SELECT name FROM pragma_table_info('{table}')",
+        "postgresql": f"SELECT attname FROM pg_attribute WHERE attrelid = '{table}'::regclass AND attnum > 0 ORDER BY attnum",
+        "mariadb": f"SELECT column_name FROM information_schema.columns WHERE table_schema = DATABASE() "
+        f"AND table_name = '{table}' ORDER BY ordinal_position",
+    }
+    return [name for (name,) in database.query(sql[database.product])]
+
+
+@pytest.mark.parametrize("lanes", ["auto", "odbc"])
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_columns_are_taken_in_the_order_that_was_asked_for_and_renamed(
+    databases: Databases, script: Script, product: str, lanes: str
+) -> None:
+    for target in (databases(product), databases("sqlite" if product != "sqlite" else "postgresql")):
+        source = databases(product)
+        source.fill("t", PEOPLE, ROWS)
+        code = f"""
+            import dray
+            dray.copy_table("Source", "Target", "t", columns=["note", "ID", "name"], rename={{"name": "full name"}},
+                            lanes={lanes!r})
+        """
+        done = script(code, services={"Source": source.odbc, "Target": target.odbc})
+        assert done.returncode == 0, done.stderr
+        assert columns_of(target, "t") == ["note", "id", "full name"]
+        found = target.query(f"SELECT note, id, {target.quote('full name')} FROM t ORDER BY id")
+        assert found == [("n1", 1, "Ann"), (None, 2, "Bo")]
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_columns_of_a_table_that_is_there_are_found_by_their_new_names(
+    databases: Databases, script: Script, product: str
+) -> None:
+    source, target = databases("sqlite" if product != "sqlite" else "mariadb"), databases(product)
+    source.fill("t", PEOPLE, ROWS)
+    target.execute("CREATE TABLE t (name VARCHAR(20), key_of INTEGER, id INTEGER DEFAULT 7)")
+    run(script, 'dray.Copy("Source", "t", columns=["id", "name"], rename={"id": "key_of"})', source, target)
+    assert target.query("SELECT key_of, name, id FROM t ORDER BY key_of") == [(1, "Ann", 7), (2, "Bo", 7)]
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_a_column_that_is_left_out_is_not_read(databases: Databases, script: Script, product: str) -> None:
+    """A view's column whose values cannot be computed, or read by this user, spoils only what reads it."""
+    source, target = databases(product), databases("postgresql")
+    source.fill("t", {"id": "INTEGER", "text": "INTEGER"}, [(1, None), (2, None)])
+    if product == "sqlite":
+        source.execute("UPDATE t SET text = 'no number'")
+    spoilt = {
+        "postgresql": "1 / (id - id)",
+        "sqlite": "text",
+        "mariadb": "(SELECT id FROM t AS u WHERE u.id + 0 * t.id > 0)",
+    }[product]
+    source.execute(f"CREATE VIEW v AS SELECT id, {spoilt} AS spoilt FROM t")
+    code = """
+        import dray
+        for options in (dict(exclude_columns="spoil*"), dict(columns=["id"])):
+            print(dray.copy_table("Source", "Target", "v", into="u", **options).rows)
+        query = "SELECT id, spoilt, id + 1 AS next FROM v"
+        print(dray.copy_table("Source", "Target", query=query, into="w", columns=["next", "id"]).rows)
+        dray.copy_table("Source", "Target", "v", into="x")
+    """
+    done = script(code, services={"Source": source.odbc, "Target": target.odbc})
+    assert done.stdout == "2\n2\n2\n", done.stderr
+    assert done.returncode == 1, "the column is spoilt"
+    assert columns_of(target, "w") == ["next", "id"]
+    assert target.query("SELECT next::int, id::int FROM w ORDER BY id") == [(2, 1), (3, 2)]
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_a_key_that_is_not_taken_whole_is_no_key_of_the_new_table(
+    databases: Databases, script: Script, product: str
+) -> None:
+    source, target = databases("sqlite" if product != "sqlite" else "mariadb"), databases(product)
+    source.execute("CREATE TABLE t (a INTEGER NOT NULL, b INTEGER NOT NULL, note VARCHAR(9), PRIMARY KEY (a, b))")
+    source.insert("t", [(1, 1, "x"), (1, 2, "y")])
+    copies = (
+        'dray.Copy("Source", "t", exclude_columns="b", into="part"), '
+        'dray.Copy("Source", "t", rename={"a": "z"}, into="whole")'
+    )
+    run(script, copies, source, target)
+    assert target.query("SELECT a, note FROM part ORDER BY note") == [(1, "x"), (1, "y")]
+    target.execute("INSERT INTO part VALUES (1, 'x')")
+    with pytest.raises(Exception, match=r"(?i)unique|duplicate"):
+        target.execute("INSERT INTO whole VALUES (1, 1, 'again')")
+
+
+def test_a_column_that_one_of_the_tables_lacks_is_an_error_of_that_table(databases: Databases, script: Script) -> None:
+    source, target = databases("sqlite"), databases("postgresql")
+    source.fill("a", {"id": "INTEGER", "name": "TEXT", "version": "INTEGER"}, [(1, "x", 3)])
+    source.fill("b", {"id": "INTEGER", "title": "TEXT"}, [(1, "x")])
+    code = """
+        import dray
+        for options in (dict(columns=["id", "name"]), dict(columns=["id", "na*"], exclude_columns="version*"),
+                        dict(exclude_columns=["version"]), dict(rename={"name": "n"})):
+            try:
+                print(dray.copy_tables(dray.Copy("Source", "*", **options), target="Target", mode="replace").rows)
+            except dray.CopyError as error:
+                print(error.code, error.table, error.report.rows, str(error).split(": ")[-1])
+    """
+    done = script(code, services={"Source": source.odbc, "Target": target.odbc})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "copy.columns main.b 1 there is no column `name` of `columns`",
+        "2",
+        "copy.columns main.b 1 there is no column `version` of `exclude_columns`",
+        "copy.columns main.b 1 there is no column `name` of `rename`",
+    ]
+    assert columns_of(target, "a") == ["id", "n", "version"]
+
+
+def test_two_columns_of_one_name_are_refused(databases: Databases, script: Script) -> None:
+    source, target = databases("sqlite"), databases("postgresql")
+    source.fill("t", {"id": "INTEGER", "name": "TEXT"}, [(1, "x")])
+    code = 'import dray\ndray.copy_table("Source", "Target", "t", rename={"id": "name"})\n'
+    done = script(code, services={"Source": source.odbc, "Target": target.odbc})
+    assert done.returncode == 1
+    assert "two columns would be called `name`" in done.stderr.splitlines()[-1]
+    assert target.tables() == set()
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+@pytest.mark.parametrize("mode", ["upsert", "mirror"])
+def test_a_key_is_named_as_the_target_has_it(databases: Databases, script: Script, product: str, mode: str) -> None:
+    source, target = databases("sqlite" if product != "sqlite" else "postgresql"), databases(product)
+    source.fill("t", PEOPLE, ROWS)
+    target.fill("t", {"nr": "INTEGER NOT NULL UNIQUE", "name": "VARCHAR(20)"}, [(2, "old"), (3, "kept")])
+    code = f"""
+        import dray
+        print(dray.copy_table("Source", "Target", "t", columns=["name", "id"], rename={{"id": "nr"}}, mode={mode!r},
+                              key="nr").rows)
+    """
+    done = script(code, services={"Source": source.odbc, "Target": target.odbc})
+    assert done.returncode == 0, done.stderr
+    kept = [(3, "kept")] if mode == "upsert" else []
+    assert target.query("SELECT nr, name FROM t ORDER BY nr") == [(1, "Ann"), (2, "Bo"), *kept]
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_a_watermark_is_named_as_the_source_has_it_and_need_not_be_copied(
+    databases: Databases, script: Script, product: str
+) -> None:
+    source, target = databases(product), databases("sqlite" if product != "sqlite" else "postgresql")
+    source.fill("t", {"id": "INTEGER NOT NULL PRIMARY KEY", "name": "VARCHAR(9)", "seq": "INTEGER"}, [(1, "a", 1)])
+    code = """
+        import dray
+        for options in (dict(exclude_columns="seq"), dict(exclude_columns="seq", rename={"name": "name"})):
+            print(dray.copy_table("Source", "Target", "t", mode="incremental", watermark="seq", **options).rows)
+            with dray.connect("Source") as db:
+                db.execute("INSERT INTO t VALUES (2, 'b', 2)") if db.query("SELECT * FROM t WHERE id = 2") == [] else None
+    """
+    done = script(code, services={"Source": source.odbc, "Target": target.odbc})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "1\n1\n", "other columns do not begin the rows anew"
+    assert target.query("SELECT id, name FROM t ORDER BY id") == [(1, "a"), (2, "b")]

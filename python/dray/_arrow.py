@@ -226,6 +226,7 @@ def write(
     else:
         raise TypeError(f"data is of the type {type(data).__qualname__}, which has no Arrow interface")
     options = {
+        "mode": mode,
         "key": _texts(key),
         "watermark": None,
         "overlap": 0,
@@ -241,7 +242,7 @@ def write(
     }
     folders = [path for path in sys.path if path]
     to = (_label(target), connection_string(target))
-    raw = json.loads(_native.write_rows(capsules, to, table, mode, options, folders))
+    raw = json.loads(_native.write_rows(capsules, to, table, options, folders))
     _run.record({"event": "copy", "table": raw})
     report = TableReport(**raw)
     if report.error is not None:

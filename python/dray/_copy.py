@@ -8,8 +8,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from . import _native
@@ -36,12 +36,25 @@ class Copy:
             name in the target's own schema.
         where: Condition in the source's SQL, without the word WHERE.
         query: A SELECT in the source's SQL, instead of ``tables``; needs ``into``.
+        columns: Names of the columns that are copied, one or a list, in the order of the target; ``*`` and ``?`` are
+            wildcards, and ``["id", "*"]`` is ``id`` before the others. The others are not read. Each table must have
+            each name that is no pattern. By default all columns; a primary key of which a column is left out is none.
+        exclude_columns: Names or patterns of columns that are left out; the same holds for them.
+        rename: Names of columns in the source, each with that in the target. Every table must have them.
+        mode: As for :func:`copy_tables`, for these tables; by default that of the call, as for the next three.
+        key: Names in the target.
+        watermark: A name in the source; the column need not be copied.
+        overlap: How far before the last watermark the rows begin.
         before: Statements of the target's SQL, one or a list, that are run before each table's rows come, in the
             transaction of the table; ``{target}`` in them stands for the table that the rows go into.
         after: The same after the rows, before the commit.
+        overrides: Names or patterns of some of these tables, each with the fields that they have instead, of those from
+            ``into`` to ``after`` but for ``query``. What stands by a table's own name comes before what stands by a
+            pattern, and nothing is taken from both.
 
     Example:
-        >>> Copy("SalesDb", "SalesLT.*", exclude=["SalesLT.BuildVersion"], into="staging.{table}")
+        >>> Copy("SalesDb", "SalesLT.*", exclude=["SalesLT.BuildVersion"], into="staging.{table}",
+        ...      overrides={"SalesLT.Customer": {"exclude_columns": "Password*", "rename": {"CustomerID": "id"}}})
     """
 
     source: str
@@ -50,8 +63,16 @@ class Copy:
     into: str | None = None
     where: str | None = None
     query: str | None = None
+    columns: str | Sequence[str] = ()
+    exclude_columns: str | Sequence[str] = ()
+    rename: Mapping[str, str] = field(default_factory=dict)
+    mode: str | None = None
+    key: str | Sequence[str] | None = None
+    watermark: str | None = None
+    overlap: int | str | None = None
     before: str | Sequence[str] = ()
     after: str | Sequence[str] = ()
+    overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -90,6 +111,9 @@ class TableReport:
         rejected: Rows that the target has refused and that were left out, see ``on_reject``; of a table that failed,
             those until then.
         rejects_file: The file that they are in; empty if there are none.
+        narrower: Columns of a target table that was there which hold fewer values than those of the source that went
+            into them, each in a few words. Every value was looked at all the same: one that does not fit fails the
+            table.
     """
 
     source: str
@@ -118,6 +142,7 @@ class TableReport:
     ranges: int = 0
     rejected: int = 0
     rejects_file: str = ""
+    narrower: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -185,10 +210,11 @@ def copy_tables(
             ``mirror`` also removes those whose key has not come, ``incremental`` is an upsert (into a table without a
             key, an append) that reads what has changed since the last one. A missing table is created in every mode,
             with the source's types and primary key.
-        key: Names of the columns that tell rows apart, for the last three modes; by default the target's primary key.
-        watermark: For ``incremental``, the name of a column that grows with each change: a number, a date or time, or a
-            text. Read is what is greater than the greatest value of the last copy, which is kept in the target's table
-            ``dray_journal`` and moves in the transaction of the rows; the first copy reads everything.
+        key: Names of the columns that tell rows apart, as the target has them, for the last three modes; by default the
+            target's primary key.
+        watermark: For ``incremental``, the name of a column of the source that grows with each change: a number, a date
+            or time, or a text. Read is what is greater than the greatest value of the last copy, which is kept in the
+            target's table ``dray_journal`` and moves in the transaction of the rows; the first copy reads everything.
         overlap: How far before that value the rows begin, for changes that were committed late: seconds or a text such
             as ``"15min"`` for dates and times, else a whole number. Needs a key.
         before: Statements of the target's SQL, one or a list, before the rows of each table, in its transaction; see
@@ -197,7 +223,8 @@ def copy_tables(
         schema: ``full`` gives a table that the copy makes all that the target can have of the source's: indexes, unique
             ones among them, defaults, check constraints, identities and sequences, foreign keys, comments; what it
             cannot have stands in ``not_carried`` of its report. ``columns``: columns and primary key alone.
-        add_columns: Whether a table that is there gets the columns of its source that it lacks. Without, it is refused.
+        add_columns: Whether a table that is there gets the columns of its source that it lacks, which then allow NULL.
+            Without, it is refused.
         verify: ``count`` compares the number of rows that were read with what the target has more of before the commit,
             ``checksum`` also a hash of every value read with one of what the target gives back; ``none`` does neither.
         on_reject: ``file`` leaves rows that the target refuses out and writes them to a file of their table, as JSON
@@ -280,6 +307,9 @@ def copy_table(
     into: str | None = None,
     where: str | None = None,
     query: str | None = None,
+    columns: str | Sequence[str] = (),
+    exclude_columns: str | Sequence[str] = (),
+    rename: Mapping[str, str] | None = None,
     mode: str = "append",
     key: str | Sequence[str] = (),
     watermark: str | None = None,
@@ -311,6 +341,9 @@ def copy_table(
         into: Name in the target; by default the source table's name.
         where: Condition in the source's SQL, without the word WHERE.
         query: A SELECT in the source's SQL; needs ``into``.
+        columns: Names or patterns of the columns that are copied, in the order of the target.
+        exclude_columns: Names or patterns of columns that are left out.
+        rename: Names of columns in the source, each with that in the target.
         mode: ``append``, ``truncate``, ``replace``, ``upsert``, ``incremental`` or ``mirror``.
         key: Names of the columns that tell rows apart, for the last three modes.
         watermark: For ``incremental``, the column that grows with each change.
@@ -338,7 +371,16 @@ def copy_table(
     """
     if table is not None and any(letter in table for letter in "*?"):
         raise ValueError(f"copy_table copies one table, `{table}` is a pattern; use copy_tables")
-    copy = Copy(source, [] if table is None else [table], into=into, where=where, query=query)
+    copy = Copy(
+        source,
+        [] if table is None else [table],
+        into=into,
+        where=where,
+        query=query,
+        columns=columns,
+        exclude_columns=exclude_columns,
+        rename=rename or {},
+    )
     report = copy_tables(
         [copy],
         target=target,
@@ -399,7 +441,6 @@ class NativeArguments(NamedTuple):
 
     copies: list[dict[str, Any]]
     target: tuple[str, str]
-    mode: str
     options: dict[str, Any]
     folders: list[str]
 
@@ -410,6 +451,7 @@ def native_arguments(
     target: str,
     mode: str,
     key: str | Sequence[str],
+    watermark: str | None,
     overlap: int | str,
     before: str | Sequence[str],
     after: str | Sequence[str],
@@ -423,14 +465,12 @@ def native_arguments(
     from . import _run, _run_id
 
     requests = [copies] if isinstance(copies, Copy) else list(copies)
+    of_call = {"mode": mode, "key": key, "watermark": watermark, "overlap": overlap}
     return NativeArguments(
-        [_native_request(copy) for copy in requests],
+        [_native_request(copy, of_call) for copy in requests],
         (_label(target), connection_string(target)),
-        mode,
         {
             **options,
-            "key": _texts(key),
-            "overlap": _overlap(overlap),
             "before": _texts(before),
             "after": _texts(after),
             "rejects": os.path.join(_run.task_folder(), "rejects" if rejects is None else os.fspath(rejects)),
@@ -469,21 +509,69 @@ def carry_out(arguments: NativeArguments, number: int | None = None, bars: bool 
     return report
 
 
-def _native_request(copy: Copy) -> dict[str, Any]:
+def _native_request(copy: Copy, of_call: Mapping[str, Any]) -> dict[str, Any]:
     tables = _texts(copy.tables)
     if (copy.query is None) == (not tables):
         raise ValueError("a Copy has either `tables` or a `query`")
     if copy.query is not None and (copy.where is not None or copy.exclude):
         raise ValueError("`where` and `exclude` go with `tables`; put the condition into the `query`")
+    if copy.query is not None and copy.overrides:
+        raise ValueError("`overrides` go with `tables`")
     return {
         "source": (_label(copy.source), connection_string(copy.source)),
         "tables": tables,
         "exclude": _texts(copy.exclude),
+        "query": copy.query,
+        "options": _table_options(copy, _meeting(of_call, vars(copy))),
+        "overrides": [(name, _override(name, copy, instead, of_call)) for name, instead in copy.overrides.items()],
+    }
+
+
+def _override(name: str, copy: Copy, instead: Mapping[str, Any], of_call: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a table that has other ones than its Copy."""
+    allowed = [each.name for each in fields(Copy)]
+    allowed = [each for each in allowed if each not in ("source", "tables", "exclude", "query", "overrides")]
+    for key in instead:
+        if key not in allowed:
+            words = ", ".join(f"`{each}`" for each in allowed)
+            raise ValueError(f"`overrides` of `{name}` has `{key}`; allowed are {words}")
+    return _table_options(replace(copy, **instead), _meeting(of_call, vars(copy), instead))
+
+
+def _table_options(copy: Copy, meeting: Mapping[str, Any]) -> dict[str, Any]:
+    return {
         "into": copy.into,
         "where": copy.where,
-        "query": copy.query,
+        "columns": _texts(copy.columns),
+        "exclude_columns": _texts(copy.exclude_columns),
+        "rename": list(copy.rename.items()),
+        **meeting,
         "before": _texts(copy.before),
         "after": _texts(copy.after),
+    }
+
+
+# What goes with a mode; none of it with the others.
+_OF_MODE = {"upsert": ("key",), "mirror": ("key",), "incremental": ("key", "watermark", "overlap")}
+
+
+def _meeting(*levels: Mapping[str, Any]) -> dict[str, Any]:
+    """How rows meet a table, by what the call, its Copy and its override say of it, None for nothing. The last one
+    counts; and where it names a mode, only what goes with that is taken over from those before.
+    """
+    said: dict[str, Any] = {}
+    for level in levels:
+        given = {name: level.get(name) for name in ("mode", "key", "watermark", "overlap")}
+        given = {name: value for name, value in given.items() if value is not None}
+        if "mode" in given:
+            taken = _OF_MODE.get(str(given["mode"]), ())
+            said = {name: value for name, value in said.items() if name in taken}
+        said.update(given)
+    return {
+        "mode": said["mode"],
+        "key": _texts(said.get("key", ())),
+        "watermark": said.get("watermark"),
+        "overlap": _overlap(said.get("overlap", 0)),
     }
 
 

@@ -34,6 +34,7 @@ class PlannedTable:
         error: Fields of the error if the table could not be copied, else None.
         ranges: The conditions of the key ranges that it would be read in at the same time, without values of text;
             empty if it would be read as a whole.
+        narrower: Columns of a target table that is there which hold fewer values than those of the source.
     """
 
     source: str
@@ -52,6 +53,7 @@ class PlannedTable:
     not_carried: list[str]
     error: dict[str, Any] | None
     ranges: list[str] = field(default_factory=list)
+    narrower: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         state = "is there" if self.exists else "is made"
@@ -77,6 +79,7 @@ class PlannedTable:
         for when in ("before", "after", "after_commit", "cleanup"):
             say(when.replace("_", " "), *(each["sql"] for each in self.statements if each["when"] == when))
         say("not carried", *self.not_carried)
+        say("narrower", *self.narrower)
         return "\n".join(lines)
 
 

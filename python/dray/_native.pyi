@@ -35,7 +35,6 @@ def dataset_table(task_folder: str, name: str) -> str: ...
 def copy(
     copies: list[dict[str, Any]],
     target: tuple[str, str],
-    mode: str,
     options: dict[str, Any],
     folders: list[str],
     watch: tuple[Callable[[str], object], Optional[int], bool],
@@ -43,7 +42,6 @@ def copy(
 def plan_copy(
     copies: list[dict[str, Any]],
     target: tuple[str, str],
-    mode: str,
     options: dict[str, Any],
     folders: list[str],
 ) -> str: ...
@@ -68,7 +66,6 @@ def write_rows(
     data: tuple[object, Optional[object]],
     target: tuple[str, str],
     table: str,
-    mode: str,
     options: dict[str, Any],
     folders: list[str],
 ) -> str: ...

@@ -31,7 +31,7 @@ use pyo3::{
 
 use crate::{
     blocking,
-    copy::{around, choices, endpoint, json, lanes, memory_limit_bytes, mode_and_merge, one_of, option, patience},
+    copy::{around, choices, endpoint, json, lanes, meeting, memory_limit_bytes, one_of, option, patience},
     failures,
 };
 
@@ -178,8 +178,8 @@ pub fn close_all_rows(py: Python<'_>) {
 
 /// Loads rows into a table, and returns its report as JSON, also if it failed.
 ///
-/// `data` is the capsule of a stream, or those of a type and an array; `target` is a label and a connection string; `mode`
-/// and `options` are those of `copy`, as far as they are about one table.
+/// `data` is the capsule of a stream, or those of a type and an array; `target` is a label and a connection string; `options`
+/// are those of `copy`, as far as they are about one table.
 ///
 /// # Errors
 /// `TypeError` for data that are no table or have columns that no database has; an exception of `dray._errors` if the
@@ -190,13 +190,12 @@ pub fn write_rows(
     data: (Bound<'_, PyCapsule>, Option<Bound<'_, PyCapsule>>),
     target: (String, String),
     table: String,
-    mode: &str,
     options: &Bound<'_, PyDict>,
     folders: Vec<PathBuf>,
 ) -> PyResult<String> {
     let option = |name: &str| option(options, name);
-    let (mode, merge) = mode_and_merge(mode, &option)?;
-    if let Some(MergeKind::Incremental { .. }) = merge.as_ref().map(|merge| &merge.kind) {
+    let meeting = meeting(&option)?;
+    if let Some(MergeKind::Incremental { .. }) = meeting.merge.as_ref().map(|merge| &merge.kind) {
         return Err(PyValueError::new_err(
             "mode `incremental` is for tables that are copied",
         ));
@@ -204,8 +203,7 @@ pub fn write_rows(
     let request = WriteRequest {
         target: endpoint(py, target)?,
         table,
-        mode,
-        merge,
+        meeting,
         around: around(&option)?,
         lanes: lanes(&option)?,
         memory_limit_bytes: memory_limit_bytes(&option)?,

@@ -12,8 +12,9 @@ use std::{
 
 use dray::{
     copy::{
-        self, Around, Choice, Choices, Endpoint, Fraction, Lanes, Merge, MergeKind, Mode, OnReject, Progress, Request,
-        Run, RunOrigin, Schema, Selection, Shard, TableReport, TableRequest, Verify,
+        self, Around, Choice, Choices, ColumnSelection, Endpoint, Fraction, Lanes, Meeting, Merge, MergeKind, Mode,
+        OnReject, Progress, Request, Run, RunOrigin, Schema, Selection, Shard, TableOptions, TableReport, TableRequest,
+        Verify,
     },
     odbc::{DriverSearch, Interrupt},
 };
@@ -78,18 +79,19 @@ pub fn forget_copy(number: u64) {
 
 /// Copies tables.
 ///
-/// `copies` holds dictionaries with `source` (label and connection string), `into`, `before` and `after` (lists of
-/// statements), and either `query` or `tables`, `exclude` and `where`; `target` is a label and a connection string; `mode` is
-/// `append`, `truncate`, `replace`, `upsert`, `incremental` or `mirror`; `options` holds `key` (a list), `watermark`,
-/// `overlap` (a whole number), `before` and `after`, `lanes` (`auto` or `odbc`), `parallel` and `memory_limit_bytes`
+/// `copies` holds dictionaries with `source` (label and connection string), either `query` or `tables` and `exclude`,
+/// `options` and `overrides`: a list of a table's name or pattern and the options that it has instead. Such options hold
+/// `into`, `where`, `columns`, `exclude_columns`, `rename` (a list of pairs), `mode` (`append`, `truncate`, `replace`, `upsert`,
+/// `incremental` or `mirror`), `key` (a list), `watermark`, `overlap` (a whole number), `before` and `after` (lists of
+/// statements). `target` is a label and a connection string; `options` of the call holds `before` and `after` of every
+/// table, `lanes` (`auto` or `odbc`), `parallel` and `memory_limit_bytes`
 /// (`None`: the engine's own), `schema` (`full` or `columns`), `add_columns`, `verify` (`count`, `checksum` or `none`),
 /// `on_reject` (`fail` or `file`), `rejects` (a folder), `max_rejects` (`None`: any number), `shard` (`None`, or a text such as
-/// `3/8`), `ranges` (`None`: the engine's own), `infinity`, `nan` and `zero_dates` (`refuse` or `null`), `fraction` (`refuse` or `round`),
-/// `run` (`None`, or id, `given`, `property` or `batch`, and the activity's name) and `patience_s` (`None`: the engine's
+/// `3/8`), `ranges` (`None`: the engine's own), `infinity`, `nan` and `zero_dates` (`refuse` or `null`), `fraction` (`refuse`
+/// or `round`), `run` (`None`, or id, `given`, `property` or `batch`, and the activity's name) and `patience_s` (`None`: the engine's
 /// own); `folders` may hold packages with a driver. `watch` is what is called after each table with its report as JSON, one
 /// of the numbers of `watch_copy` or `None`, and whether bars are drawn on stderr, which is for processes that never fork.
-/// Returns the whole report as JSON, failed
-/// tables in it.
+/// Returns the whole report as JSON, failed tables in it.
 ///
 /// # Errors
 /// An exception of `dray._errors` if nothing could be begun; `ValueError` for an option's value that makes no sense; what
@@ -100,13 +102,12 @@ pub fn copy_tables(
     py: Python<'_>,
     copies: &Bound<'_, PyList>,
     target: (String, String),
-    mode: &str,
     options: &Bound<'_, PyDict>,
     folders: Vec<PathBuf>,
     watch: (Bound<'_, PyAny>, Option<u64>, bool),
 ) -> PyResult<String> {
     let (on_table, number, bars) = watch;
-    let request = request(py, copies, target, mode, options)?;
+    let request = request(py, copies, target, options)?;
     let search = DriverSearch::from_environment(folders);
     let Watched { progress, interrupt } = number.map_or_else(|| Ok(Watched::default()), watched)?;
     let result = blocking::run(
@@ -138,11 +139,10 @@ pub fn plan_copy(
     py: Python<'_>,
     copies: &Bound<'_, PyList>,
     target: (String, String),
-    mode: &str,
     options: &Bound<'_, PyDict>,
     folders: Vec<PathBuf>,
 ) -> PyResult<String> {
-    let request = request(py, copies, target, mode, options)?;
+    let request = request(py, copies, target, options)?;
     let search = DriverSearch::from_environment(folders);
     let interrupt = Interrupt::new();
     let result = blocking::run(
@@ -158,11 +158,9 @@ fn request(
     py: Python<'_>,
     copies: &Bound<'_, PyList>,
     target: (String, String),
-    mode: &str,
     options: &Bound<'_, PyDict>,
 ) -> PyResult<Request> {
     let option = |name: &str| option(options, name);
-    let (mode, merge) = mode_and_merge(mode, &option)?;
     let lanes = lanes(&option)?;
     let memory_limit_bytes = memory_limit_bytes(&option)?;
     let parallel: Option<usize> = option("parallel")?.extract()?;
@@ -206,8 +204,6 @@ fn request(
     Ok(Request {
         copies,
         target: endpoint(py, target)?,
-        mode,
-        merge,
         around: around(&option)?,
         lanes,
         memory_limit_bytes,
@@ -232,34 +228,6 @@ fn request(
 pub fn option<'py>(options: &Bound<'py, PyDict>, name: &str) -> PyResult<Bound<'py, PyAny>> {
     let found = options.get_item(name)?;
     found.ok_or_else(|| PyValueError::new_err(format!("the options lack `{name}`")))
-}
-
-/// What a mode's word stands for, with the options that belong to it.
-pub fn mode_and_merge<'py>(
-    mode: &str,
-    option: &impl Fn(&str) -> PyResult<Bound<'py, PyAny>>,
-) -> PyResult<(Mode, Option<Merge>)> {
-    let found = match (mode, merge_kind(mode, option)?) {
-        (_, Some(kind)) => {
-            let key = option("key")?.extract()?;
-            (Mode::Append, Some(Merge { kind, key }))
-        }
-        ("append", None) => (Mode::Append, None),
-        ("truncate", None) => (Mode::Truncate, None),
-        ("replace", None) => (Mode::Replace, None),
-        (other, None) => {
-            let message = format!(
-                "mode is `{other}`; `append`, `truncate`, `replace`, `upsert`, `incremental` and `mirror` are allowed"
-            );
-            return Err(PyValueError::new_err(message));
-        }
-    };
-    if found.1.is_none() && !option("key")?.extract::<Vec<String>>()?.is_empty() {
-        return Err(PyValueError::new_err(
-            "`key` goes with `upsert`, `incremental` and `mirror`",
-        ));
-    }
-    Ok(found)
 }
 
 /// Which lanes may be taken.
@@ -326,6 +294,38 @@ pub fn one_of<'py, T, const WORDS: usize>(
         .ok_or_else(|| PyValueError::new_err(format!("{name} is `{given}`; allowed are {}", allowed.join(", "))))
 }
 
+/// How an existing table meets the rows.
+pub fn meeting<'py>(option: &impl Fn(&str) -> PyResult<Bound<'py, PyAny>>) -> PyResult<Meeting> {
+    let mode: String = option("mode")?.extract()?;
+    let key: Vec<String> = option("key")?.extract()?;
+    let in_place = match (mode.as_str(), merge_kind(&mode, option)?) {
+        (_, Some(kind)) => {
+            return Ok(Meeting {
+                mode: Mode::Append,
+                merge: Some(Merge { kind, key }),
+            });
+        }
+        ("append", None) => Mode::Append,
+        ("truncate", None) => Mode::Truncate,
+        ("replace", None) => Mode::Replace,
+        (other, None) => {
+            let message = format!(
+                "mode is `{other}`; `append`, `truncate`, `replace`, `upsert`, `incremental` and `mirror` are allowed"
+            );
+            return Err(PyValueError::new_err(message));
+        }
+    };
+    match key.is_empty() {
+        true => Ok(Meeting {
+            mode: in_place,
+            merge: None,
+        }),
+        false => Err(PyValueError::new_err(
+            "`key` goes with `upsert`, `incremental` and `mirror`",
+        )),
+    }
+}
+
 /// What happens to rows that are there, for a mode that looks at keys.
 fn merge_kind<'py>(mode: &str, option: &impl Fn(&str) -> PyResult<Bound<'py, PyAny>>) -> PyResult<Option<MergeKind>> {
     let watermark: Option<String> = option("watermark")?.extract()?;
@@ -368,24 +368,45 @@ fn run_of((id, origin, activity): (String, String, String)) -> PyResult<Run> {
 
 fn table_request(copy: &Bound<'_, PyAny>) -> PyResult<TableRequest> {
     let copy = copy.cast::<PyDict>()?;
-    let field = |name: &str| -> PyResult<Bound<'_, PyAny>> {
-        copy.get_item(name)?
-            .ok_or_else(|| PyValueError::new_err(format!("a copy lacks `{name}`")))
-    };
+    let field = |name: &str| field_of(copy, name);
     let selection = match field("query")?.extract::<Option<String>>()? {
         Some(query) => Selection::Query(query),
         None => Selection::Tables {
             names: field("tables")?.extract()?,
             exclude: field("exclude")?.extract()?,
-            condition: field("where")?.extract()?,
+            overrides: field("overrides")?
+                .extract::<Vec<(String, Bound<'_, PyDict>)>>()?
+                .iter()
+                .map(|(name, options)| Ok((name.clone(), table_options(options)?)))
+                .collect::<PyResult<_>>()?,
         },
     };
     Ok(TableRequest {
         source: endpoint(copy.py(), field("source")?.extract()?)?,
         selection,
+        options: table_options(field("options")?.cast()?)?,
+    })
+}
+
+fn table_options(options: &Bound<'_, PyDict>) -> PyResult<TableOptions> {
+    let field = |name: &str| field_of(options, name);
+    Ok(TableOptions {
         into: field("into")?.extract()?,
+        condition: field("where")?.extract()?,
+        columns: ColumnSelection {
+            only: field("columns")?.extract()?,
+            exclude: field("exclude_columns")?.extract()?,
+            rename: field("rename")?.extract()?,
+        },
+        meeting: meeting(&field)?,
         around: around(&field)?,
     })
+}
+
+fn field_of<'py>(fields: &Bound<'py, PyDict>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+    fields
+        .get_item(name)?
+        .ok_or_else(|| PyValueError::new_err(format!("a copy lacks `{name}`")))
 }
 
 /// A database by its label, which may be empty, and connection string.

@@ -82,14 +82,15 @@ impl<'a, 'pool> Call<'a, 'pool> {
         let schema = target.dialect.default_schema(&target.session).map_err(failed)?;
         let targets: Vec<Relation> = jobs.iter().map(|job| whole(&job.target, schema.as_ref())).collect();
         let run = request.run.as_ref();
-        if run.is_some_and(|run| run.origin == RunOrigin::Batch) && request.mode_name() == "append" {
+        let appends = jobs.iter().any(|job| job.options.meeting.mode_name() == "append");
+        if appends && run.is_some_and(|run| run.origin == RunOrigin::Batch) {
             tracing::warn!(
                 event = "copy.run_id_of_batch",
                 "append under the ids of the Batch task alone: a retry of the activity is another task, and appends again; \
                  hand `@pipeline().RunId` over as the extended property `run_id`"
             );
         }
-        let wants_marks = matches!(&request.merge, Some(merge) if matches!(merge.kind, MergeKind::Incremental { .. }));
+        let wants_marks = jobs.iter().any(|job| job.options.meeting.is_incremental());
         let mut journal = match run.is_some() || wants_marks {
             true => Journal::open(run, wants_marks, target, schema.as_deref())?,
             false => None,
@@ -97,7 +98,7 @@ impl<'a, 'pool> Call<'a, 'pool> {
         let entry = |(job, table): (&Job<'_>, &Relation)| {
             journal
                 .as_ref()?
-                .entry(job, table, request.mode_name(), &request.target)
+                .entry(job, table, &request.target)
                 .map(|entry| entry.of_shard(request.shard))
         };
         let entries: Vec<Option<Entry>> = jobs.iter().zip(&targets).map(entry).collect();
@@ -153,7 +154,7 @@ impl<'a, 'pool> Call<'a, 'pool> {
             table: table_name(job),
             started_ms: progress.map_or(0, TableProgress::begin),
             target: job.target.to_string(),
-            mode: self.request.mode_name(),
+            mode: job.options.meeting.mode_name(),
             ..TableReport::default()
         };
         let result = match self.finished_before(index) {
@@ -299,13 +300,15 @@ impl<'a, 'pool> Call<'a, 'pool> {
         let staging = staging_name(&job.target, lock);
         let (what, mark) = self.window(index, (&source, &target), &mut known)?;
         let wishes = Wishes {
-            mode: request.mode,
-            merge: request.merge.as_ref(),
+            mode: job.options.meeting.mode,
+            merge: job.options.meeting.merge.as_ref(),
+            columns: &job.options.columns,
+            add_columns: request.add_columns,
             lanes: request.lanes,
             choices: request.choices,
             unparsed,
             sifted: request.on_reject != OnReject::Fail,
-            around: [&request.around, job.around],
+            around: [&request.around, &job.options.around],
             ranges: if parted { self.ranges(budget) } else { 1 },
         };
         let plan = plan::plan((&source, &what), (&target, &job.target), known, wishes, &staging)?;
@@ -314,13 +317,14 @@ impl<'a, 'pool> Call<'a, 'pool> {
             progress.expect(plan.estimated_rows);
         }
         let moved = |rows, bytes| progress.into_iter().for_each(|progress| progress.moved(rows, bytes));
-        report.created = !plan.exists || request.mode == Mode::Replace;
+        report.created = !plan.exists || job.options.meeting.mode == Mode::Replace;
         report.read_lane = plan.read_lane.name;
         report.read_lane_reason.clone_from(&plan.read_lane.reason);
         report.write_lane = plan.write_lane.name;
         report.write_lane_reason.clone_from(&plan.write_lane.reason);
         report.unparsed = plan.wire.is_some();
         report.not_carried.clone_from(&plan.not_carried);
+        report.narrower.clone_from(&plan.narrower);
         let is_own = |leftover: &&Relation| is_staging_of(&leftover.name, lock);
         let leftovers: Vec<Relation> = self.leftovers.iter().filter(is_own).chain(&*left).cloned().collect();
         let beside = Beside {
@@ -400,7 +404,7 @@ impl<'a, 'pool> Call<'a, 'pool> {
         known: &mut Known,
     ) -> Result<(Source, Option<MarkMove>), Box<TableError>> {
         let job = &self.jobs[index];
-        let merge = self.request.merge.as_ref().map(|merge| &merge.kind);
+        let merge = job.options.meeting.merge.as_ref().map(|merge| &merge.kind);
         let (Some(MergeKind::Incremental { watermark, overlap }), Some(journal)) = (merge, &self.journal) else {
             return Ok((job.what.clone(), None));
         };

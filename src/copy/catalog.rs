@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{job::Job, plan::Known, pool::Pool, request::Request};
+use super::{job::Job, plan::Known, pool::Pool};
 use crate::{
     database::{Connection, Mode, Purpose, Relation, Source, Table},
     odbc::Interrupt,
@@ -55,7 +55,6 @@ impl Catalog {
     /// Asks about the tables as `question` says, given their place; and how large they are, if `sizes` is set.
     pub fn read(
         jobs: &[Job<'_>],
-        request: &Request,
         (pool, target, interrupt): (&Pool<'_>, &Connection, &Interrupt),
         question: impl Fn(usize) -> Question,
         sizes: bool,
@@ -87,7 +86,7 @@ impl Catalog {
             .collect();
         let made = |index: usize| {
             let known = known.get(&index).and_then(|known| known.target.as_ref());
-            request.mode == Mode::Replace || known.is_none_or(Option::is_none)
+            jobs[index].options.meeting.mode == Mode::Replace || known.is_none_or(Option::is_none)
         };
         let ask = |tables: &[(usize, Relation)]| ask(jobs, tables, (pool, interrupt), &made, sizes);
         let mut answered = Vec::new();

@@ -634,7 +634,7 @@ fn spell(value: Value<'_>, out: &mut String) -> Result<(), Unfit> {
 }
 
 /// A type in words for a message.
-fn words(logical: LogicalType) -> String {
+pub(super) fn words(logical: LogicalType) -> String {
     match logical {
         LogicalType::Boolean => "true or false".to_owned(),
         LogicalType::Integer { bits, signed } => {

@@ -68,6 +68,8 @@ pub struct PlannedTable {
     pub error: Option<Box<TableError>>,
     /// The conditions of the ranges that it is read in, without values of text; none if it is read in one.
     pub ranges: Vec<String>,
+    /// Columns of the target, which is there, that hold fewer values than those of the source.
+    pub narrower: Vec<String>,
 }
 
 /// One column's way.
@@ -101,7 +103,7 @@ pub fn dry_run(request: &Request, search: &DriverSearch, interrupt: &Interrupt) 
     let pool = Pool::new(search, request.patience);
     let Begun { jobs, target, at_once } = begin(request, &pool, interrupt)?;
     // Nothing changes meanwhile, so all can be asked about at once.
-    let catalog = Catalog::read(&jobs, request, (&pool, &target, interrupt), |_| Question::Both, false);
+    let catalog = Catalog::read(&jobs, (&pool, &target, interrupt), |_| Question::Both, false);
     pool.give(Purpose::Write, target);
     let mut tables = Vec::new();
     for (index, job) in jobs.iter().enumerate() {
@@ -109,7 +111,7 @@ pub fn dry_run(request: &Request, search: &DriverSearch, interrupt: &Interrupt) 
             source: job.source.label.clone(),
             table: table_name(job),
             target: job.target.to_string(),
-            mode: request.mode_name(),
+            mode: job.options.meeting.mode_name(),
             ..PlannedTable::default()
         };
         let budget = Budget::of(request.memory_limit_bytes, at_once);
@@ -137,13 +139,15 @@ fn plan_table(
     let source = pool.take(job.source, Purpose::Read, interrupt)?;
     let target = pool.take(&request.target, Purpose::Write, interrupt)?;
     let wishes = Wishes {
-        mode: request.mode,
-        merge: request.merge.as_ref(),
+        mode: job.options.meeting.mode,
+        merge: job.options.meeting.merge.as_ref(),
+        columns: &job.options.columns,
+        add_columns: request.add_columns,
         lanes: request.lanes,
         choices: request.choices,
         unparsed: true,
         sifted: request.on_reject != OnReject::Fail,
-        around: [&request.around, job.around],
+        around: [&request.around, &job.options.around],
         ranges: request.ranges.unwrap_or(1).min(ranges::readers_max(budget)),
     };
     // A load's own has another tag, and its lock the schema that the target has by default.
@@ -174,6 +178,7 @@ impl PlannedTable {
         self.ranges = plan.ranges.iter().map(|range| range.shown.clone()).collect();
         self.unparsed_as = plan.wire.map(|WireFormat { name, .. }| name);
         self.not_carried.clone_from(&plan.not_carried);
+        self.narrower.clone_from(&plan.narrower);
         let column = |column: &plan::ColumnPlan| PlannedColumn {
             source: column.source.name.clone(),
             source_type: column.source.declared.clone(),

@@ -15,6 +15,7 @@ use std::{
 };
 
 use super::{
+    column_selection::NamedColumn,
     error::{Phase, Place, Side, TableError},
     heap,
     job::refused,
@@ -170,12 +171,13 @@ fn open(
         schema: None,
         name: "arrow".to_owned(),
     };
+    let columns: Vec<NamedColumn> = columns.into_iter().map(NamedColumn::from).collect();
     let (columns, _) = columns_and_steps(
         source.dialect,
         &columns,
         &request.types,
         (&target, None),
-        (Mode::Append, request.choices),
+        (Mode::Append, request.choices, false),
         &target,
     )?;
     let types = columns.iter().map(|column| Type::of(column.target.logical));
@@ -204,6 +206,7 @@ fn open(
         estimated_rows,
         ranges: Vec::new(),
         sifted: false,
+        narrower: Vec::new(),
     };
     tracing::debug!(event = "read.plan", table, lane = plan.read_lane.name, "planned");
     let shared = Arc::new(Shared {

@@ -5,7 +5,7 @@ use super::{
     journal,
     pattern::Pattern,
     pool::Pool,
-    request::{Around, Endpoint, Selection, TableRequest},
+    request::{Endpoint, Selection, TableOptions, TableRequest},
 };
 use crate::{
     database::{LockName, Purpose, Relation, Source},
@@ -17,8 +17,8 @@ pub(super) struct Job<'a> {
     pub source: &'a Endpoint,
     pub what: Source,
     pub target: Relation,
-    /// Statements around its load that are its own.
-    pub around: &'a Around,
+    /// What else is said of it.
+    pub options: &'a TableOptions,
 }
 
 impl Job<'_> {
@@ -38,9 +38,9 @@ pub(super) fn jobs_of<'a>(
     interrupt: &Interrupt,
 ) -> Result<Vec<Job<'a>>, Box<TableError>> {
     let malformed = |message: String| refused(Side::Source, "copy.name", message);
-    let (names, exclude, condition) = match &copy.selection {
+    let (names, exclude, overrides) = match &copy.selection {
         Selection::Query(sql) => {
-            let Some(into) = &copy.into else {
+            let Some(into) = &copy.options.into else {
                 return Err(malformed("a query needs the target's name in `into`".to_owned()));
             };
             let target = Relation::parse(into).map_err(malformed)?;
@@ -49,14 +49,14 @@ pub(super) fn jobs_of<'a>(
                 source: &copy.source,
                 what: Source::Query(sql),
                 target,
-                around: &copy.around,
+                options: &copy.options,
             }]);
         }
         Selection::Tables {
             names,
             exclude,
-            condition,
-        } => (names, exclude, condition),
+            overrides,
+        } => (names, exclude, overrides),
     };
     let parse = |texts: &[String]| {
         texts
@@ -95,33 +95,74 @@ pub(super) fn jobs_of<'a>(
             }
         }
     }
-    if let Some(into) = copy
-        .into
-        .as_deref()
-        .filter(|into| relations.len() > 1 && !into.contains("{table}"))
-    {
-        let message = format!(
-            "`into` is `{into}` for {} tables; put `{{table}}` into it",
-            relations.len()
-        );
-        return Err(malformed(message));
+    let options = options_of(&relations, &copy.options, overrides)?;
+    for said in std::iter::once(&copy.options).chain(overrides.iter().map(|(_, options)| options)) {
+        let tables = options.iter().filter(|options| std::ptr::eq(**options, said)).count();
+        if let Some(into) = said
+            .into
+            .as_deref()
+            .filter(|into| tables > 1 && !into.contains("{table}"))
+        {
+            let message = format!("`into` is `{into}` for {tables} tables; put `{{table}}` into it");
+            return Err(malformed(message));
+        }
     }
     relations
         .into_iter()
-        .map(|relation| {
-            let target = target_name(&relation, copy.into.as_deref()).map_err(malformed)?;
+        .zip(options)
+        .map(|(relation, options)| {
+            let target = target_name(&relation, options.into.as_deref()).map_err(malformed)?;
             let what = Source::Table {
                 relation,
-                condition: condition.clone(),
+                condition: options.condition.clone(),
             };
             Ok(Job {
                 source: &copy.source,
                 what,
                 target,
-                around: &copy.around,
+                options,
             })
         })
         .collect()
+}
+
+/// What is said of each of these tables: what stands by its own name, else by the pattern that it matches, else `all`.
+///
+/// # Errors
+/// Two of the same rank stand by one table, or one by none.
+fn options_of<'a>(
+    relations: &[Relation],
+    all: &'a TableOptions,
+    overrides: &'a [(String, TableOptions)],
+) -> Result<Vec<&'a TableOptions>, Box<TableError>> {
+    let refused = |message: String| refused(Side::Source, "copy.overrides", message);
+    let mut patterns = Vec::new();
+    for (text, options) in overrides {
+        let pattern = Pattern::parse(text).map_err(|message| refused(format!("`overrides`: {message}")))?;
+        // As for what is excluded: without a schema, whichever it has.
+        if !relations.iter().any(|relation| pattern.excludes(relation)) {
+            return Err(refused(format!(
+                "`overrides` has `{text}`, and no table of this name is copied"
+            )));
+        }
+        patterns.push((text, pattern, options));
+    }
+    let of = |relation: &Relation| {
+        let mut found: Vec<_> = (patterns.iter())
+            .filter(|(_, pattern, _)| pattern.excludes(relation))
+            .collect();
+        if found.iter().any(|(_, pattern, _)| pattern.exact().is_some()) {
+            found.retain(|(_, pattern, _)| pattern.exact().is_some());
+        }
+        match found.as_slice() {
+            [] => Ok(all),
+            [(_, _, options)] => Ok(*options),
+            [(one, _, _), (other, _, _), ..] => Err(refused(format!(
+                "`overrides` has `{one}` and `{other}`, and the table `{relation}` is both"
+            ))),
+        }
+    };
+    relations.iter().map(of).collect()
 }
 
 /// The default schema and all relations of a source.

@@ -20,7 +20,7 @@ use super::{
     error::{Phase, Place, Side, TableError},
     job::Job,
     pipeline::Moved,
-    request::{Endpoint, Run, RunOrigin, Shard},
+    request::{ColumnSelection, Endpoint, Run, RunOrigin, Shard},
 };
 use crate::database::{self, Class, Connection, Dialect, LockName, Relation, Source};
 
@@ -180,11 +180,11 @@ impl Journal {
         Ok(journal)
     }
 
-    /// The entry of a copy under the run's id, if the run has one; `mode` is its name, `target` names the table with its
-    /// schema.
-    pub fn entry(&self, job: &Job<'_>, target: &Relation, mode: &str, into: &Endpoint) -> Option<Entry> {
+    /// The entry of a copy under the run's id, if the run has one; `target` names the table with its schema.
+    pub fn entry(&self, job: &Job<'_>, target: &Relation, into: &Endpoint) -> Option<Entry> {
         let run = self.run.as_ref()?;
-        let facts = facts_of(job, target, mode, &run.activity);
+        let mode = job.options.meeting.mode_name();
+        let facts = facts_of(job, target, (mode, &job.options.columns), &run.activity);
         let names: Vec<&str> = facts.iter().map(String::as_str).collect();
         let counted_as = hash(&[&[run.id.as_str(), &into.string.identity()], names.as_slice()].concat());
         let finished = FINISHED_HERE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -197,9 +197,10 @@ impl Journal {
         })
     }
 
-    /// The entry of an incremental copy's mark, which is the same for every run and activity.
+    /// The entry of an incremental copy's mark, which is the same for every run and activity; and for whichever columns,
+    /// since it is about rows.
     pub fn mark_entry(&self, job: &Job<'_>, target: &Relation, watermark: &str) -> Entry {
-        let facts = facts_of(job, target, "mark", "");
+        let facts = facts_of(job, target, ("mark", &ColumnSelection::default()), "");
         let names: Vec<&str> = facts.iter().map(String::as_str).collect();
         Entry {
             run_id: String::new(),
@@ -316,14 +317,23 @@ impl Entry {
     }
 }
 
-/// What a copy is, in the order of the journal's columns.
-fn facts_of(job: &Job<'_>, target: &Relation, mode: &str, activity: &str) -> [String; 8] {
+/// What a copy is, in the order of the journal's columns; `columns` are a part of the filter, where any are chosen.
+fn facts_of(
+    job: &Job<'_>,
+    target: &Relation,
+    (mode, columns): (&str, &ColumnSelection),
+    activity: &str,
+) -> [String; 8] {
     let source = hash(&[&job.source.string.identity()]);
     let (table, filter) = match &job.what {
         Source::Table { relation, condition } => (spelled(relation), condition.as_deref()),
         Source::Query(sql) => ("query".to_owned(), Some(sql.as_str())),
     };
-    let filter = filter.map(|text| hash(&[text])).unwrap_or_default();
+    let filter: Vec<&str> = filter.into_iter().chain(columns.texts()).collect();
+    let filter = match filter.is_empty() {
+        true => String::new(),
+        false => hash(&filter),
+    };
     // Whole tables; a range of keys is named here, a shard by `Entry::of_shard`.
     let (shard, key_range) = (String::new(), String::new());
     let activity = activity.to_owned();
@@ -385,7 +395,11 @@ pub(super) fn lock_name(table: &Relation) -> LockName {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{copy::Around, database::dialect, odbc::ConnectionString};
+    use crate::{
+        copy::TableOptions,
+        database::{Mode, dialect},
+        odbc::ConnectionString,
+    };
 
     fn journal(product: &str, id: &str) -> Journal {
         let run = Run {
@@ -419,8 +433,21 @@ mod tests {
     }
 
     /// The entry of a copy of `t` under a run's id.
-    fn entry(id: &str, source: &str, condition: Option<&str>, target: &str, mode: &str) -> Entry {
+    fn entry(id: &str, source: &str, condition: Option<&str>, target: &str, mode: Mode) -> Entry {
+        entry_of(id, source, condition, target, (mode, &[]))
+    }
+
+    fn entry_of(
+        id: &str,
+        source: &str,
+        condition: Option<&str>,
+        target: &str,
+        (mode, columns): (Mode, &[&str]),
+    ) -> Entry {
         let source = endpoint(source);
+        let mut options = TableOptions::default();
+        options.meeting.mode = mode;
+        options.columns.only = columns.iter().map(|name| (*name).to_owned()).collect();
         let job = Job {
             source: &source,
             what: Source::Table {
@@ -428,25 +455,27 @@ mod tests {
                 condition: condition.map(str::to_owned),
             },
             target: relation(target),
-            around: &Around::default(),
+            options: &options,
         };
         journal("postgres", id)
-            .entry(&job, &job.target, mode, &endpoint("Server=target"))
+            .entry(&job, &job.target, &endpoint("Server=target"))
             .unwrap()
     }
 
     #[test]
     fn a_copy_is_the_same_whatever_its_password_and_another_with_another_source_filter_target_or_mode() {
-        let one = |source: &str, condition: Option<&str>, target: &str, mode: &str| {
+        let one = |source: &str, condition: Option<&str>, target: &str, mode: Mode| {
             entry("same", source, condition, target, mode).key
         };
-        let key = one("Server=a;PWD=x", None, "t", "append");
-        assert_eq!(one("Server=a;PWD=y", None, "t", "append"), key);
+        let key = one("Server=a;PWD=x", None, "t", Mode::Append);
+        assert_eq!(one("Server=a;PWD=y", None, "t", Mode::Append), key);
         for other in [
-            one("Server=b;PWD=x", None, "t", "append"),
-            one("Server=a;PWD=x", Some("id > 1"), "t", "append"),
-            one("Server=a;PWD=x", None, "u", "append"),
-            one("Server=a;PWD=x", None, "t", "truncate"),
+            one("Server=b;PWD=x", None, "t", Mode::Append),
+            one("Server=a;PWD=x", Some("id > 1"), "t", Mode::Append),
+            one("Server=a;PWD=x", None, "u", Mode::Append),
+            one("Server=a;PWD=x", None, "t", Mode::Truncate),
+            entry_of("same", "Server=a", None, "t", (Mode::Append, &["id"])).key,
+            entry_of("same", "Server=a", None, "t", (Mode::Append, &["id", "note"])).key,
         ] {
             assert_ne!(other, key);
         }
@@ -454,9 +483,9 @@ mod tests {
 
     #[test]
     fn whatever_shard_a_copy_is_made_by_it_is_the_same_copy_and_its_row_tells() {
-        let whole = entry("shards", "Server=a", None, "t", "append");
+        let whole = entry("shards", "Server=a", None, "t", Mode::Append);
         let shard = Some("3/8".parse().unwrap());
-        let part = entry("shards", "Server=a", None, "t", "append").of_shard(shard);
+        let part = entry("shards", "Server=a", None, "t", Mode::Append).of_shard(shard);
         assert_eq!(part.key, whole.key);
         let sql = |entry: &Entry| journal("postgres", "shards").record(entry, &Moved::default(), None);
         assert!(sql(&part).contains("'', '3/8', '', 'append'"), "{}", sql(&part));
@@ -465,10 +494,10 @@ mod tests {
 
     #[test]
     fn the_same_copy_again_in_one_process_is_meant_and_a_later_process_comes_by_in_the_same_order() {
-        let key = || entry("twice", "Server=a", None, "t", "append").key;
+        let key = || entry("twice", "Server=a", None, "t", Mode::Append).key;
         let first = key();
         assert_eq!(key(), first, "nothing is finished yet");
-        entry("twice", "Server=a", None, "t", "append").count();
+        entry("twice", "Server=a", None, "t", Mode::Append).count();
         assert_ne!(key(), first);
     }
 
@@ -480,7 +509,7 @@ mod tests {
                 "Server=a;PWD=geheim",
                 Some("name = 'x'"),
                 "o'clock",
-                "append",
+                Mode::Append,
             );
             journal(product, "it's \\").record(&entry, &Moved::default(), Some(&relation("t__dray_1")))
         };

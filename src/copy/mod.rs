@@ -6,7 +6,9 @@
 
 mod call;
 mod catalog;
+mod column_selection;
 mod conversion;
+mod drift;
 mod dry_run;
 mod error;
 mod handing_out;
@@ -46,9 +48,9 @@ pub use self::{
     progress::{Progress, RunningTable, Snapshot},
     report::{Report, Retry, TableReport},
     request::{
-        Around, Choice, Choices, Endpoint, Fraction, Lanes, MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES_MIN, Merge,
-        MergeKind, OnReject, PATIENCE, RUN_ID_CHARACTERS_MAX, Request, Run, RunOrigin, Schema, Selection, Shard,
-        TableRequest, Verify,
+        Around, Choice, Choices, ColumnSelection, Endpoint, Fraction, Lanes, MEMORY_LIMIT_BYTES,
+        MEMORY_LIMIT_BYTES_MIN, Meeting, Merge, MergeKind, OnReject, PATIENCE, RUN_ID_CHARACTERS_MAX, Request, Run,
+        RunOrigin, Schema, Selection, Shard, TableOptions, TableRequest, Verify,
     },
     run::run,
     taking_in::{WriteRequest, take_in},

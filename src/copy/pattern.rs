@@ -43,7 +43,7 @@ impl Pattern {
 }
 
 /// Whether `text` is what the pattern says.
-fn wildcard(pattern: &str, text: &str) -> bool {
+pub(super) fn wildcard(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
     let (mut p, mut t) = (0, 0);
     // Where the last `*` is, and how far it reaches in the text.

@@ -3,11 +3,13 @@
 use std::fmt;
 
 use super::{
+    column_selection::{NamedColumn, named_columns},
     conversion::Conversion,
+    drift,
     error::{Phase, Place, Side, TableError},
     merge::{self, KeyChecks},
     ranges::{self, Range},
-    request::{Around, Choices, Lanes, Merge},
+    request::{Around, Choices, ColumnSelection, Lanes, Merge},
 };
 use crate::database::{
     Column, Connection, Dialect, LoadSteps, LogicalType, Mode, Relation, Source, Table, WireFormat, WriteLane,
@@ -40,6 +42,8 @@ pub struct TablePlan {
     pub sifted: bool,
     /// What the source table has and the target, which is to be made, will lack.
     pub not_carried: Vec<String>,
+    /// Columns of the target, which is there, that hold fewer values than those of the source.
+    pub narrower: Vec<String>,
     /// How many rows the source believes to have; `None` where it does not know, for queries, and with a condition.
     pub estimated_rows: Option<u64>,
     /// The ranges that the table is read in, two at least; none if it is read in one.
@@ -76,16 +80,17 @@ const PLACE: Place = Place {
 /// `columns` are the source's, `existing` is the target as it is now, `staging` a name that is free there.
 pub(super) fn columns_and_steps(
     source: &dyn Dialect,
-    columns: &[Column],
+    columns: &[NamedColumn],
     target: &dyn Dialect,
     (relation, existing): (&Relation, Option<&Table>),
-    (mode, choices): (Mode, Choices),
+    (mode, choices, add_columns): (Mode, Choices, bool),
     staging: &Relation,
 ) -> Result<(Vec<ColumnPlan>, LoadSteps), Box<TableError>> {
     let same_product = source.name() == target.name();
     let (from_limits, limits) = (source.limits(), target.limits());
     let mut plans = Vec::new();
     let mut refusals: Vec<String> = Vec::new();
+    let mut lacking: Vec<&str> = Vec::new();
     let kept = existing.filter(|_| mode != Mode::Replace);
     if let Some(reason) = kept.and_then(|table| table.not_transactional.as_ref()) {
         let mut error = TableError::refused(PLACE, "copy.no_transaction", reason.clone());
@@ -103,7 +108,7 @@ pub(super) fn columns_and_steps(
         }
         return Err(error);
     }
-    for column in columns {
+    for NamedColumn { column, name } in columns {
         let column = if same_product {
             source.verbatim(column)
         } else {
@@ -114,7 +119,7 @@ pub(super) fn columns_and_steps(
             continue;
         }
         let target_column = match kept {
-            Some(table) => match same_name(&table.columns, &column.name) {
+            Some(table) => match same_name(&table.columns, name) {
                 Some(found) if same_product => {
                     let mut found = target.verbatim(found);
                     // Of a column without a type (SQLite) each side knows what its own values are.
@@ -128,9 +133,13 @@ pub(super) fn columns_and_steps(
                     found.declared
                 )),
                 Some(found) => Ok(found.clone()),
-                None => Err("the target table has no such column".to_owned()),
+                None if add_columns => new_column(&column, name, target, same_product).map(drift::added_column),
+                None => {
+                    lacking.push(name);
+                    continue;
+                }
             },
-            None => new_column(&column, target, same_product),
+            None => new_column(&column, name, target, same_product),
         };
         let planned = target_column.and_then(|target_column| {
             let conversion = Conversion::plan(&column, &target_column, &limits)?
@@ -147,8 +156,8 @@ pub(super) fn columns_and_steps(
             Err(reason) => refusals.push(format!("column `{}`: {reason}", column.name)),
         }
     }
-    if !refusals.is_empty() {
-        return Err(TableError::refused(PLACE, "copy.columns_refused", refusals.join("; ")));
+    if !refusals.is_empty() || !lacking.is_empty() {
+        return Err(drift::refused(&lacking, refusals));
     }
     if let Some(twice) = plans.iter().enumerate().find_map(|(position, plan)| {
         plans[..position]
@@ -156,7 +165,7 @@ pub(super) fn columns_and_steps(
             .find(|other| other.target.name == plan.target.name)
             .map(|_| &plan.target.name)
     }) {
-        let message = format!("two columns of the source are called `{twice}`");
+        let message = format!("two columns would be called `{twice}`");
         return Err(TableError::refused(PLACE, "copy.columns_refused", message));
     }
     let new: Vec<Column> = plans.iter().map(|plan| plan.target.clone()).collect();
@@ -174,19 +183,27 @@ fn same_name<'a>(columns: &'a [Column], name: &str) -> Option<&'a Column> {
     })
 }
 
-/// The column of a table that is to be made.
-pub(super) fn new_column(column: &Column, target: &dyn Dialect, same_product: bool) -> Result<Column, String> {
+/// The column of this name, for a table that is to be made or to get it.
+pub(super) fn new_column(
+    column: &Column,
+    name: &str,
+    target: &dyn Dialect,
+    same_product: bool,
+) -> Result<Column, String> {
+    let name = name.to_owned();
     // In the same product a type is taken over in its own words; a query's types have none to rely on. A column of mixed
     // values is declared without a type (SQLite), and so is its copy.
     let mixed = column.logical == LogicalType::Opaque;
     if same_product && column.from_catalog && (mixed || !column.declared.is_empty()) {
         return Ok(Column {
+            name,
             generated: false,
             ..column.clone()
         });
     }
     let (declared, logical) = target.declare(column)?;
     Ok(Column {
+        name,
         declared,
         logical,
         generated: false,
@@ -238,6 +255,9 @@ pub(super) struct Known {
 pub(super) struct Wishes<'a> {
     pub mode: Mode,
     pub merge: Option<&'a Merge>,
+    pub columns: &'a ColumnSelection,
+    /// Whether a target that is there gets the columns that it lacks.
+    pub add_columns: bool,
     pub lanes: Lanes,
     pub choices: Choices,
     /// Whether rows may pass unparsed.
@@ -293,6 +313,7 @@ pub(super) fn plan(
             .query_columns(&source.session, sql)
             .map_err(source_failed)?,
     };
+    let columns = named_columns(columns, wishes.columns)?;
     if let Source::Table { relation: read, .. } = what {
         refuse_itself(source, read, target, relation)?;
     }
@@ -311,7 +332,7 @@ pub(super) fn plan(
         &columns,
         target.dialect,
         (relation, existing.as_ref()),
-        (mode, choices),
+        (mode, choices, wishes.add_columns),
         staging,
     )?;
     let mut key_checks = None;
@@ -320,6 +341,17 @@ pub(super) fn plan(
         (steps, key_checks) = merge::steps(merge, target.dialect, of_target, &columns, steps)?;
     }
     put_around(&mut steps, target.dialect, relation, wishes.around);
+    let mut narrower = Vec::new();
+    if let Some(existing) = existing.as_ref().filter(|_| mode != Mode::Replace) {
+        drift::check_required(target, (relation, existing), &columns)?;
+        let same_product = source.dialect.name() == target.dialect.name();
+        narrower = drift::narrower(&columns, target.dialect, same_product);
+        // Before all else, the user's own statements too: where the product commits as it changes a table, nothing of the
+        // load is a part of that.
+        steps
+            .before
+            .splice(0..0, drift::additions(target.dialect, (relation, existing), &columns)?);
+    }
     let created = existing.is_none() || mode == Mode::Replace;
     let not_carried = match (what, known.not_carried) {
         (_, Some(things)) if created => things,
@@ -388,6 +420,7 @@ pub(super) fn plan(
         sifted,
         columns,
         not_carried,
+        narrower,
         estimated_rows,
         ranges: parts,
     })
@@ -492,6 +525,9 @@ impl fmt::Display for TablePlan {
         }
         for thing in &self.not_carried {
             writeln!(f, "  not carried: {thing}")?;
+        }
+        for column in &self.narrower {
+            writeln!(f, "  narrower: {column}")?;
         }
         for sql in self
             .steps

@@ -28,12 +28,13 @@ fn decide(
     mode: Mode,
 ) -> Result<(Vec<ColumnPlan>, LoadSteps), Box<TableError>> {
     let target = relation("t");
+    let columns: Vec<NamedColumn> = columns.iter().cloned().map(NamedColumn::from).collect();
     columns_and_steps(
         dialect(from),
-        columns,
+        &columns,
         dialect(to),
         (&target, existing),
-        (mode, Choices::default()),
+        (mode, Choices::default(), false),
         &relation("t__dray_1"),
     )
 }

@@ -14,7 +14,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use super::{
     error::{Phase, Place, Side, TableError},
-    job::refused,
+    job::{Job, refused},
     pipeline::key_columns,
     plan::TablePlan,
     request::{MergeKind, OnReject, Request},
@@ -42,9 +42,9 @@ const WRITE: Place = Place {
 ///
 /// # Errors
 /// Rows that have not come would be taken for rows that are gone.
-pub(super) fn check(request: &Request) -> Result<(), Box<TableError>> {
-    let mirrors = matches!(&request.merge, Some(merge) if merge.kind == MergeKind::Mirror);
-    if !mirrors || request.on_reject == OnReject::Fail {
+pub(super) fn check(request: &Request, jobs: &[Job<'_>]) -> Result<(), Box<TableError>> {
+    let mirrors = |job: &Job<'_>| matches!(&job.options.meeting.merge, Some(merge) if merge.kind == MergeKind::Mirror);
+    if !jobs.iter().any(mirrors) || request.on_reject == OnReject::Fail {
         return Ok(());
     }
     let message =

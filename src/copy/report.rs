@@ -79,6 +79,9 @@ pub struct TableReport {
     pub rejected: u64,
     /// The file that they are in; empty if there are none.
     pub rejects_file: String,
+    /// Columns of a target table that was there that hold fewer values than those of the source that went into them, such
+    /// as ``column `note`: varchar(20) (text of 20 characters) into varchar(10) (text of 10 characters)``.
+    pub narrower: Vec<String>,
 }
 
 /// All tables of a call that were begun, in the order of the request.

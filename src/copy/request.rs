@@ -13,7 +13,7 @@ pub struct Endpoint {
     pub string: ConnectionString,
 }
 
-/// Which rows of a source.
+/// What is read of a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selection {
     /// Tables and views: `schema.table` or `table`, with `*` and `?` as wildcards.
@@ -22,8 +22,9 @@ pub enum Selection {
         names: Vec<String>,
         /// Names or patterns of what is left out.
         exclude: Vec<String>,
-        /// A condition in the source's SQL, without WHERE.
-        condition: Option<String>,
+        /// What is another way for some of them, by name or pattern. A table takes what stands by its own name before
+        /// what stands by a pattern, and nothing from both.
+        overrides: Vec<(String, TableOptions)>,
     },
     /// The result of a SELECT in the source's SQL.
     Query(String),
@@ -36,11 +37,35 @@ pub struct TableRequest {
     pub source: Endpoint,
     /// Which ones.
     pub selection: Selection,
+    /// What becomes of each.
+    pub options: TableOptions,
+}
+
+/// What becomes of a table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TableOptions {
     /// The target's name, in which `{schema}` and `{table}` stand for the source's; `None`: the source table's name in
     /// the target's own schema.
     pub into: Option<String>,
-    /// Statements of the target's SQL around the load of each table, in its transaction.
+    /// A condition in the source's SQL, without WHERE; `None` for a query.
+    pub condition: Option<String>,
+    /// Which of its columns, and what they are called in the target.
+    pub columns: ColumnSelection,
+    /// How an existing table meets the new rows.
+    pub meeting: Meeting,
+    /// Statements of the target's SQL around its load, in its transaction.
     pub around: Around,
+}
+
+/// Which columns of a table or query are copied, in which order, and what they are called in the target.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ColumnSelection {
+    /// Their names in the source, or patterns, in the order of the target; none: all of them, in the source's order.
+    pub only: Vec<String>,
+    /// Names or patterns of what is left out.
+    pub exclude: Vec<String>,
+    /// Names in the source, each with that in the target.
+    pub rename: Vec<(String, String)>,
 }
 
 /// Statements of the target's SQL around a table's load, in its transaction; `{target}` in them stands for the table that
@@ -53,6 +78,21 @@ pub struct Around {
     pub after: Vec<String>,
 }
 
+impl ColumnSelection {
+    /// What it says, for telling it from others; none if it says nothing.
+    pub(super) fn texts(&self) -> Vec<&str> {
+        let rename: Vec<&String> = self.rename.iter().flat_map(|(from, to)| [from, to]).collect();
+        let parts: [(&str, Vec<&String>); 3] = [
+            ("columns", self.only.iter().collect()),
+            ("exclude", self.exclude.iter().collect()),
+            ("rename", rename),
+        ];
+        let said = parts.into_iter().filter(|(_, texts)| !texts.is_empty());
+        said.flat_map(|(name, texts)| std::iter::once(name).chain(texts.into_iter().map(String::as_str)))
+            .collect()
+    }
+}
+
 /// Everything that one call copies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
@@ -60,10 +100,6 @@ pub struct Request {
     pub copies: Vec<TableRequest>,
     /// To where.
     pub target: Endpoint,
-    /// How existing tables meet the new rows.
-    pub mode: Mode,
-    /// How rows meet those of the same key; the mode is then [`Mode::Append`].
-    pub merge: Option<Merge>,
     /// Statements around the load of every table, outside of a table's own.
     pub around: Around,
     /// Which lanes may be taken.
@@ -94,6 +130,24 @@ pub struct Request {
     pub patience: Duration,
 }
 
+/// How an existing table meets the new rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Meeting {
+    /// What becomes of the table.
+    pub mode: Mode,
+    /// How rows meet those of the same key; the mode is then [`Mode::Append`].
+    pub merge: Option<Merge>,
+}
+
+impl Default for Meeting {
+    fn default() -> Self {
+        Meeting {
+            mode: Mode::Append,
+            merge: None,
+        }
+    }
+}
+
 /// How the rows of an existing table meet new ones of the same key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Merge {
@@ -119,8 +173,13 @@ pub enum MergeKind {
     Mirror,
 }
 
-impl Request {
-    /// What users call the mode.
+impl Meeting {
+    /// Whether only what has changed is read.
+    pub(super) fn is_incremental(&self) -> bool {
+        matches!(&self.merge, Some(merge) if matches!(merge.kind, MergeKind::Incremental { .. }))
+    }
+
+    /// What users call it.
     pub(super) fn mode_name(&self) -> &'static str {
         match (&self.merge, self.mode) {
             (Some(merge), _) => match merge.kind {

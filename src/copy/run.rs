@@ -69,7 +69,6 @@ pub(super) fn begin<'a>(
     pool: &Pool<'_>,
     interrupt: &Interrupt,
 ) -> Result<Begun<'a>, Box<TableError>> {
-    rejects::check(request)?;
     let connecting = interrupt.child();
     // A server takes its time to log somebody in: both sides at once.
     let (jobs, target) = thread::scope(|scope| {
@@ -83,6 +82,7 @@ pub(super) fn begin<'a>(
         (jobs, target.map(thread::ScopedJoinHandle::join))
     });
     let jobs = jobs?;
+    rejects::check(request, &jobs)?;
     let mut targets = HashSet::new();
     if let Some(twice) = jobs.iter().find(|job| !targets.insert(&job.target)) {
         let message = format!(
@@ -138,7 +138,7 @@ fn copy_all(
     };
     // Where all tables are begun at once, or one after the other, their sizes change nothing.
     let sizes = at_once > 1 && jobs.len() > at_once;
-    let catalog = Catalog::read(&jobs, request, (&pool, &target, interrupt), question, sizes);
+    let catalog = Catalog::read(&jobs, (&pool, &target, interrupt), question, sizes);
     let schedule = match sizes {
         true => schedule.largest_first(&(0..jobs.len()).map(|index| catalog.bytes(index)).collect::<Vec<_>>()),
         false => schedule,

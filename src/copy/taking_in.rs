@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::{
     call::{milliseconds, whole},
+    column_selection::NamedColumn,
+    drift,
     error::{Phase, Place, Side, TableError},
     heap,
     job::{is_staging_of, refused, staging_name},
@@ -17,7 +19,7 @@ use super::{
     plan::{LaneChoice, TablePlan, choose, columns_and_steps, put_around, sides},
     pool::Pool,
     report::TableReport,
-    request::{Around, Choices, Endpoint, Lanes, MEMORY_LIMIT_BYTES_MIN, Merge, MergeKind},
+    request::{Around, Choices, Endpoint, Lanes, MEMORY_LIMIT_BYTES_MIN, Meeting},
     run,
     transaction::Beside,
 };
@@ -37,9 +39,7 @@ pub struct WriteRequest {
     /// The table, `schema.table` or `table`.
     pub table: String,
     /// How an existing table meets the rows.
-    pub mode: Mode,
-    /// How rows meet those of the same key; the mode is then [`Mode::Append`].
-    pub merge: Option<Merge>,
+    pub meeting: Meeting,
     /// Statements around the load, in its transaction.
     pub around: Around,
     /// Which lanes may be taken.
@@ -82,7 +82,7 @@ pub fn take_in(
         source: "arrow".to_owned(),
         table: "data".to_owned(),
         target: target.to_string(),
-        mode: request.mode_name(),
+        mode: request.meeting.mode_name(),
         ..TableReport::default()
     };
     if let Err(error) = carry_out(request, rows, (&pool, connection), interrupt, (&target, &mut report)) {
@@ -110,9 +110,10 @@ fn carry_out(
     let lock = lock_name(&named);
     let plan = plan(request, &mut rows, &connection, target, &staging_name(target, lock))?;
     tracing::debug!(event = "copy.plan", plan = %plan, "planned");
-    report.created = !plan.exists || request.mode == Mode::Replace;
+    report.created = !plan.exists || request.meeting.mode == Mode::Replace;
     report.read_lane = plan.read_lane.name;
     report.read_lane_reason.clone_from(&plan.read_lane.reason);
+    report.narrower.clone_from(&plan.narrower);
     report.write_lane = plan.write_lane.name;
     report.write_lane_reason.clone_from(&plan.write_lane.reason);
     let schemas: Vec<String> = named.schema.iter().cloned().collect();
@@ -165,7 +166,7 @@ fn plan(
     let dialect = connection.dialect;
     let existing = dialect.table(&connection.session, target);
     let existing = existing.map_err(|error| TableError::database(PLAN, error, Some(dialect)))?;
-    if let Some(kept) = existing.as_ref().filter(|_| request.mode != Mode::Replace) {
+    if let Some(kept) = existing.as_ref().filter(|_| request.meeting.mode != Mode::Replace) {
         // NULLs have no type of their own, and are at home in every column.
         let of = |name: &str| {
             kept.columns
@@ -174,19 +175,34 @@ fn plan(
         };
         rows.retype_nulls(of);
     }
+    let columns: Vec<NamedColumn> = rows.columns().iter().cloned().map(NamedColumn::from).collect();
     let (columns, mut steps) = columns_and_steps(
         &ARROW,
-        rows.columns(),
+        &columns,
         dialect,
         (target, existing.as_ref()),
-        (request.mode, request.choices),
+        (request.meeting.mode, request.choices, false),
         staging,
-    )?;
+    )
+    .map_err(|mut error| {
+        // What helps a copy is no option of a frame.
+        let lacks = error.hint.is_some() && error.code == "copy.columns_refused";
+        error.hint = match lacks {
+            true => Some("leave the column out of the data, or add it to the table".to_owned()),
+            false => error.hint,
+        };
+        error
+    })?;
     let mut key_checks = None;
-    if let Some(merge) = &request.merge {
+    if let Some(merge) = &request.meeting.merge {
         (steps, key_checks) = merge::steps(merge, dialect, (target, existing.as_ref()), &columns, steps)?;
     }
     put_around(&mut steps, dialect, target, [&request.around, &Around::default()]);
+    let mut narrower = Vec::new();
+    if let Some(existing) = existing.as_ref().filter(|_| request.meeting.mode != Mode::Replace) {
+        drift::check_required(connection, (target, existing), &columns)?;
+        narrower = drift::narrower(&columns, dialect, false);
+    }
     let (_, to_columns) = sides(&columns);
     let (_, write_lane) = choose(dialect.write_lanes(), request.lanes, |lane| {
         match request.lanes != Lanes::Odbc || lane.name() == "odbc" {
@@ -198,7 +214,7 @@ fn plan(
     Ok(TablePlan {
         source: Source::Query(String::new()),
         target: target.clone(),
-        mode: request.mode,
+        mode: request.meeting.mode,
         exists: existing.is_some(),
         columns,
         steps,
@@ -213,18 +229,6 @@ fn plan(
         estimated_rows: None,
         ranges: Vec::new(),
         sifted: false,
+        narrower,
     })
-}
-
-impl WriteRequest {
-    /// What users call the mode.
-    fn mode_name(&self) -> &'static str {
-        match (self.merge.as_ref().map(|merge| &merge.kind), self.mode) {
-            (Some(MergeKind::Mirror), _) => "mirror",
-            (Some(_), _) => "upsert",
-            (None, Mode::Append) => "append",
-            (None, Mode::Truncate) => "truncate",
-            (None, Mode::Replace) => "replace",
-        }
-    }
 }

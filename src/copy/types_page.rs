@@ -123,7 +123,7 @@ fn page() -> String {
 fn declare(source: &dyn Dialect, column: &Column, target: &dyn Dialect) -> Result<Column, String> {
     match source.unreadable(column) {
         Some(_) => Err("refused".to_owned()),
-        None => super::plan::new_column(column, target, source.name() == target.name()),
+        None => super::plan::new_column(column, &column.name, target, source.name() == target.name()),
     }
 }
 

@@ -508,6 +508,18 @@ pub trait Dialect: Send + Sync {
         generic::create_table(self.quote_relation(relation), columns, |name| self.quote(name), "")
     }
 
+    /// The statements that give a table these columns, which all allow NULL; `None` where dray knows no way. Where the
+    /// product commits as it changes a table, it is one statement: all of them come, or none.
+    fn add_columns(&self, _relation: &Relation, _columns: &[Column]) -> Option<Vec<String>> {
+        None
+    }
+
+    /// The columns of a table that forbid NULL and that nobody fills where a row has none: no default, no counter, no
+    /// trigger. Empty for products that are not asked.
+    fn required_columns(&self, _session: &Session, _relation: &Relation) -> Result<Vec<String>, Error> {
+        Ok(Vec::new())
+    }
+
     /// What to do around a load.
     ///
     /// `exists` says whether the target is there; `create` makes a CREATE TABLE statement for a name; `staging` is a

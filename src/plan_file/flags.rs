@@ -44,7 +44,9 @@ impl clap::Args for Flags {
 
 /// The keys of one copy that the whole plan does not have: with a single one, both mean the same.
 fn of_copy_alone() -> impl Iterator<Item = &'static Key> {
-    COPY_KEYS.iter().filter(|key| find(OPTIONS, key.name).is_none())
+    // A table's own keys, in a plan of several tables, are too much for a flag.
+    let is_flag = |key: &&Key| !matches!(key.kind, Kind::Overrides) && find(OPTIONS, key.name).is_none();
+    COPY_KEYS.iter().filter(is_flag)
 }
 
 fn flag(key: &'static Key, heading: &'static str) -> Arg {
@@ -66,7 +68,8 @@ fn flag(key: &'static Key, heading: &'static str) -> Arg {
         Kind::Flag => ("", ArgAction::SetTrue),
         Kind::Shard => ("PART/COUNT", ArgAction::Set),
         Kind::OneOf(_) => ("WORD", ArgAction::Set),
-        Kind::Text => ("TEXT", ArgAction::Set),
+        Kind::Names => ("OLD=NEW", ArgAction::Append),
+        Kind::Text | Kind::Overrides => ("TEXT", ArgAction::Set),
     };
     let flag = match key.kind {
         Kind::Flag => Arg::new(key.name),
@@ -113,10 +116,23 @@ fn given(matches: &ArgMatches, keys: impl Iterator<Item = &'static Key>) -> Map<
                 .parse::<f64>()
                 .map_or_else(|_| Value::from(text.as_str()), Value::from),
             // Of what a number or a text may be, both are a text here.
+            (Kind::Names, texts) => names(texts),
             (Kind::Texts, texts) if texts.len() > 1 => texts.iter().map(|text| text.as_str()).collect(),
             (_, texts) => texts.last().map_or(Value::Null, |text| Value::from(text.as_str())),
         };
         flags.insert(key.name.to_owned(), value);
     }
     flags
+}
+
+/// Pairs of names as an object; or the text that is no pair, as what is checked later.
+fn names(texts: &[&String]) -> Value {
+    let mut names = Map::new();
+    for text in texts {
+        match text.split_once('=') {
+            Some((from, to)) => names.insert(from.to_owned(), Value::from(to)),
+            None => return Value::from(text.as_str()),
+        };
+    }
+    Value::Object(names)
 }

@@ -20,7 +20,7 @@ pub use self::{
     flags::Flags,
     schema::schema,
 };
-use vocabulary::{COPY, COPY_KEYS, Kind, OPTIONS, SHARD};
+use vocabulary::{COPY, COPY_KEYS, Key, Kind, OPTIONS, SHARD};
 
 /// The extended property that holds a plan where none is named.
 pub const PROPERTY: &str = COPY;
@@ -84,7 +84,7 @@ impl PlanSource {
         for (name, value) in &self.flags.options {
             check_keys(
                 &Map::from_iter([(name.clone(), value.clone())]),
-                OPTIONS,
+                &all(OPTIONS),
                 "",
                 &Origin::Flags,
             )?;
@@ -92,7 +92,7 @@ impl PlanSource {
         document.extend(self.flags.options.clone());
         if let Some(shard) = properties.get(SHARD).filter(|_| !document.contains_key(SHARD)) {
             let of_property = Map::from_iter([(SHARD.to_owned(), shard.clone())]);
-            check_keys(&of_property, OPTIONS, "", &Origin::ShardProperty)?;
+            check_keys(&of_property, &all(OPTIONS), "", &Origin::ShardProperty)?;
             document.extend(of_property);
         }
         CopyPlan::from_document(document, &origin)
@@ -126,7 +126,7 @@ impl CopyPlan {
                 return Err(unknown(name, String::new(), &known, origin));
             }
         }
-        check_keys(&document, OPTIONS, "", origin)?;
+        check_keys(&document, &all(OPTIONS), "", origin)?;
         if !document.contains_key("target") {
             return Err(PlanError::Missing {
                 origin: origin.clone(),
@@ -186,7 +186,7 @@ fn check_copy(copy: Value, path: &str, origin: &Origin) -> Result<Map<String, Va
             allowed: "a table of keys".to_owned(),
         });
     };
-    check_keys(&copy, COPY_KEYS, &format!("{path}."), origin)?;
+    check_keys(&copy, &all(COPY_KEYS), &format!("{path}."), origin)?;
     let missing = |key: &str, why: &'static str| PlanError::Missing {
         origin: origin.clone(),
         path: format!("{path}.{key}"),
@@ -211,8 +211,12 @@ fn check_copy(copy: Value, path: &str, origin: &Origin) -> Result<Map<String, Va
             if !has("into") {
                 return Err(missing("into", "a `query` has no name of its own"));
             }
-            if let Some(key) = ["where", "exclude"].into_iter().find(|key| has(key)) {
-                let message = format!("`{path}.{key}` goes with `tables`; put the condition into the `query`");
+            if let Some(key) = ["where", "exclude", "overrides"].into_iter().find(|key| has(key)) {
+                let advice = match key {
+                    "where" => "; put the condition into the `query`",
+                    _ => "",
+                };
+                let message = format!("`{path}.{key}` goes with `tables`{advice}");
                 return Err(contradiction(message));
             }
         }
@@ -221,15 +225,19 @@ fn check_copy(copy: Value, path: &str, origin: &Origin) -> Result<Map<String, Va
     Ok(copy)
 }
 
+fn all(keys: &'static [Key]) -> Vec<&'static Key> {
+    keys.iter().collect()
+}
+
 /// Each key is known, and its value one that it takes.
 fn check_keys(
     document: &Map<String, Value>,
-    keys: &'static [vocabulary::Key],
+    keys: &[&'static Key],
     prefix: &str,
     origin: &Origin,
 ) -> Result<(), PlanError> {
     for (name, value) in document {
-        let Some(key) = vocabulary::find(keys, name) else {
+        let Some(key) = keys.iter().find(|key| key.name == name) else {
             let known: Vec<&'static str> = keys.iter().map(|key| key.name).collect();
             return Err(unknown(name, prefix.to_owned(), &known, origin));
         };
@@ -240,6 +248,14 @@ fn check_keys(
                 actual: describe(value),
                 allowed: key.kind.allowed(),
             });
+        }
+        if let (Kind::Overrides, Value::Object(tables)) = (key.kind, value) {
+            for (table, instead) in tables {
+                let overridable: Vec<&Key> = COPY_KEYS.iter().filter(|key| key.is_overridable()).collect();
+                if let Value::Object(instead) = instead {
+                    check_keys(instead, &overridable, &format!("{prefix}{name}.\"{table}\"."), origin)?;
+                }
+            }
         }
     }
     Ok(())
@@ -280,6 +296,10 @@ fn takes(kind: Kind, value: &Value) -> bool {
         Kind::Number => value.as_u64().is_some(),
         Kind::Flag => value.is_boolean(),
         Kind::Shard => value.as_str().is_some_and(is_shard),
+        Kind::Names => (value.as_object()).is_some_and(|names| names.values().all(is_text)),
+        Kind::Overrides => {
+            (value.as_object()).is_some_and(|tables| !tables.is_empty() && tables.values().all(Value::is_object))
+        }
     }
 }
 

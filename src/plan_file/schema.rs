@@ -14,7 +14,9 @@ pub fn schema() -> Value {
         "required": ["source"],
         "oneOf": [
             {"required": ["tables"]},
-            {"required": ["query", "into"], "not": {"anyOf": [{"required": ["where"]}, {"required": ["exclude"]}]}},
+            {"required": ["query", "into"], "not": {"anyOf": [
+                {"required": ["where"]}, {"required": ["exclude"]}, {"required": ["overrides"]},
+            ]}},
         ],
     });
     properties.insert(
@@ -35,8 +37,9 @@ pub fn schema() -> Value {
     })
 }
 
-fn properties(keys: &[Key]) -> Map<String, Value> {
-    keys.iter().map(|key| (key.name.to_owned(), property(key))).collect()
+fn properties<'a>(keys: impl IntoIterator<Item = &'a Key>) -> Map<String, Value> {
+    let named = |key: &Key| (key.name.to_owned(), property(key));
+    keys.into_iter().map(named).collect()
 }
 
 fn property(key: &Key) -> Value {
@@ -58,6 +61,16 @@ fn property(key: &Key) -> Value {
         Kind::Seconds => json!({"type": "number", "minimum": 0}),
         Kind::Number => json!({"type": "integer", "minimum": 0}),
         Kind::Flag => json!({"type": "boolean"}),
+        Kind::Names => json!({"type": "object", "additionalProperties": text}),
+        Kind::Overrides => json!({
+            "type": "object",
+            "minProperties": 1,
+            "additionalProperties": {
+                "type": "object",
+                "properties": properties(COPY_KEYS.iter().filter(|key| key.is_overridable())),
+                "additionalProperties": false,
+            },
+        }),
         Kind::Shard => json!({"type": "string", "pattern": "^\\s*[1-9][0-9]*\\s*/\\s*[1-9][0-9]*\\s*$"}),
     };
     property["description"] = Value::from(key.about);

@@ -37,6 +37,10 @@ pub enum Kind {
     Flag,
     /// One of so many parts, as a text such as `3/8`.
     Shard,
+    /// Names, each with another in its place.
+    Names,
+    /// Names of tables, each with keys that it has instead, of those of a copy that [`Key::is_overridable`].
+    Overrides,
 }
 
 impl Kind {
@@ -57,9 +61,22 @@ impl Kind {
             Kind::Number => "a whole number from 0 on".to_owned(),
             Kind::Flag => "true or false".to_owned(),
             Kind::Shard => "a text such as `3/8`, the third of eight parts".to_owned(),
+            Kind::Names => {
+                "names with another one each, such as `{ old = \"new\" }`, or as a flag `old=new`".to_owned()
+            }
+            Kind::Overrides => "names of tables with a table of keys each".to_owned(),
         }
     }
 }
+
+impl Key {
+    /// Whether a table of a copy may have another value than the others.
+    pub fn is_overridable(&self) -> bool {
+        !matches!(self.name, "source" | "tables" | "exclude" | "query" | "overrides")
+    }
+}
+
+const MODES: &[&str] = &["append", "truncate", "replace", "upsert", "incremental", "mirror"];
 
 /// The key of the list of copies.
 pub const COPY: &str = "copy";
@@ -77,7 +94,7 @@ pub const OPTIONS: &[Key] = &[
     },
     Key {
         name: "mode",
-        kind: Kind::OneOf(&["append", "truncate", "replace", "upsert", "incremental", "mirror"]),
+        kind: Kind::OneOf(MODES),
         about: "How rows meet a table that is there: added to it, after it was emptied, in a new one in its place, or by key",
         default: "append",
     },
@@ -254,6 +271,48 @@ pub const COPY_KEYS: &[Key] = &[
         default: "",
     },
     Key {
+        name: "columns",
+        kind: Kind::Texts,
+        about: "Names or patterns of the columns that are copied, in the order of the target",
+        default: "all columns",
+    },
+    Key {
+        name: "exclude_columns",
+        kind: Kind::Texts,
+        about: "Names or patterns of columns that are left out",
+        default: "",
+    },
+    Key {
+        name: "rename",
+        kind: Kind::Names,
+        about: "Names of columns in the source, each with that in the target",
+        default: "",
+    },
+    Key {
+        name: "mode",
+        kind: Kind::OneOf(MODES),
+        about: "How rows meet these tables, in place of the plan's `mode`",
+        default: "",
+    },
+    Key {
+        name: "key",
+        kind: Kind::Texts,
+        about: "Columns of the target that tell rows apart, in place of the plan's",
+        default: "",
+    },
+    Key {
+        name: "watermark",
+        kind: Kind::Text,
+        about: "The column that grows with each change, in place of the plan's",
+        default: "",
+    },
+    Key {
+        name: "overlap",
+        kind: Kind::Distance,
+        about: "How far before the last watermark the rows begin, in place of the plan's",
+        default: "",
+    },
+    Key {
         name: "before",
         kind: Kind::Texts,
         about: "Statements of the target's SQL before the rows of each of these tables, after those for all",
@@ -263,6 +322,12 @@ pub const COPY_KEYS: &[Key] = &[
         name: "after",
         kind: Kind::Texts,
         about: "The same after the rows, before those for all",
+        default: "",
+    },
+    Key {
+        name: "overrides",
+        kind: Kind::Overrides,
+        about: "Names or patterns of some of these tables, each with the keys that they have instead",
         default: "",
     },
 ];

@@ -237,6 +237,16 @@ pub(super) fn create_table(
     format!("CREATE TABLE {relation} (\n  {}\n){options}", lines.join(",\n  "))
 }
 
+/// The clauses that add columns which allow NULL, each behind `before`.
+pub(super) fn added_columns(columns: &[Column], before: &str, quote: impl Fn(&str) -> String) -> Vec<String> {
+    let clause = |column: &Column| {
+        // A declared type may say so itself (MariaDB's TIMESTAMP).
+        let declared = column.declared.trim_end_matches(" NULL");
+        format!("{before}{} {declared} NULL", quote(&column.name))
+    };
+    columns.iter().map(clause).collect()
+}
+
 /// The statement that makes the journal's table unless it is there; types of a run's id, of a hash, of other text, of
 /// whole numbers and of points in time, and what follows the closing parenthesis.
 pub(super) fn create_journal(journal: &str, types: [&str; 5], options: &str) -> String {

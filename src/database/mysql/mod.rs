@@ -48,6 +48,15 @@ FROM information_schema.columns c LEFT JOIN information_schema.statistics k ON k
   AND k.table_name = c.table_name AND k.column_name = c.column_name AND k.index_name = 'PRIMARY' \
 WHERE c.table_schema = ? AND c.table_name = ? ORDER BY c.ordinal_position";
 
+/// Columns that forbid NULL and that neither a default, a counter nor a trigger fills; an ENUM has its first value then.
+const REQUIRED: &str = "\
+SELECT c.table_name, c.column_name FROM information_schema.columns c \
+WHERE c.table_schema = ? AND c.table_name = ? AND c.is_nullable = 'NO' AND c.column_default IS NULL \
+  AND c.data_type <> 'enum' AND c.extra NOT LIKE '%auto_increment%' AND c.extra NOT LIKE '%GENERATED%' \
+  AND NOT EXISTS (SELECT 1 FROM information_schema.triggers g WHERE g.event_object_schema = c.table_schema \
+    AND g.event_object_table = c.table_name AND g.action_timing = 'BEFORE' AND g.event_manipulation = 'INSERT') \
+ORDER BY c.ordinal_position";
+
 const ENGINE: &str = "\
 SELECT t.table_name, t.engine, e.transactions, t.table_rows FROM information_schema.tables t \
   LEFT JOIN information_schema.engines e ON e.engine = t.engine WHERE t.table_schema = ? AND t.table_name = ?";
@@ -382,6 +391,27 @@ impl Dialect for MySql {
         // Compared byte by byte, as sources compare their keys: under the default collation `a` and `A` are one key.
         const OPTIONS: &str = " ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
         generic::create_table(self.quote_relation(relation), columns, |name| self.quote(name), OPTIONS)
+    }
+
+    fn add_columns(&self, relation: &Relation, columns: &[Column]) -> Option<Vec<String>> {
+        let clauses = generic::added_columns(columns, "ADD COLUMN ", |name| self.quote(name));
+        Some(vec![format!(
+            "ALTER TABLE {} {}",
+            self.quote_relation(relation),
+            clauses.join(", ")
+        )])
+    }
+
+    fn required_columns(&self, session: &Session, relation: &Relation) -> Result<Vec<String>, Error> {
+        let schema = match &relation.schema {
+            Some(schema) => schema.clone(),
+            None => self.default_schema(session)?.unwrap_or_default(),
+        };
+        let rows = session.text_rows(REQUIRED, &[&schema, &relation.name])?;
+        let of_table = rows
+            .into_iter()
+            .filter(|row| row.first().and_then(Option::as_ref) == Some(&relation.name));
+        Ok(of_table.filter_map(|row| row.into_iter().nth(1).flatten()).collect())
     }
 
     fn load_steps(

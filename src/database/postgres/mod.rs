@@ -55,6 +55,15 @@ SELECT part.nspname, part.relname, NULLIF(CAST(sum(greatest( \
     pg_stat_get_live_tuples(c.oid) * (24 + 16 * c.relnatts) + coalesce(pg_stat_get_live_tuples(l.oid), 0) * 2000)) \
   AS bigint), 0) \
 FROM part JOIN pg_class c ON c.oid = part.oid LEFT JOIN pg_class l ON l.oid = c.reltoastrelid GROUP BY 1, 2";
+/// Columns that forbid NULL and that neither a default, a counter, a type nor a trigger fills; asked for as above.
+const REQUIRED: &str = "\
+SELECT a.attname FROM unnest(CAST(? AS text[]), CAST(? AS text[])) AS asked (nspname, relname) \
+  JOIN pg_namespace n ON n.nspname = asked.nspname JOIN pg_class c ON c.relnamespace = n.oid \
+  AND c.relname = asked.relname JOIN pg_attribute a ON a.attrelid = c.oid JOIN pg_type t ON t.oid = a.atttypid \
+WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attnotnull AND NOT a.atthasdef AND t.typdefault IS NULL \
+  AND coalesce(to_jsonb(a) ->> 'attidentity', '') = '' \
+  AND NOT EXISTS (SELECT 1 FROM pg_trigger g WHERE g.tgrelid = c.oid AND NOT g.tgisinternal AND g.tgtype & 7 = 7) \
+ORDER BY a.attnum";
 
 const RELATIONS: &str = "\
 SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
@@ -387,6 +396,21 @@ impl Dialect for Postgres {
     fn insert_option(&self) -> &'static str {
         // Without it a value for a GENERATED ALWAYS AS IDENTITY column is refused; elsewhere it does nothing.
         " OVERRIDING SYSTEM VALUE"
+    }
+
+    fn add_columns(&self, relation: &Relation, columns: &[Column]) -> Option<Vec<String>> {
+        let clauses = generic::added_columns(columns, "ADD COLUMN ", |name| self.quote(name));
+        Some(vec![format!(
+            "ALTER TABLE {} {}",
+            self.quote_relation(relation),
+            clauses.join(", ")
+        )])
+    }
+
+    fn required_columns(&self, session: &Session, relation: &Relation) -> Result<Vec<String>, Error> {
+        let asked = self.asked(session, std::slice::from_ref(relation))?;
+        let rows = session.text_rows(REQUIRED, &[&asked.schemas, &asked.names])?;
+        Ok(rows.into_iter().flatten().flatten().collect())
     }
 
     fn load_steps(

@@ -53,6 +53,11 @@ UNION ALL SELECT DISTINCT 'foreign key to', \"table\" FROM pragma_foreign_key_li
 UNION ALL SELECT CASE WHEN origin = 'u' THEN 'unique constraint' WHEN \"unique\" THEN 'unique index' ELSE 'index' END, \
   name FROM pragma_index_list(?, ?) WHERE origin <> 'pk'";
 
+/// Columns that forbid NULL and have no default; a key of one INTEGER is the row's own number, which is counted up.
+const REQUIRED: &str = "\
+SELECT name FROM pragma_table_xinfo(?, ?) \
+WHERE \"notnull\" <> 0 AND dflt_value IS NULL AND hidden = 0 AND NOT (pk = 1 AND upper(type) = 'INTEGER')";
+
 impl Dialect for Sqlite {
     fn name(&self) -> &'static str {
         "sqlite"
@@ -355,6 +360,18 @@ impl Dialect for Sqlite {
     fn writers_max(&self) -> Option<usize> {
         // One session has the lock on the file; another would wait for it and then give up.
         Some(1)
+    }
+
+    fn add_columns(&self, relation: &Relation, columns: &[Column]) -> Option<Vec<String>> {
+        let clauses = generic::added_columns(columns, "ADD COLUMN ", |name| self.quote(name)).into_iter();
+        let table = self.quote_relation(relation);
+        Some(clauses.map(|clause| format!("ALTER TABLE {table} {clause}")).collect())
+    }
+
+    fn required_columns(&self, session: &Session, relation: &Relation) -> Result<Vec<String>, Error> {
+        let schema = relation.schema.as_deref().unwrap_or("main");
+        let rows = session.text_rows(REQUIRED, &[&relation.name, schema])?;
+        Ok(rows.into_iter().flatten().flatten().collect())
     }
 
     fn load_steps(

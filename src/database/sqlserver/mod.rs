@@ -266,6 +266,15 @@ impl Dialect for SqlServer {
         }
     }
 
+    fn add_columns(&self, relation: &Relation, columns: &[Column]) -> Option<Vec<String>> {
+        let clauses = generic::added_columns(columns, "", |name| self.quote(name));
+        Some(vec![format!(
+            "ALTER TABLE {} ADD {}",
+            self.quote_relation(relation),
+            clauses.join(", ")
+        )])
+    }
+
     fn load_steps(
         &self,
         mode: Mode,
