@@ -4,7 +4,10 @@
 //! transaction come back; a table that failed gives none.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -28,6 +31,8 @@ pub(super) struct Pool<'a> {
     search: &'a DriverSearch,
     patience: Duration,
     idle: Mutex<Vec<Idle>>,
+    /// Most idle connections to sources, of all of them together.
+    idle_sources_max: AtomicUsize,
     /// How new connections to the target commit, if they need not wait for the disk.
     relaxed: Mutex<Option<RelaxedCommits>>,
     /// Databases that a connection was made to.
@@ -50,10 +55,17 @@ impl<'a> Pool<'a> {
             search,
             patience,
             idle: Mutex::default(),
+            idle_sources_max: AtomicUsize::new(usize::MAX),
             relaxed: Mutex::default(),
             reached: Mutex::default(),
             retries: Mutex::default(),
         }
+    }
+
+    /// Keeps no more idle connections to sources than this from now on: several databases may be one server's, which takes
+    /// so many sessions and no more.
+    pub fn keep_at_most(&self, idle_sources_max: usize) {
+        self.idle_sources_max.store(idle_sources_max, Ordering::Relaxed);
     }
 
     /// How new connections to the target are to commit from now on, if they need not wait for the disk; others are not used
@@ -167,7 +179,18 @@ impl<'a> Pool<'a> {
             outcome,
             since,
         };
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(idle);
+        let mut all = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push(idle);
+        let to_sources: Vec<usize> = (0..all.len()).filter(|at| all[*at].purpose == Purpose::Read).collect();
+        let is_over = to_sources.len() > self.idle_sources_max.load(Ordering::Relaxed);
+        let longest = to_sources
+            .into_iter()
+            .filter(|_| is_over)
+            .min_by_key(|at| all[*at].since);
+        let closed = longest.map(|at| all.swap_remove(at));
+        drop(all);
+        // Closing speaks to the server, which nobody else should wait for.
+        drop(closed);
     }
 
     /// A new connection, tried for as long as the policy says.

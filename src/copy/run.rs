@@ -129,6 +129,7 @@ fn copy_all(
         });
     }
     rejects::make_folder(request)?;
+    pool.keep_at_most(idle_sources_max(&jobs, request, at_once));
     let call = Call::begin(request, &jobs, (&pool, &target, interrupt))?;
     let schedule = schedule(&jobs, request, at_once, &target, &call)?;
     let question = |index: usize| match call.finished_before(index) {
@@ -284,6 +285,12 @@ fn jobs_and_first_source<'a>(
         pool.prepare(first.source, Purpose::Read, interrupt);
     }
     Ok(jobs)
+}
+
+/// How many connections to sources are kept for the next tables: as many as are used at a time, or one for each source.
+fn idle_sources_max(jobs: &[Job<'_>], request: &Request, at_once: usize) -> usize {
+    let sources: HashSet<String> = jobs.iter().map(|job| job.source.string.reveal()).collect();
+    sources.len().max(at_once * request.ranges.unwrap_or(1))
 }
 
 /// How many tables are copied at once: as many as were asked for or as there are cores, two at least since servers take
