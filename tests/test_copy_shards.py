@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Dray, Script, Task
+from conftest import ROOT, Dray, Script, Task
 from databases import Database, Databases, Postgresql, connect_postgresql
 
 SHARDS = 8
@@ -131,7 +132,7 @@ def test_eight_shards_at_once_copy_each_table_once_and_their_outputs_become_one(
     assert (whole["status"], whole["parts"], whole["entrypoint"]) == ("succeeded", SHARDS, "dray copy")
     assert sorted(table["target"] for table in whole["copies"]) == ALL
     assert whole["copied"] == {
-        "tables": len(ALL), "failed_tables": [], "rows": outputs["rows"], "bytes": outputs["bytes"], "retries": 0,
+        "tables": len(ALL), "failed_tables": [], "rows": outputs["rows"], "bytes": outputs["bytes"], "rejected": 0, "retries": 0,
     }  # fmt: skip
     # What is there from an earlier merge is no part.
     again = dray("outputs", "merge", split.folder, "-o", split.folder / "outputs.json")
@@ -266,6 +267,44 @@ def test_the_outputs_of_a_foreach_are_merged_from_a_variable_of_the_pipeline(dra
     done = dray("outputs", "merge", "--property=outputs", cwd=task.folder, env=task.env)
     assert done.returncode == 110
     assert "`outputs` is a list with a number in it" in done.stderr
+
+
+def test_the_pipeline_of_the_documentation_copies_a_shard_and_merges_the_outputs(
+    databases: Databases, dray: Dray, tmp_path: Path
+) -> None:
+    page = (ROOT / "src" / "copy" / "SCALE.md").read_text("utf-8")
+    pipeline = page.partition("```json\n")[2].partition("```\n")[0]
+    source, target = databases("sqlite"), databases("sqlite")
+    source.fill("orders", {"id": "INTEGER"}, [(1,), (2,)])
+    factory = {
+        "pipeline/CopyWarehouse.json": pipeline,
+        "upload/plan.toml": 'target = "Warehouse"\n[[copy]]\nsource = "SalesDb"\ntables = "*"\n',
+        "linkedService/Storage1.json": service("Storage1", "AzureBlobStorage", "AccountName=a;AccountKey=b"),
+        "linkedService/SalesDb.json": service("SalesDb", "Odbc", source.odbc),
+        "linkedService/Warehouse.json": service("Warehouse", "Odbc", target.odbc),
+    }
+    for name, content in factory.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content, "utf-8")
+
+    def rehearse(activity: str, number: int, *given: str) -> Any:
+        work = tmp_path / f"{activity}{number}"
+        done = dray("rehearse", tmp_path / "pipeline" / "CopyWarehouse.json", activity, *given,
+                    "--folder", tmp_path / "upload", "--workdir", work)  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return json.loads((work / "wd" / "outputs.json").read_text("utf-8"))
+
+    own = 1 + int.from_bytes(hashlib.sha256(b"\0orders").digest()[:8], "big") % 200
+    outputs = [rehearse("CopyShard", number, "--set", f"item()={number}") for number in (own, own % 200 + 1)]
+    assert [told["rows"] for told in outputs] == [2, 0]
+    assert target.query("SELECT id FROM orders ORDER BY id") == [(1,), (2,)]
+    merged = rehearse("MergeOutputs", 0, "--set", f"variables('outputs')={json.dumps(outputs)}")
+    assert (merged["tables"], merged["rows"], merged["failed_tables"]) == (1, 2, [])
+
+
+def service(name: str, kind: str, string: str) -> str:
+    """A linked service as a factory's repository has it."""
+    return json.dumps({"name": name, "properties": {"type": kind, "typeProperties": {"connectionString": string}}})
 
 
 THOUSAND = """

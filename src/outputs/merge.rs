@@ -422,6 +422,7 @@ fn copied(copies: &[Value]) -> Value {
         "failed_tables": failed,
         "rows": total("rows"),
         "bytes": total("bytes"),
+        "rejected": total("rejected"),
         "retries": retries.sum::<usize>(),
     })
 }
@@ -563,7 +564,7 @@ mod tests {
                 "version": 1, "status": "failed", "exit_code": 1, "entrypoint": "dray copy",
                 "durations_ms": {"script": 25, "total": 30}, "peak_memory_bytes": 9, "error": {"code": "copy.failed"},
                 "parts": 2, "failed_parts": ["b"],
-                "copied": {"tables": 1, "failed_tables": ["u"], "rows": 5, "bytes": 50, "retries": 1},
+                "copied": {"tables": 1, "failed_tables": ["u"], "rows": 5, "bytes": 50, "rejected": 0, "retries": 1},
                 "copies": [
                     {"target": "t", "rows": 5, "bytes": 50, "retries": [{}], "error": null},
                     {"target": "u", "rows": 0, "bytes": 0, "retries": [], "error": {}},

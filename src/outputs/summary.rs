@@ -15,7 +15,7 @@
 //! | `copies_left_out` | how many reports did not fit; instead of `copies` |
 //! | `parts` | of merged outputs (`dray outputs merge`): how many tasks they are of |
 //! | `failed_parts` | of merged outputs: the files of those that failed; absent if none has |
-//! | `copied` | of merged outputs: `tables`, `failed_tables`, `rows`, `bytes` and `retries` of all copies |
+//! | `copied` | of merged outputs: `tables`, `failed_tables`, `rows`, `bytes`, `rejected` and `retries` of all copies |
 //!
 //! Strings are masked here, before they are cut: a secret that is cut in two would not be recognised any more.
 
