@@ -8,6 +8,8 @@ and `dray.connect` reach databases. Each is loaded on first use, so that `import
 # Each name of the package and its module. What type checkers see is in `__init__.pyi`.
 _NAMES = {
     "ActivityError": "_errors",
+    "ComparedTable": "_verify",
+    "Comparison": "_verify",
     "ConnectError": "_errors",
     "Connection": "_connection",
     "Rows": "_arrow",
@@ -20,6 +22,7 @@ _NAMES = {
     "CopyReport": "_copy",
     "CopyRun": "_copy_run",
     "DatabaseError": "_errors",
+    "Difference": "_verify",
     "DriverNotFoundError": "_errors",
     "PlannedTable": "_copy_plan",
     "RunningTable": "_copy_run",
@@ -29,6 +32,7 @@ _NAMES = {
     "copy_tables": "_copy",
     "plan_copy": "_copy_plan",
     "start_copy": "_copy_run",
+    "verify_tables": "_verify",
     "Error": "_errors",
     "OutputsError": "_errors",
     "ParametersError": "_errors",

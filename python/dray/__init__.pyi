@@ -33,6 +33,10 @@ from ._handover import Parameters as Parameters
 from ._outputs import Outputs as Outputs
 from ._secret import KeyVaultSecret as KeyVaultSecret
 from ._secret import Secret as Secret
+from ._verify import ComparedTable as ComparedTable
+from ._verify import Comparison as Comparison
+from ._verify import Difference as Difference
+from ._verify import verify_tables as verify_tables
 
 activity: Activity
 params: Parameters

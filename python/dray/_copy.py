@@ -114,6 +114,9 @@ class TableReport:
         narrower: Columns of a target table that was there which hold fewer values than those of the source that went
             into them, each in a few words. Every value was looked at all the same: one that does not fit fails the
             table.
+        verified: What was found to be equal before the commit: ``count``, ``checksum``, or nothing.
+        checksum: The checksum of the rows in hexadecimal digits, if ``verify`` asked for it: the same for equal values
+            in every product.
     """
 
     source: str
@@ -143,6 +146,8 @@ class TableReport:
     rejected: int = 0
     rejects_file: str = ""
     narrower: list[str] = field(default_factory=list)
+    verified: str = ""
+    checksum: str | None = None
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ if not getattr(sys.flags, "safe_path", False):
     sys.path.append(sys.path.pop(0))
 
 import json
-import os
 from dataclasses import asdict
-from typing import Any, NoReturn
+from typing import Any
 
 from . import _native, _run
+from ._command import fail, say
 from ._copy import Copy, CopyReport, carry_out, native_arguments_of
 from ._copy_plan import plan_copy
 from ._errors import CopyError, Error
@@ -34,22 +34,22 @@ def main() -> None:
         else:
             _copy(copies, plan["options"], order)
     except Error as error:
-        _fail(error.code, error.exit_code, str(error))
+        fail(error.code, error.exit_code, str(error))
     except _native.HandoverError as error:
         # The supervisor has read the plan before: it has changed since.
-        _fail(error.args[0], 110, error.args[1])
+        fail(error.args[0], 110, error.args[1])
     except ValueError as error:
-        _fail("plan.value", 110, str(error))
+        fail("plan.value", 110, str(error))
 
 
 def _plan(copies: list[Copy], options: dict[str, Any], as_json: bool) -> None:
     plan = plan_copy(copies, **options)
     text = json.dumps(asdict(plan), ensure_ascii=False, indent=2) if as_json else str(plan)
-    _say(text)
+    say(text)
     failed = [table.error for table in plan.tables if table.error is not None]
     if failed:
         others = f" (and {len(failed) - 1} more of {len(plan.tables)} tables)" if len(failed) > 1 else ""
-        _fail(failed[0]["code"], 1, f"cannot copy `{failed[0]['table']}`: {failed[0]['message']}{others}")
+        fail(failed[0]["code"], 1, f"cannot copy `{failed[0]['table']}`: {failed[0]['message']}{others}")
 
 
 def _copy(copies: list[Copy], options: dict[str, Any], order: dict[str, Any]) -> None:
@@ -67,26 +67,10 @@ def _tell(report: CopyReport, as_json: bool) -> None:
     copied = len(report.tables) - len(failed)
     outputs.update(tables=copied, failed_tables=failed, rows=report.rows, bytes=report.bytes)
     if as_json:
-        _say(json.dumps(asdict(report), ensure_ascii=False, indent=2))
+        say(json.dumps(asdict(report), ensure_ascii=False, indent=2))
     else:
         of_tables = f"{copied} of {len(report.tables)} tables"
-        _say(f"{of_tables}, {report.rows:,} rows, {report.bytes:,} bytes in {report.duration_ms / 1000:.1f} s")
-
-
-def _say(text: str) -> None:
-    try:
-        print(_native.redact(text), flush=True)
-    except BrokenPipeError:
-        # A reader that has seen enough (`| head`) is no failure; nor is what Python would still have to write.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _fail(code: str, exit_code: int, message: str) -> NoReturn:
-    _run.record({
-        "event": "error", "kind": "copy_failed", "code": code, "type": None, "message": message, "traceback": None,
-        "location": None, "exit_code": exit_code,
-    })  # fmt: skip
-    raise SystemExit(exit_code)
+        say(f"{of_tables}, {report.rows:,} rows, {report.bytes:,} bytes in {report.duration_ms / 1000:.1f} s")
 
 
 if __name__ == "__main__":

@@ -154,7 +154,8 @@ pub fn plan_copy(
     json(&result.map_err(|error| failures::copy(py, &error))?)
 }
 
-fn request(
+/// A call's arguments as the engine takes them.
+pub(crate) fn request(
     py: Python<'_>,
     copies: &Bound<'_, PyList>,
     target: (String, String),

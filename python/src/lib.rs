@@ -15,6 +15,7 @@ mod plan_file;
 mod run;
 mod secrets;
 mod values;
+mod verify;
 
 use pyo3::prelude::*;
 
@@ -41,6 +42,9 @@ mod _native {
     use crate::run::{HandoverError, handover_json, log, redact, set_phase};
     #[pymodule_export]
     use crate::secrets::{activity_arguments, add_secret, fetch_secret};
+
+    #[pymodule_export]
+    use crate::verify::verify_tables;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

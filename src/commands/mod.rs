@@ -10,11 +10,13 @@ mod options;
 mod outputs;
 mod pack;
 mod packages;
+mod plan;
 mod preemption;
 mod rehearse;
 mod report;
 mod run;
 mod secrets;
+mod verify;
 mod worker;
 
 use std::ffi::OsString;
@@ -44,6 +46,8 @@ enum Command {
     Run(Box<RunArguments>),
     /// Copy tables between databases, after a plan or flags
     Copy(Box<copy::CopyArguments>),
+    /// Compare the tables of such a plan in both databases, and change nothing
+    Verify(Box<verify::VerifyArguments>),
     /// Say what this node has, and what of it would do: Python, drivers, connections
     Doctor(doctor::DoctorArguments),
     /// Write a small project that works, to start from
@@ -86,6 +90,7 @@ pub fn main() -> ProcessExitCode {
     match parsed.map(|cli| cli.command) {
         Ok(Command::Run(arguments)) => ProcessExitCode::from(run::run(&arguments, &rest)),
         Ok(Command::Copy(arguments)) => copy::copy(&arguments),
+        Ok(Command::Verify(arguments)) => verify::verify(&arguments),
         Ok(Command::Doctor(arguments)) => ProcessExitCode::from(doctor::doctor(&arguments)),
         Ok(Command::Init(arguments)) => ProcessExitCode::from(init::init(&arguments)),
         Ok(Command::Rehearse(arguments)) => ProcessExitCode::from(rehearse::rehearse(&arguments)),

@@ -310,6 +310,7 @@ impl<'a, 'pool> Call<'a, 'pool> {
             sifted: request.on_reject != OnReject::Fail,
             around: [&request.around, &job.options.around],
             ranges: if parted { self.ranges(budget) } else { 1 },
+            verify: request.verify,
         };
         let plan = plan::plan((&source, &what), (&target, &job.target), known, wishes, &staging)?;
         tracing::debug!(event = "copy.plan", plan = %plan, "planned");
@@ -378,6 +379,8 @@ impl<'a, 'pool> Call<'a, 'pool> {
         }
         report.rows = done.moved.rows;
         report.bytes = done.moved.bytes;
+        report.verified = done.verified.by;
+        report.checksum = done.verified.checksum.map(|checksum| checksum.to_string());
         report.rounded_fractions = done.moved.changed.rounded;
         report.nulls_for_infinity = done.moved.changed.infinity;
         report.nulls_for_nan = done.moved.changed.nan;

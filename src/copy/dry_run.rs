@@ -149,6 +149,7 @@ fn plan_table(
         sifted: request.on_reject != OnReject::Fail,
         around: [&request.around, &job.options.around],
         ranges: request.ranges.unwrap_or(1).min(ranges::readers_max(budget)),
+        verify: request.verify,
     };
     // A load's own has another tag, and its lock the schema that the target has by default.
     let staging = staging_name(&job.target, lock_name(&job.target));

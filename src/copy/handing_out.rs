@@ -23,6 +23,7 @@ use super::{
     plan::{ColumnPlan, TablePlan, choose, columns_and_steps, sides},
     pool::Pool,
     request::{Choice, Choices, Endpoint, Lanes, MEMORY_LIMIT_BYTES_MIN},
+    verification::Verification,
 };
 use crate::{
     database::{
@@ -207,6 +208,7 @@ fn open(
         ranges: Vec::new(),
         sifted: false,
         narrower: Vec::new(),
+        verification: Verification::NOTHING,
     };
     tracing::debug!(event = "read.plan", table, lane = plan.read_lane.name, "planned");
     let shared = Arc::new(Shared {

@@ -6,7 +6,9 @@
 
 mod call;
 mod catalog;
+mod checksum;
 mod column_selection;
+mod comparison;
 mod conversion;
 mod drift;
 mod dry_run;
@@ -36,9 +38,12 @@ mod taking_in;
 mod transaction;
 #[cfg(test)]
 mod types_page;
+mod verification;
 mod watermark;
 
 pub use self::{
+    checksum::Checksum,
+    comparison::{ComparedTable, Comparison, Difference, DifferenceKind, compare},
     conversion::{Changed, Conversion, Refusal},
     dry_run::{DryRun, PlannedColumn, PlannedTable, Statement, dry_run},
     error::{Phase, Side, TableError},
@@ -54,5 +59,6 @@ pub use self::{
     },
     run::run,
     taking_in::{WriteRequest, take_in},
+    verification::{Verification, Verified},
 };
 pub use crate::database::Mode;

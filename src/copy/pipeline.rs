@@ -18,6 +18,7 @@ use super::{
     rejects::Rejects,
     sifting::Sieve,
     transaction::Beside,
+    verification::{Verified, Verifier},
 };
 use crate::{
     database::{
@@ -151,6 +152,8 @@ impl Origin {
 /// A finished load.
 pub(super) struct Done {
     pub moved: Moved,
+    /// What was found to be equal.
+    pub verified: Verified,
     /// What the journal says, if there was nothing to do because of it.
     pub before: Option<Finished>,
     /// The source's connections that can be used again.
@@ -219,6 +222,15 @@ pub(super) fn run(
             has_prepared.set(true);
         }
         let into = plan.steps.staging.as_ref().unwrap_or(&plan.target);
+        let loaded = (into, to_columns.as_slice());
+        let mut verifier = Verifier::begin(
+            plan.verification,
+            dialects.1,
+            loaded,
+            writer.as_mut(),
+            budget.batch_bytes,
+        )
+        .map_err(target_failed(Phase::Prepare))?;
         writer
             .load_into(into, &to_columns, plan.wire)
             .map_err(target_failed(Phase::Prepare))?;
@@ -226,12 +238,22 @@ pub(super) fn run(
         let Readers { readers, one_range } = opened.map_err(source_failed(Phase::Read))?;
         let told = (progress, rejects.as_deref_mut());
         let count = readers.len();
-        let moved = move_rows(plan, readers, writer.as_mut(), dialects, reading, budget, told)?;
+        let written = &mut |rows: &Batch| verifier.take(rows);
+        let moved = move_rows(
+            plan,
+            readers,
+            (writer.as_mut(), written),
+            dialects,
+            reading,
+            budget,
+            told,
+        )?;
         writer.finish().map_err(|failed| {
             let mut error = target_failed(Phase::Write)(failed.error);
             ranges::say_in_turns(&mut error, count);
             error
         })?;
+        let verified = verifier.finish(moved.0.rows, writer.as_mut())?;
         if let Some(checks) = &plan.key_checks {
             checks.run(writer.as_mut(), dialects.1)?;
         }
@@ -246,15 +268,16 @@ pub(super) fn run(
         for sql in &plan.steps.after_commit {
             writer.execute(sql).map_err(target_failed(Phase::Commit))?;
         }
-        Ok(Ok((moved, count, one_range)))
+        Ok(Ok((moved, verified, count, one_range)))
     })();
     match loaded {
-        Ok(Ok(((moved, sources), ranges, one_range))) => {
+        Ok(Ok(((moved, sources), verified, ranges, one_range))) => {
             let is_free = clean_up(plan, beside, writer.as_mut());
             let target = is_free.then(|| writer.into_connection()).flatten();
             let before = None;
             Ok(Done {
                 moved,
+                verified,
                 before,
                 sources,
                 ranges,
@@ -267,6 +290,7 @@ pub(super) fn run(
             let _ = writer.rollback();
             Ok(Done {
                 moved: Moved::default(),
+                verified: Verified::default(),
                 before: Some(before),
                 sources: Vec::new(),
                 ranges: 0,
@@ -347,7 +371,7 @@ fn undo(
 fn move_rows(
     plan: &TablePlan,
     readers: Vec<Box<dyn Reader>>,
-    writer: &mut dyn Writer,
+    (writer, written): (&mut dyn Writer, &mut dyn FnMut(&Batch)),
     dialects: (&dyn Dialect, &dyn Dialect),
     reading: &Interrupt,
     budget: Budget,
@@ -394,7 +418,7 @@ fn move_rows(
         }
         drop(full_sender);
         if result.is_ok() {
-            result = write_all(plan, &full, empties, writer, dialects, budget, told);
+            result = write_all(plan, &full, empties, (writer, written), dialects, budget, told);
         }
         // Without the channel a reader ends at its next batch; a driver that is still at work is told to stop.
         drop(full);
@@ -458,7 +482,7 @@ fn write_all(
     plan: &TablePlan,
     full: &Receiver<Full>,
     empties: Vec<SyncSender<Batch>>,
-    writer: &mut dyn Writer,
+    (writer, written): (&mut dyn Writer, &mut dyn FnMut(&Batch)),
     (source, target): (&dyn Dialect, &dyn Dialect),
     budget: Budget,
     (progress, rejects): (&dyn Fn(u64, u64), Option<&mut Rejects>),
@@ -481,7 +505,7 @@ fn write_all(
         })?;
         let rows = match (&mut sieve, plan.wire) {
             (Some(sieve), _) => {
-                let loaded = sieve.load(&mut batch, &mut converted, writer, &mut moved);
+                let loaded = sieve.load(&mut batch, &mut converted, (writer, written), &mut moved);
                 loaded.map_err(counted)?;
                 &converted
             }
@@ -504,6 +528,7 @@ fn write_all(
                 }
                 error
             })?;
+            written(rows);
         }
         progress(moved.rows, moved.bytes);
         converted.recycle(budget.batch_bytes);

@@ -9,7 +9,8 @@ use super::{
     error::{Phase, Place, Side, TableError},
     merge::{self, KeyChecks},
     ranges::{self, Range},
-    request::{Around, Choices, ColumnSelection, Lanes, Merge},
+    request::{Around, Choices, ColumnSelection, Lanes, Merge, Verify},
+    verification::{self, Verification},
 };
 use crate::database::{
     Column, Connection, Dialect, LoadSteps, LogicalType, Mode, Relation, Source, Table, WireFormat, WriteLane,
@@ -48,6 +49,8 @@ pub struct TablePlan {
     pub estimated_rows: Option<u64>,
     /// The ranges that the table is read in, two at least; none if it is read in one.
     pub ranges: Vec<Range>,
+    /// What is looked at after the rows.
+    pub verification: Verification,
 }
 
 /// One column's way.
@@ -268,6 +271,7 @@ pub(super) struct Wishes<'a> {
     pub around: [&'a Around; 2],
     /// In how many ranges a table is to be read, at most.
     pub ranges: usize,
+    pub verify: Verify,
 }
 
 /// The plan for one table, from what both databases say.
@@ -352,6 +356,7 @@ pub(super) fn plan(
             .before
             .splice(0..0, drift::additions(target.dialect, (relation, existing), &columns)?);
     }
+    let verification = Verification::of(wishes.verify, (mode, existing.is_some()), &steps, wishes.around);
     let created = existing.is_none() || mode == Mode::Replace;
     let not_carried = match (what, known.not_carried) {
         (_, Some(things)) if created => things,
@@ -364,6 +369,9 @@ pub(super) fn plan(
         }
         _ => Vec::new(),
     };
+    if wishes.verify == Verify::Checksum {
+        verification::can_be_read_back(target.dialect, &columns)?;
+    }
     let (from_columns, to_columns) = sides(&columns);
     // An offer may cost a connection: lanes that are not allowed make none.
     let is_allowed = |name: &str| lanes != Lanes::Odbc || name == "odbc";
@@ -389,6 +397,11 @@ pub(super) fn plan(
     };
     let wire = (read_lane.wire_formats(source, &from_columns).into_iter())
         .find(|format| taken.contains(format) && pass_unparsed(*format, &columns));
+    let wire = wire.filter(|_| verification.verify != Verify::Checksum).or_else(|| {
+        wire.iter()
+            .for_each(|_| read_choice.reason.push_str("; value by value, for the checksum"));
+        None
+    });
     let mut parts = Vec::new();
     if wishes.ranges > 1 && sifted {
         let reason = "rejected rows are numbered in the order of reading";
@@ -423,6 +436,7 @@ pub(super) fn plan(
         narrower,
         estimated_rows,
         ranges: parts,
+        verification,
     })
 }
 

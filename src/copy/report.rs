@@ -82,6 +82,10 @@ pub struct TableReport {
     /// Columns of a target table that was there that hold fewer values than those of the source that went into them, such
     /// as ``column `note`: varchar(20) (text of 20 characters) into varchar(10) (text of 10 characters)``.
     pub narrower: Vec<String>,
+    /// What was found to be equal before the commit: `count`, `checksum`, or nothing.
+    pub verified: &'static str,
+    /// The checksum of the rows, in hexadecimal digits, if it was asked for: the same for equal values in every product.
+    pub checksum: Option<String>,
 }
 
 /// All tables of a call that were begun, in the order of the request.

@@ -52,7 +52,7 @@ impl<'a> Sieve<'a> {
         }
     }
 
-    /// Converts a batch and loads it, and counts in `moved` what has got in.
+    /// Converts a batch and loads it, and counts in `moved` what has got in, which `written` is shown.
     ///
     /// # Errors
     /// Anything but that the target refuses rows; or that these are too many.
@@ -60,7 +60,7 @@ impl<'a> Sieve<'a> {
         &mut self,
         batch: &mut Batch,
         converted: &mut Batch,
-        writer: &mut dyn Writer,
+        (writer, written): (&mut dyn Writer, &mut dyn FnMut(&Batch)),
         moved: &mut Moved,
     ) -> Result<(), Box<TableError>> {
         let mut refused = BTreeMap::new();
@@ -85,7 +85,7 @@ impl<'a> Sieve<'a> {
         let mut search = Search::of(self.kept.len());
         while let Some(range) = search.next() {
             let rows = range.len();
-            let Err(failed_part) = self.attempt(&sifted, range.clone(), writer, moved) else {
+            let Err(failed_part) = self.attempt(&sifted, range.clone(), (writer, written), moved) else {
                 search.loaded();
                 continue;
             };
@@ -112,7 +112,7 @@ impl<'a> Sieve<'a> {
         &mut self,
         sifted: &Sifted<'_>,
         range: Range<usize>,
-        writer: &mut dyn Writer,
+        (writer, written): (&mut dyn Writer, &mut dyn FnMut(&Batch)),
         moved: &mut Moved,
     ) -> Result<(), WriteError> {
         let rows = &self.kept[range];
@@ -128,6 +128,7 @@ impl<'a> Sieve<'a> {
         writer.begin_part()?;
         writer.write(part)?;
         writer.end_part()?;
+        written(part);
         moved.rows += part.rows() as u64;
         moved.bytes += part.bytes() as u64;
         Ok(())

@@ -19,9 +19,10 @@ use super::{
     plan::{LaneChoice, TablePlan, choose, columns_and_steps, put_around, sides},
     pool::Pool,
     report::TableReport,
-    request::{Around, Choices, Endpoint, Lanes, MEMORY_LIMIT_BYTES_MIN, Meeting},
+    request::{Around, Choices, Endpoint, Lanes, MEMORY_LIMIT_BYTES_MIN, Meeting, Verify},
     run,
     transaction::Beside,
+    verification::Verification,
 };
 use crate::{
     database::{
@@ -148,6 +149,7 @@ fn carry_out(
     report.ranges = done.ranges;
     report.rows = done.moved.rows;
     report.bytes = done.moved.bytes;
+    report.verified = done.verified.by;
     report.rounded_fractions = done.moved.changed.rounded;
     report.nulls_for_infinity = done.moved.changed.infinity;
     report.nulls_for_nan = done.moved.changed.nan;
@@ -197,7 +199,14 @@ fn plan(
     if let Some(merge) = &request.meeting.merge {
         (steps, key_checks) = merge::steps(merge, dialect, (target, existing.as_ref()), &columns, steps)?;
     }
-    put_around(&mut steps, dialect, target, [&request.around, &Around::default()]);
+    let around = [&request.around, &Around::default()];
+    put_around(&mut steps, dialect, target, around);
+    let verification = Verification::of(
+        Verify::Count,
+        (request.meeting.mode, existing.is_some()),
+        &steps,
+        around,
+    );
     let mut narrower = Vec::new();
     if let Some(existing) = existing.as_ref().filter(|_| request.meeting.mode != Mode::Replace) {
         drift::check_required(connection, (target, existing), &columns)?;
@@ -230,5 +239,6 @@ fn plan(
         ranges: Vec::new(),
         sifted: false,
         narrower,
+        verification,
     })
 }

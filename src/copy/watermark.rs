@@ -105,7 +105,7 @@ pub(super) fn column_of<'a>(columns: &'a [Column], watermark: &str) -> Result<&'
 }
 
 /// The same, less what the condition leaves out. A line of its own: the user's own text may end in a comment.
-fn narrowed(what: &Source, condition: &str) -> Source {
+pub(super) fn narrowed(what: &Source, condition: &str) -> Source {
     match what {
         Source::Table {
             relation,

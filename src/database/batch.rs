@@ -4,6 +4,7 @@
 //! their digits, text as UTF-8. Values of varying length lie one after the other, so that one long cell costs its own
 //! length and not that times the rows. A batch keeps its memory when it is emptied: the pipeline uses a few in turn.
 
+use super::column::Column;
 use super::temporal::{Date, OffsetTimestamp, Time, Timestamp};
 
 /// How the values of a column lie in memory.
@@ -275,6 +276,11 @@ impl Batch {
             wire: WireRows::default(),
             first_row: 1,
         }
+    }
+
+    /// A batch without rows for values of these columns.
+    pub fn of(columns: &[Column]) -> Self {
+        Batch::new(columns.iter().map(|column| column.logical.layout()))
     }
 
     /// How many rows it has.

@@ -488,6 +488,16 @@ pub trait Dialect: Send + Sync {
         None
     }
 
+    /// The SQL for the number of rows, of any size.
+    fn count_of_rows(&self) -> &'static str {
+        "COUNT(*)"
+    }
+
+    /// Whether the driver tells how many rows of a parameter array the server has taken.
+    fn counts_array_rows(&self) -> bool {
+        false
+    }
+
     /// What stands between an INSERT's column list and its VALUES.
     fn insert_option(&self) -> &'static str {
         ""
@@ -532,6 +542,16 @@ pub trait Dialect: Send + Sync {
         staging: &Relation,
         create: &dyn Fn(&Relation) -> String,
     ) -> LoadSteps;
+
+    /// The SQL by which values of a key's column are compared as dray orders them: numbers by size, days and points in time
+    /// by time, text by the bytes of its UTF-8. `sql` is the column's name in quotes, or a literal. `None` where the
+    /// product has another order.
+    fn ordered(&self, sql: &str, column: &Column) -> Option<String> {
+        match column.logical {
+            LogicalType::Integer { .. } | LogicalType::Decimal { .. } => Some(sql.to_owned()),
+            _ => None,
+        }
+    }
 
     /// A text as it stands in SQL.
     fn literal(&self, text: &str) -> String {
@@ -754,6 +774,21 @@ pub trait Writer: Send {
     fn undo_part(&mut self) -> Result<(), Error> {
         Err(Error::Unsupported("the lane does not load in parts".to_owned()))
     }
+
+    /// After [`Self::finish`]: how many rows the server says that it has taken in all; `None` if it does not say.
+    fn rows_taken(&self) -> Option<u64> {
+        None
+    }
+
+    /// Reads these columns of a table as the transaction sees it, on the transaction's own session, and hands the rows over
+    /// in batches of about `batch_bytes`. Not while rows are being loaded.
+    fn read_back(
+        &mut self,
+        table: &Relation,
+        columns: &[Column],
+        batch_bytes: usize,
+        take: &mut dyn FnMut(&Batch),
+    ) -> Result<(), Error>;
 
     /// Makes the transaction permanent.
     fn commit(&mut self) -> Result<(), Error>;

@@ -202,6 +202,26 @@ impl Time {
         (time.is_of_day() || !self.is_of_day()).then_some(time)
     }
 
+    /// The time in nanoseconds; negative for a negative span.
+    pub fn nanoseconds(self) -> i64 {
+        let seconds = i64::from(self.hour) * 3_600 + i64::from(self.minute) * 60 + i64::from(self.second);
+        let nanoseconds = seconds * NANOSECONDS + i64::from(self.nanosecond);
+        if self.negative { -nanoseconds } else { nanoseconds }
+    }
+
+    /// The time of so many nanoseconds, of some thousand hours at most.
+    pub fn of_nanoseconds(nanoseconds: i64) -> Time {
+        let size = nanoseconds.unsigned_abs();
+        let seconds = size / NANOSECONDS.unsigned_abs();
+        Time {
+            negative: nanoseconds < 0,
+            hour: u16::try_from(seconds / 3_600).unwrap_or(u16::MAX),
+            minute: (seconds / 60 % 60) as u16,
+            second: (seconds % 60) as u16,
+            nanosecond: (size % NANOSECONDS.unsigned_abs()) as u32,
+        }
+    }
+
     /// How many digits of the second's fraction it needs.
     pub fn fraction_digits(self) -> u8 {
         let mut fraction = self.nanosecond;

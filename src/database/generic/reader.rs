@@ -1,8 +1,8 @@
 //! Rows out of any database: a SELECT and a block cursor.
 
 use super::super::{
-    Batch, Column, Connection, Error, Layout, LogicalType, ReadLane, Reader, Resources, Source, Transfer, Value,
-    WireFormat,
+    Batch, Column, Connection, Error, Layout, LogicalType, ReadLane, Reader, Relation, Resources, Source, Transfer,
+    Value, WireFormat,
     decimal::{self, Digits},
     temporal::{Date, OffsetTimestamp, Time, Timestamp},
 };
@@ -35,6 +35,77 @@ impl ReadLane for OdbcRead {
         _wire: Option<WireFormat>,
         resources: &Resources,
     ) -> Result<Box<dyn Reader>, Error> {
+        let rows = Rows::start(&connection, source, columns, resources.memory_bytes)?;
+        Ok(Box::new(OdbcReader { rows, connection }))
+    }
+}
+
+/// See [`super::super::Writer::read_back`], for a session that ODBC has.
+pub(in crate::database) fn read_back(
+    connection: &Connection,
+    table: &Relation,
+    columns: &[Column],
+    (memory_bytes, batch_bytes): (usize, usize),
+    take: &mut dyn FnMut(&Batch),
+) -> Result<(), Error> {
+    let source = Source::Table {
+        relation: table.clone(),
+        condition: None,
+    };
+    let mut rows = Rows::start(connection, &source, columns, memory_bytes)?;
+    let mut batch = Batch::of(columns);
+    while rows.read(&mut batch, batch_bytes)? {
+        take(&batch);
+        batch.recycle(batch_bytes);
+    }
+    Ok(())
+}
+
+struct ColumnPlan {
+    /// Its place in the batch; in the result it may have another one.
+    position: usize,
+    name: String,
+    cell: CellPlan,
+}
+
+struct OdbcReader {
+    // Before the connection, whose statement it holds.
+    rows: Rows,
+    connection: Connection,
+}
+
+impl Reader for OdbcReader {
+    fn read(&mut self, batch: &mut Batch, limit_bytes: usize) -> Result<bool, Error> {
+        batch.clear();
+        self.rows.read(batch, limit_bytes)
+    }
+
+    fn into_connection(self: Box<Self>) -> Option<Connection> {
+        let OdbcReader { rows, connection } = *self;
+        drop(rows);
+        connection.session.rollback().ok()?;
+        Some(connection)
+    }
+}
+
+/// The rows of a SELECT, on their way from a block cursor into batches.
+pub(in crate::database) struct Rows {
+    cursor: Cursor,
+    plans: Vec<ColumnPlan>,
+    scratch: String,
+    /// Rows of the current block that no batch has taken yet.
+    pending: std::ops::Range<usize>,
+    rows_read: u64,
+}
+
+impl Rows {
+    /// Begins to read these columns.
+    pub(in crate::database) fn start(
+        connection: &Connection,
+        source: &Source,
+        columns: &[Column],
+        memory_bytes: usize,
+    ) -> Result<Rows, Error> {
         let (session, dialect) = (&connection.session, connection.dialect);
         let encoding = session.cell_encoding();
         let rules = session.get_data_rules();
@@ -77,42 +148,21 @@ impl ReadLane for OdbcRead {
         let mut statement = session.statement()?;
         statement.execute_direct(&sql)?;
         // The driver holds a block as well, perhaps in a form twice as long, while long cells are read again.
-        let block_bytes = BLOCK_BYTES_MAX.min(resources.memory_bytes / 16);
+        let block_bytes = BLOCK_BYTES_MAX.min(memory_bytes / 16);
         let mut cursor = Cursor::open(statement, &specs, rules, block_bytes)?;
         // A cell lies in the driver and in the cursor, in UTF-16 perhaps, where its text is twice as long.
-        cursor.limit_cells(resources.memory_bytes / 2);
-        Ok(Box::new(OdbcReader {
+        cursor.limit_cells(memory_bytes / 2);
+        Ok(Rows {
             cursor,
-            connection,
             plans,
             scratch: String::new(),
             pending: 0..0,
             rows_read: 0,
-        }))
+        })
     }
-}
 
-struct ColumnPlan {
-    /// Its place in the batch; in the result it may have another one.
-    position: usize,
-    name: String,
-    cell: CellPlan,
-}
-
-struct OdbcReader {
-    // Before the connection, whose statement it holds.
-    cursor: Cursor,
-    connection: Connection,
-    plans: Vec<ColumnPlan>,
-    scratch: String,
-    /// Rows of the current block that no batch has taken yet.
-    pending: std::ops::Range<usize>,
-    rows_read: u64,
-}
-
-impl Reader for OdbcReader {
-    fn read(&mut self, batch: &mut Batch, limit_bytes: usize) -> Result<bool, Error> {
-        batch.clear();
+    /// Fills an empty batch with the next rows, up to about `limit_bytes`; false, and no rows, at the end.
+    pub(in crate::database) fn read(&mut self, batch: &mut Batch, limit_bytes: usize) -> Result<bool, Error> {
         batch.first_row = self.rows_read + 1;
         let mut bytes = 0;
         while bytes < limit_bytes {
@@ -150,15 +200,6 @@ impl Reader for OdbcReader {
         Ok(batch.rows() > 0)
     }
 
-    fn into_connection(self: Box<Self>) -> Option<Connection> {
-        let OdbcReader { cursor, connection, .. } = *self;
-        drop(cursor);
-        connection.session.rollback().ok()?;
-        Some(connection)
-    }
-}
-
-impl OdbcReader {
     /// The error with the column's name and the row's number, where it is about a cell.
     fn located(&self, error: odbc::Error) -> Error {
         match error {

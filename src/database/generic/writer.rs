@@ -3,6 +3,7 @@
 use super::super::{
     Batch, Column, Connection, Error, Form, Relation, Resources, Value, WireFormat, WriteError, WriteLane, Writer,
 };
+use super::reader::read_back;
 use crate::database::ValueCheck;
 use crate::odbc::{self, ExecuteError, Interrupt, ParameterArray, ParameterKind, Session, Statement};
 
@@ -34,6 +35,7 @@ impl WriteLane for OdbcWrite {
     fn open(&self, connection: Connection, resources: &Resources) -> Result<Box<dyn Writer>, Error> {
         Ok(Box::new(OdbcWriter {
             load: None,
+            rows_taken: connection.dialect.counts_array_rows().then_some(0),
             connection,
             memory_bytes: resources.memory_bytes,
         }))
@@ -45,6 +47,8 @@ struct OdbcWriter {
     load: Option<Load>,
     connection: Connection,
     memory_bytes: usize,
+    /// `None` where the driver does not say.
+    rows_taken: Option<u64>,
 }
 
 struct Load {
@@ -60,6 +64,9 @@ struct Load {
     checks: Vec<(usize, String, ValueCheck)>,
     /// What the session is told once all rows are there.
     after_rows: Option<String>,
+    /// As the driver counts them; `None` once it has not.
+    rows_taken: Option<u64>,
+    rows_before_part: Option<u64>,
 }
 
 impl Writer for OdbcWriter {
@@ -113,6 +120,8 @@ impl Writer for OdbcWriter {
         self.load = Some(Load {
             checks: checks.into_iter().map(named).collect(),
             after_rows: around_rows.map(|[_, after_rows]| after_rows),
+            rows_taken: self.rows_taken,
+            rows_before_part: None,
             statement,
             forms,
             array,
@@ -177,6 +186,7 @@ impl Writer for OdbcWriter {
     fn finish(&mut self) -> Result<(), WriteError> {
         let Some(load) = self.load.take() else { return Ok(()) };
         let after_rows = load.after_rows.clone();
+        self.rows_taken = load.rows_taken;
         // The statement first: a driver takes no other one before its results are gone.
         drop(load);
         if let Some(sql) = after_rows {
@@ -186,6 +196,9 @@ impl Writer for OdbcWriter {
     }
 
     fn begin_part(&mut self) -> Result<(), Error> {
+        if let Some(load) = &mut self.load {
+            load.rows_before_part = load.rows_taken;
+        }
         match self.connection.dialect.savepoint() {
             Some(savepoint) => Ok(self.connection.session.execute(savepoint.set).map(drop)?),
             None => Err(Error::Unsupported("the product has no savepoints".to_owned())),
@@ -204,6 +217,7 @@ impl Writer for OdbcWriter {
     fn undo_part(&mut self) -> Result<(), Error> {
         if let Some(load) = &mut self.load {
             load.array.clear();
+            load.rows_taken = load.rows_before_part;
         }
         let savepoint = self.connection.dialect.savepoint();
         let statements = savepoint.map(|savepoint| [Some(savepoint.undo), savepoint.release]);
@@ -211,6 +225,20 @@ impl Writer for OdbcWriter {
             self.connection.session.execute(sql)?;
         }
         Ok(())
+    }
+
+    fn rows_taken(&self) -> Option<u64> {
+        self.rows_taken
+    }
+
+    fn read_back(
+        &mut self,
+        table: &Relation,
+        columns: &[Column],
+        batch_bytes: usize,
+        take: &mut dyn FnMut(&Batch),
+    ) -> Result<(), Error> {
+        read_back(&self.connection, table, columns, (self.memory_bytes, batch_bytes), take)
     }
 
     fn commit(&mut self) -> Result<(), Error> {
@@ -250,8 +278,17 @@ impl Load {
         if search {
             session.execute(&format!("SAVEPOINT {SAVEPOINT}"))?;
         }
+        if rows == 0 {
+            return Ok(());
+        }
         let result = self.array.execute(&mut self.statement);
         self.array.clear();
+        if result.is_ok()
+            && let Some(before) = self.rows_taken
+        {
+            let taken = u64::try_from(self.statement.row_count()?).ok();
+            self.rows_taken = taken.map(|taken| before + taken);
+        }
         let failed = match result {
             // Such a driver may also call an array a success that the server refused as a whole (MariaDB
             // Connector/ODBC 3.1.15, error 1265), and only the count of its rows tells.

@@ -20,6 +20,7 @@ use super::{
     infile::INFILE_NAME,
     libmariadb::Library,
     settings::Settings,
+    stream::{fill, select},
 };
 use crate::{
     database::{
@@ -147,6 +148,9 @@ struct ChunkWriter {
     /// The table that was made on this connection to be loaded.
     created: Option<String>,
     last_statement: String,
+    /// What the server said of each chunk.
+    rows_taken: u64,
+    rows_before_part: u64,
 }
 
 /// What stays the same for all parts of a load.
@@ -161,7 +165,7 @@ struct Recipe {
 
 /// A load that is under way.
 struct Loading {
-    thread: thread::JoinHandle<(Client, Result<(), Error>)>,
+    thread: thread::JoinHandle<(Client, Result<u64, Error>)>,
     full: SyncSender<Chunk>,
     empty: Receiver<Chunk>,
     /// Chunks that are with the thread.
@@ -198,6 +202,8 @@ impl ChunkWriter {
             interrupt,
             created: None,
             last_statement: String::new(),
+            rows_taken: 0,
+            rows_before_part: 0,
         })
     }
 
@@ -302,7 +308,8 @@ impl ChunkWriter {
         match loading.thread.join() {
             Ok((client, result)) => {
                 self.client = Some(client);
-                result
+                self.rows_taken += result?;
+                Ok(())
             }
             Err(_) => Err(Error::Unsupported(
                 "the thread that loads rows has ended by itself".to_owned(),
@@ -476,6 +483,7 @@ impl Writer for ChunkWriter {
 
     fn begin_part(&mut self) -> Result<(), Error> {
         self.take_back()?;
+        self.rows_before_part = self.rows_taken;
         self.client()?.execute(Savepoint::STANDARD.set)?;
         self.start(usize::MAX)
     }
@@ -487,6 +495,7 @@ impl Writer for ChunkWriter {
     fn undo_part(&mut self) -> Result<(), Error> {
         // Its error is the one that led here.
         let _ = self.take_back();
+        self.rows_taken = self.rows_before_part;
         let client = self.client()?;
         client.execute(Savepoint::STANDARD.undo)?;
         match client.warnings() {
@@ -496,6 +505,37 @@ impl Writer for ChunkWriter {
                 "the server has not taken all rows of a part back: the table's engine has no transactions".to_owned(),
             )),
         }
+    }
+
+    fn rows_taken(&self) -> Option<u64> {
+        Some(self.rows_taken)
+    }
+
+    fn read_back(
+        &mut self,
+        table: &Relation,
+        columns: &[Column],
+        batch_bytes: usize,
+        take: &mut dyn FnMut(&Batch),
+    ) -> Result<(), Error> {
+        self.client()?;
+        let Some(client) = self.client.take() else {
+            return Ok(());
+        };
+        let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
+        // What fails from here on ends the connection, and the server then undoes the transaction.
+        let mut rows = client.stream(&select(self.dialect, columns, &self.dialect.quote_relation(table)))?;
+        let (mut batch, mut rows_read) = (Batch::of(columns), 0);
+        loop {
+            fill(&mut rows, &names, &mut rows_read, &mut batch, batch_bytes)?;
+            if batch.rows() == 0 {
+                break;
+            }
+            take(&batch);
+            batch.recycle(batch_bytes);
+        }
+        self.client = rows.into_client();
+        Ok(())
     }
 
     fn commit(&mut self) -> Result<(), Error> {
@@ -560,14 +600,16 @@ fn load_all(
     full: &Receiver<Chunk>,
     empty: &SyncSender<Chunk>,
     abandoned: &AtomicBool,
-) -> (Client, Result<(), Error>) {
+) -> (Client, Result<u64, Error>) {
     client.enter_thread();
-    let mut result = Ok(());
+    let mut result = Ok(0);
     while let Ok(mut chunk) = full.recv() {
         if abandoned.load(Ordering::Relaxed) {
             break;
         }
-        result = statement.send_chunk(&mut client, &chunk);
+        // Each row of it was counted.
+        let sent = statement.send_chunk(&mut client, &chunk);
+        result = result.and_then(|rows| sent.map(|()| rows + chunk.ends.len() as u64));
         if result.is_err() {
             break;
         }

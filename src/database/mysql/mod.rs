@@ -357,6 +357,24 @@ impl Dialect for MySql {
         Ok(bytes.map(|bytes| (bytes, "max_allowed_packet")))
     }
 
+    fn ordered(&self, sql: &str, column: &Column) -> Option<String> {
+        match column.logical {
+            LogicalType::Integer { .. }
+            | LogicalType::Decimal { .. }
+            | LogicalType::Date
+            | LogicalType::Timestamp { .. } => Some(sql.to_owned()),
+            // Of UUIDs MariaDB sorts by their last part first.
+            LogicalType::Text { .. } | LogicalType::Uuid => {
+                Some(format!("CAST(CONVERT({sql} USING utf8mb4) AS BINARY)"))
+            }
+            _ => None,
+        }
+    }
+
+    fn counts_array_rows(&self) -> bool {
+        true
+    }
+
     fn names_failed_row(&self) -> bool {
         // An array is one command of the bulk protocol, and its failure one error.
         false

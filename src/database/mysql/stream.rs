@@ -79,14 +79,10 @@ impl ReadLane for Stream {
         let dialect = connection.dialect;
         let row_bytes_max = row_bytes_max(resources);
         let from = source.after_from(|relation| dialect.quote_relation(relation));
-        let list: Vec<String> = columns
-            .iter()
-            .map(|column| cell::expression(&dialect.quote(&column.name), column))
-            .collect();
         let Left {
             client, in_transaction, ..
         } = Left::of(&connection, library, &settings, resources)?;
-        let rows = client.stream(&format!("SELECT {} FROM {from}", list.join(", ")))?;
+        let rows = client.stream(&select(dialect, columns, &from))?;
         let long: Vec<&Column> = columns
             .iter()
             .filter(|column| matches!(column.logical.layout(), Layout::Text | Layout::Bytes))
@@ -109,6 +105,41 @@ impl ReadLane for Stream {
             }),
         }))
     }
+}
+
+/// Fills an empty batch with the next rows, up to about `limit_bytes`.
+pub(super) fn fill(
+    rows: &mut Rows,
+    names: &[String],
+    rows_read: &mut u64,
+    batch: &mut Batch,
+    limit_bytes: usize,
+) -> Result<bool, Error> {
+    batch.first_row = *rows_read + 1;
+    let columns = &mut batch.columns;
+    let mut bytes = 0;
+    rows.read(|row| {
+        *rows_read += 1;
+        for (position, data) in columns.iter_mut().enumerate() {
+            let text = row.cell(position);
+            bytes += 8 + text.map_or(0, <[u8]>::len);
+            cell::push(text, data).map_err(|reason| Error::Unreadable {
+                column: names[position].clone(),
+                row: *rows_read,
+                reason: reason.to_owned(),
+            })?;
+        }
+        Ok(bytes < limit_bytes)
+    })
+}
+
+/// The query for these columns of what stands after FROM.
+pub(super) fn select(dialect: &dyn Dialect, columns: &[Column], from: &str) -> String {
+    let list: Vec<String> = columns
+        .iter()
+        .map(|column| cell::expression(&dialect.quote(&column.name), column))
+        .collect();
+    format!("SELECT {} FROM {from}", list.join(", "))
 }
 
 /// The query for the longest cell of each of these columns, and then for the longest row.
@@ -209,24 +240,7 @@ struct StreamReader {
 impl Reader for StreamReader {
     fn read(&mut self, batch: &mut Batch, limit_bytes: usize) -> Result<bool, Error> {
         batch.clear();
-        batch.first_row = self.rows_read + 1;
-        let (names, rows_read) = (&self.names, &mut self.rows_read);
-        let columns = &mut batch.columns;
-        let mut bytes = 0;
-        let result = self.rows.read(|row| {
-            *rows_read += 1;
-            for (position, data) in columns.iter_mut().enumerate() {
-                let text = row.cell(position);
-                bytes += 8 + text.map_or(0, <[u8]>::len);
-                cell::push(text, data).map_err(|reason| Error::Unreadable {
-                    column: names[position].clone(),
-                    row: *rows_read,
-                    reason: reason.to_owned(),
-                })?;
-            }
-            Ok(bytes < limit_bytes)
-        });
-        match result {
+        match fill(&mut self.rows, &self.names, &mut self.rows_read, batch, limit_bytes) {
             Ok(_) => Ok(batch.rows() > 0),
             Err(error) if error.diagnostic().is_some_and(|said| said.native == PACKET_TOO_LARGE) => {
                 Err(self.too_long())

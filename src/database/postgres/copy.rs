@@ -138,7 +138,8 @@ pub(super) fn leave(connection: &Connection, mut client: Client) {
     connection.kept.put(Ready::new(client, Facts::default()));
 }
 
-fn question(dialect: &dyn Dialect, relation: &Relation) -> String {
+/// The query for what [`ask`] answers.
+pub(super) fn question(dialect: &dyn Dialect, relation: &Relation) -> String {
     let name = dialect
         .quote_relation(relation)
         .replace('\\', "\\\\")
@@ -151,7 +152,8 @@ fn question(dialect: &dyn Dialect, relation: &Relation) -> String {
     )
 }
 
-fn ask(client: &mut Client, sql: &str) -> Result<Facts, Error> {
+/// What the server says about a relation.
+pub(super) fn ask(client: &mut Client, sql: &str) -> Result<Facts, Error> {
     let rows = client.run(sql)?.rows();
     let Some(row) = rows.first() else {
         return Ok(Facts::default());

@@ -8,7 +8,7 @@ use super::{
     },
     binary::{self, BadCell, Cell},
     client::Client,
-    copy::{self, Ready},
+    copy::{self, Facts, Ready},
     snapshot,
 };
 
@@ -70,58 +70,26 @@ impl ReadLane for CopyRead {
         // The session's transaction would hold the locks of the plan's queries.
         connection.session.rollback()?;
         client.stop_with(&resources.interrupt);
-        let cells = match wire {
-            Some(_) => Vec::new(),
-            None => cells(&mut client, dialect, source, columns)?,
-        };
-        let native = |position: usize| wire.is_some() || cells[position].is_some();
-        let list: Vec<String> = (columns.iter().enumerate())
-            .map(|(position, column)| {
-                let name = dialect.quote(&column.name);
-                if native(position) {
-                    name
-                } else {
-                    format!("CAST({name} AS text)")
-                }
-            })
-            .collect();
-        let what = match source {
-            Source::Table {
-                relation,
-                condition: None,
-            } if facts.is_plain_table()
-                && (0..columns.len()).all(native)
-                && !columns.iter().any(|column| column.generated) =>
-            {
-                format!("{} ({})", dialect.quote_relation(relation), list.join(", "))
-            }
-            _ => format!("({}\n)", select(dialect, source, &list.join(", "))),
-        };
-        let lines = (wire == Some(lines::FORMAT)).then(|| Lines::of(columns)).flatten();
-        let as_text = wire == Some(copy::TEXT) || lines.is_some();
-        let format = if as_text { "text" } else { "binary" };
-        let setup = copy::text_setup(columns).filter(|_| wire == Some(copy::TEXT));
-        if let Some(sql) = setup {
+        // A query may call functions that change the session.
+        let mut reusable = matches!(source, Source::Table { .. });
+        if let Some(sql) = copy::text_setup(columns).filter(|_| wire == Some(copy::TEXT)) {
+            reusable = false;
             client.run(sql)?;
         }
-        client.start_copy(&format!("COPY {what} TO STDOUT (FORMAT {format})"))?;
-        let cells = cells.into_iter().map(|cell| cell.unwrap_or(Cell::Text)).collect();
+        let rows = Rows::start(
+            &mut client,
+            dialect,
+            (source, columns, wire),
+            facts,
+            resources.memory_bytes / 2,
+        )?;
         Ok(Box::new(CopyReader {
             client,
             connection,
-            // A query may call functions that change the session.
-            reusable: setup.is_none() && matches!(source, Source::Table { .. }),
+            reusable,
             shares_snapshot,
-            names: columns.iter().map(|column| column.name.clone()).collect(),
-            cells,
-            lines,
-            unparsed: wire.is_some(),
-            header: format == "binary",
-            binary: format == "binary",
-            row_bytes_max: resources.memory_bytes / 2,
+            rows,
             interrupt: resources.interrupt.clone(),
-            rows_read: 0,
-            ended: false,
         }))
     }
 }
@@ -163,6 +131,29 @@ struct CopyReader {
     reusable: bool,
     /// Whether a transaction is open that ends with the rows.
     shares_snapshot: bool,
+    rows: Rows,
+    interrupt: Interrupt,
+}
+
+impl Reader for CopyReader {
+    fn read(&mut self, batch: &mut Batch, limit_bytes: usize) -> Result<bool, Error> {
+        batch.clear();
+        if self.interrupt.is_raised() {
+            return Err(Error::cancelled());
+        }
+        self.rows.read(&mut self.client, batch, limit_bytes)
+    }
+
+    fn into_connection(mut self: Box<Self>) -> Option<Connection> {
+        if self.reusable && self.rows.ended && (!self.shares_snapshot || self.client.run("COMMIT").is_ok()) {
+            copy::leave(&self.connection, self.client);
+        }
+        Some(self.connection)
+    }
+}
+
+/// The rows of a COPY TO STDOUT that a client has begun.
+pub(super) struct Rows {
     names: Vec<String>,
     cells: Vec<Cell>,
     /// The form in which rows are handed over, if it is not the server's own.
@@ -173,21 +164,69 @@ struct CopyReader {
     header: bool,
     /// libpq holds a row twice: in its buffer, and as it hands it over.
     row_bytes_max: usize,
-    interrupt: Interrupt,
     rows_read: u64,
     ended: bool,
 }
 
-impl Reader for CopyReader {
-    fn read(&mut self, batch: &mut Batch, limit_bytes: usize) -> Result<bool, Error> {
-        batch.clear();
+impl Rows {
+    /// Begins it; with `wire`, rows come in that form.
+    pub(super) fn start(
+        client: &mut Client,
+        dialect: &dyn Dialect,
+        (source, columns, wire): (&Source, &[Column], Option<WireFormat>),
+        facts: Facts,
+        row_bytes_max: usize,
+    ) -> Result<Rows, Error> {
+        let cells = match wire {
+            Some(_) => Vec::new(),
+            None => cells(client, dialect, source, columns)?,
+        };
+        let native = |position: usize| wire.is_some() || cells[position].is_some();
+        let list: Vec<String> = (columns.iter().enumerate())
+            .map(|(position, column)| {
+                let name = dialect.quote(&column.name);
+                if native(position) {
+                    name
+                } else {
+                    format!("CAST({name} AS text)")
+                }
+            })
+            .collect();
+        let what = match source {
+            Source::Table {
+                relation,
+                condition: None,
+            } if facts.is_plain_table()
+                && (0..columns.len()).all(native)
+                && !columns.iter().any(|column| column.generated) =>
+            {
+                format!("{} ({})", dialect.quote_relation(relation), list.join(", "))
+            }
+            _ => format!("({}\n)", select(dialect, source, &list.join(", "))),
+        };
+        let lines = (wire == Some(lines::FORMAT)).then(|| Lines::of(columns)).flatten();
+        let as_text = wire == Some(copy::TEXT) || lines.is_some();
+        let format = if as_text { "text" } else { "binary" };
+        client.start_copy(&format!("COPY {what} TO STDOUT (FORMAT {format})"))?;
+        Ok(Rows {
+            names: columns.iter().map(|column| column.name.clone()).collect(),
+            cells: cells.into_iter().map(|cell| cell.unwrap_or(Cell::Text)).collect(),
+            lines,
+            unparsed: wire.is_some(),
+            header: format == "binary",
+            binary: format == "binary",
+            row_bytes_max,
+            rows_read: 0,
+            ended: false,
+        })
+    }
+
+    /// Fills an empty batch with the next rows, up to about `limit_bytes`; false, and no rows, at the end.
+    pub(super) fn read(&mut self, client: &mut Client, batch: &mut Batch, limit_bytes: usize) -> Result<bool, Error> {
         batch.first_row = self.rows_read + 1;
-        if self.interrupt.is_raised() {
-            return Err(Error::cancelled());
-        }
         let mut bytes = 0;
         while bytes < limit_bytes && !self.ended {
-            let row = self.client.next_row(self.row_bytes_max);
+            let row = client.next_row(self.row_bytes_max);
             let Some(row) = row.map_err(|error| self.over_limit(error, None))? else {
                 self.ended = true;
                 break;
@@ -230,15 +269,6 @@ impl Reader for CopyReader {
         Ok(batch.rows() > 0)
     }
 
-    fn into_connection(mut self: Box<Self>) -> Option<Connection> {
-        if self.reusable && self.ended && (!self.shares_snapshot || self.client.run("COMMIT").is_ok()) {
-            copy::leave(&self.connection, self.client);
-        }
-        Some(self.connection)
-    }
-}
-
-impl CopyReader {
     fn unreadable(&self, BadCell { column, reason }: BadCell) -> Error {
         Error::Unreadable {
             column: self.names.get(column).cloned().unwrap_or_default(),

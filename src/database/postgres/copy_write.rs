@@ -2,12 +2,13 @@
 
 use super::{
     super::{
-        Batch, Column, Connection, Error, LogicalType, Relation, Resources, Savepoint, WireFormat, WriteError,
+        Batch, Column, Connection, Error, LogicalType, Relation, Resources, Savepoint, Source, WireFormat, WriteError,
         WriteLane, Writer,
     },
     binary::{self, BadCell, Cell},
     client::{Client, Refusal},
     copy::{self, Ready},
+    copy_read::Rows,
     settings::Settings,
     text,
 };
@@ -48,7 +49,9 @@ impl WriteLane for CopyWrite {
             client,
             connection,
             reusable: true,
+            row_bytes_max: resources.memory_bytes / 2,
             load: None,
+            rows_taken: None,
         }))
     }
 }
@@ -58,13 +61,18 @@ struct CopyWriter {
     connection: Connection,
     /// Whether the client may serve another table.
     reusable: bool,
+    row_bytes_max: usize,
     load: Option<Load>,
+    /// What the server has counted.
+    rows_taken: Option<u64>,
 }
 
 /// Rows that are being loaded.
 struct Load {
     /// The COPY.
     sql: String,
+    /// What the tags of those that have ended said.
+    rows_taken: Option<u64>,
     /// Whether it is under way; between the parts of a load it is not.
     is_under_way: bool,
     target: Relation,
@@ -117,6 +125,7 @@ impl Writer for CopyWriter {
         let format = if binary { "binary" } else { "text" };
         let mut load = Load {
             sql: format!("COPY {relation} ({list}) FROM STDIN (FORMAT {format})"),
+            rows_taken: Some(0),
             is_under_way: false,
             target: target.clone(),
             names: columns.iter().map(|column| column.name.clone()).collect(),
@@ -139,10 +148,14 @@ impl Writer for CopyWriter {
     }
 
     fn finish(&mut self) -> Result<(), WriteError> {
-        match self.load.take() {
-            Some(mut load) if load.is_under_way => load.end(&mut self.client, 0),
-            _ => Ok(()),
+        let Some(mut load) = self.load.take() else {
+            return Ok(());
+        };
+        if load.is_under_way {
+            load.end(&mut self.client, 0)?;
         }
+        self.rows_taken = load.rows_taken;
+        Ok(())
     }
 
     fn begin_part(&mut self) -> Result<(), Error> {
@@ -175,6 +188,38 @@ impl Writer for CopyWriter {
         let Savepoint { undo, release, .. } = Savepoint::STANDARD;
         let mut statements = [Some(undo), release].into_iter().flatten();
         statements.try_for_each(|sql| self.client.run(sql).map(drop))
+    }
+
+    fn rows_taken(&self) -> Option<u64> {
+        self.rows_taken
+    }
+
+    fn read_back(
+        &mut self,
+        table: &Relation,
+        columns: &[Column],
+        batch_bytes: usize,
+        take: &mut dyn FnMut(&Batch),
+    ) -> Result<(), Error> {
+        let dialect = self.connection.dialect;
+        let facts = copy::ask(&mut self.client, &copy::question(dialect, table))?;
+        let source = Source::Table {
+            relation: table.clone(),
+            condition: None,
+        };
+        let mut rows = Rows::start(
+            &mut self.client,
+            dialect,
+            (&source, columns, None),
+            facts,
+            self.row_bytes_max,
+        )?;
+        let mut batch = Batch::of(columns);
+        while rows.read(&mut self.client, &mut batch, batch_bytes)? {
+            take(&batch);
+            batch.recycle(batch_bytes);
+        }
+        Ok(())
     }
 
     fn commit(&mut self) -> Result<(), Error> {
@@ -224,6 +269,8 @@ impl Load {
         let sent = self.rows_written + rows as u64;
         let finished = client.put(&self.buffer).and_then(|()| client.finish_copy());
         let answer = finished.map_err(|refusal| self.refused(*refusal, rows))?;
+        let taken = answer.changed_rows().and_then(|taken| u64::try_from(taken).ok());
+        self.rows_taken = self.rows_taken.zip(taken).map(|(before, taken)| before + taken);
         if let Some(loaded) = answer.changed_rows().filter(|loaded| *loaded != sent as i64) {
             tracing::warn!(
                 event = "postgres.rows_suppressed",

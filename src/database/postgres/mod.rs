@@ -436,6 +436,20 @@ impl Dialect for Postgres {
         listed::columns()
     }
 
+    fn ordered(&self, sql: &str, column: &Column) -> Option<String> {
+        match column.logical {
+            LogicalType::Integer { .. }
+            | LogicalType::Decimal { .. }
+            | LogicalType::Date
+            | LogicalType::Timestamp { .. }
+            | LogicalType::Instant { .. }
+            | LogicalType::Uuid => Some(sql.to_owned()),
+            // As text, `char(n)` is without its filling.
+            LogicalType::Text { .. } => Some(format!("CAST({sql} AS text) COLLATE \"C\"")),
+            _ => None,
+        }
+    }
+
     fn literal(&self, text: &str) -> String {
         // Whatever `standard_conforming_strings` is.
         match text.contains('\\') {

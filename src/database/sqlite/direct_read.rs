@@ -94,20 +94,12 @@ impl ReadLane for DirectRead {
             }
         };
         let in_transaction = database.in_transaction();
-        let rows = database.select(&select(source, columns))?;
+        let rows = Steps::start(&database, source, columns, wire.is_some(), resources.memory_bytes)?;
         Ok(Box::new(DirectReader {
             rows,
             database,
             connection,
-            columns: columns
-                .iter()
-                .map(|column| (column.name.clone(), column.logical))
-                .collect(),
-            unparsed: wire.is_some(),
-            row_bytes_max: resources.memory_bytes,
             resources: resources.clone(),
-            rows_read: 0,
-            at_end: false,
             in_transaction,
         }))
     }
@@ -160,15 +152,10 @@ fn select(source: &Source, columns: &[Column]) -> String {
 }
 
 struct DirectReader {
-    rows: Rows,
+    rows: Steps,
     database: Database,
     connection: Connection,
-    columns: Vec<(String, LogicalType)>,
-    unparsed: bool,
-    row_bytes_max: usize,
     resources: Resources,
-    rows_read: u64,
-    at_end: bool,
     /// Whether a transaction is open that ends with the rows.
     in_transaction: bool,
 }
@@ -176,24 +163,10 @@ struct DirectReader {
 impl Reader for DirectReader {
     fn read(&mut self, batch: &mut Batch, limit_bytes: usize) -> Result<bool, Error> {
         batch.clear();
-        batch.first_row = self.rows_read + 1;
         if self.resources.interrupt.is_raised() {
             return Err(Error::cancelled());
         }
-        let mut bytes = 0;
-        while bytes < limit_bytes && !self.at_end {
-            // After its end a statement would begin anew.
-            self.at_end = !self.rows.step()?;
-            if self.at_end {
-                break;
-            }
-            self.rows_read += 1;
-            bytes += match self.unparsed {
-                true => self.append_unparsed(batch)?,
-                false => self.append(batch)?,
-            };
-        }
-        Ok(batch.rows() > 0)
+        self.rows.read(batch, limit_bytes)
     }
 
     fn into_connection(self: Box<Self>) -> Option<Connection> {
@@ -217,7 +190,57 @@ impl Reader for DirectReader {
 /// A file that is open for reading, left for the next table.
 struct Kept(Database);
 
-impl DirectReader {
+/// The rows of a statement that is stepped through, on their way into batches.
+pub(super) struct Steps {
+    rows: Rows,
+    columns: Vec<(String, LogicalType)>,
+    unparsed: bool,
+    row_bytes_max: usize,
+    rows_read: u64,
+    at_end: bool,
+}
+
+impl Steps {
+    /// Begins to read these columns.
+    pub(super) fn start(
+        database: &Database,
+        source: &Source,
+        columns: &[Column],
+        unparsed: bool,
+        row_bytes_max: usize,
+    ) -> Result<Steps, Error> {
+        Ok(Steps {
+            rows: database.select(&select(source, columns))?,
+            columns: columns
+                .iter()
+                .map(|column| (column.name.clone(), column.logical))
+                .collect(),
+            unparsed,
+            row_bytes_max,
+            rows_read: 0,
+            at_end: false,
+        })
+    }
+
+    /// Fills an empty batch with the next rows, up to about `limit_bytes`; false, and no rows, at the end.
+    pub(super) fn read(&mut self, batch: &mut Batch, limit_bytes: usize) -> Result<bool, Error> {
+        batch.first_row = self.rows_read + 1;
+        let mut bytes = 0;
+        while bytes < limit_bytes && !self.at_end {
+            // After its end a statement would begin anew.
+            self.at_end = !self.rows.step()?;
+            if self.at_end {
+                break;
+            }
+            self.rows_read += 1;
+            bytes += match self.unparsed {
+                true => self.append_unparsed(batch)?,
+                false => self.append(batch)?,
+            };
+        }
+        Ok(batch.rows() > 0)
+    }
+
     /// Appends the current row, and returns about how many bytes it takes.
     fn append(&self, batch: &mut Batch) -> Result<usize, Error> {
         let mut bytes = 8 * self.columns.len();

@@ -5,13 +5,15 @@
 
 use super::{
     access::Access,
+    direct_read::Steps,
     libsqlite3::{Binding, Database, Insert},
     spelling::{Number, Spelled},
     target::Target,
     wire,
 };
 use crate::database::{
-    Batch, Column, Connection, Error, Relation, Resources, Savepoint, WireFormat, WriteError, WriteLane, Writer,
+    Batch, Column, Connection, Error, Relation, Resources, Savepoint, Source, WireFormat, WriteError, WriteLane,
+    Writer,
     batch::{ColumnData, Values},
     generic::{self, Classed},
 };
@@ -71,6 +73,8 @@ impl WriteLane for DirectWrite {
             connection,
             set_aside,
             resources: resources.clone(),
+            rows_taken: Some(0),
+            rows_before_part: None,
         }))
     }
 }
@@ -93,6 +97,9 @@ struct DirectWriter {
     /// them back grows with the table.
     set_aside: bool,
     resources: Resources,
+    /// `None` for a view, whose triggers insert what they like.
+    rows_taken: Option<u64>,
+    rows_before_part: Option<u64>,
 }
 
 struct Load {
@@ -126,11 +133,10 @@ impl Writer for DirectWriter {
     }
 
     fn load_into(&mut self, target: &Relation, columns: &[Column], wire: Option<WireFormat>) -> Result<(), Error> {
-        let schema = target.schema.as_deref().unwrap_or("main");
-        let relation = Relation {
-            schema: Some(schema.to_owned()),
-            name: target.name.clone(),
-        };
+        let relation = in_schema(target);
+        if self.is_view(&relation)? {
+            self.rows_taken = None;
+        }
         let is_strict = self.is_strict(&relation, columns)?;
         let targets: Vec<Target> = columns.iter().map(|column| Target::of(column, is_strict)).collect();
         if wire.is_none() {
@@ -186,6 +192,9 @@ impl Writer for DirectWriter {
                 false => load.write_row(batch, row),
             };
             written.map_err(|error| WriteError { error, row: Some(row) })?;
+            if load.from_aside.is_none() {
+                self.rows_taken = self.rows_taken.map(|rows| rows + load.insert.changed_rows());
+            }
         }
         Ok(())
     }
@@ -207,12 +216,14 @@ impl Writer for DirectWriter {
                     Ok(())
                 });
                 written.map_err(|error| in_row(error, number))?;
+                self.rows_taken = self.rows_taken.map(|rows| rows + load.insert.changed_rows());
             }
         }
         Ok(())
     }
 
     fn begin_part(&mut self) -> Result<(), Error> {
+        self.rows_before_part = self.rows_taken;
         self.database.execute(Savepoint::STANDARD.set).map(drop)
     }
 
@@ -222,9 +233,34 @@ impl Writer for DirectWriter {
     }
 
     fn undo_part(&mut self) -> Result<(), Error> {
+        self.rows_taken = self.rows_before_part;
         let Savepoint { undo, release, .. } = Savepoint::STANDARD;
         let mut statements = [Some(undo), release].into_iter().flatten();
         statements.try_for_each(|sql| self.database.execute(sql).map(drop))
+    }
+
+    fn rows_taken(&self) -> Option<u64> {
+        self.rows_taken
+    }
+
+    fn read_back(
+        &mut self,
+        table: &Relation,
+        columns: &[Column],
+        batch_bytes: usize,
+        take: &mut dyn FnMut(&Batch),
+    ) -> Result<(), Error> {
+        let source = Source::Table {
+            relation: in_schema(table),
+            condition: None,
+        };
+        let mut rows = Steps::start(&self.database, &source, columns, false, self.resources.memory_bytes)?;
+        let mut batch = Batch::of(columns);
+        while rows.read(&mut batch, batch_bytes)? {
+            take(&batch);
+            batch.recycle(batch_bytes);
+        }
+        Ok(())
     }
 
     fn commit(&mut self) -> Result<(), Error> {
@@ -267,6 +303,17 @@ impl Writer for DirectWriter {
 struct Kept(Database);
 
 impl DirectWriter {
+    fn is_view(&self, relation: &Relation) -> Result<bool, Error> {
+        let schema = relation.schema.as_deref().unwrap_or("main");
+        let list = match schema {
+            "temp" => "sqlite_temp_master".to_owned(),
+            schema => format!("{}.sqlite_master", self.connection.dialect.quote(schema)),
+        };
+        let name = self.connection.dialect.literal(&relation.name);
+        let sql = format!("SELECT 1 FROM {list} WHERE type = 'view' AND name = {name}");
+        Ok(self.database.one_text(&sql)?.is_some())
+    }
+
     /// Whether the table is STRICT, where a column of type ANY keeps every value; asked only if it has one.
     fn is_strict(&self, relation: &Relation, columns: &[Column]) -> Result<bool, Error> {
         if !columns.iter().any(|column| column.declared.eq_ignore_ascii_case("ANY")) {
@@ -360,6 +407,14 @@ fn bind_cell<'values>(
         }
     }
     Ok(())
+}
+
+/// The table with the schema that it has if it says none.
+fn in_schema(table: &Relation) -> Relation {
+    Relation {
+        schema: Some(table.schema.as_deref().unwrap_or("main").to_owned()),
+        name: table.name.clone(),
+    }
 }
 
 fn refused(column: &Target, reason: &str) -> Error {

@@ -83,6 +83,7 @@ functions! {
     busy_handler: (*mut c_void, Option<Callback>, *mut c_void) -> c_int;
     interrupt: (*mut c_void) -> ();
     get_autocommit: (*mut c_void) -> c_int;
+    changes: (*mut c_void) -> c_int;
     total_changes: (*mut c_void) -> c_int;
     prepare_v2: (*mut c_void, *const c_char, c_int, *mut *mut c_void, *mut *const c_char) -> c_int;
     step: (*mut c_void) -> c_int;
@@ -567,6 +568,13 @@ impl Insert {
         while self.prepared.step()? {}
         self.prepared.reset();
         Ok(())
+    }
+
+    /// How many rows the last run has changed, without what triggers did.
+    pub(super) fn changed_rows(&self) -> u64 {
+        let link = &self.prepared.link;
+        // SAFETY: an open connection.
+        u64::try_from(unsafe { (link.functions.changes)(link.handle) }).unwrap_or(0)
     }
 }
 

@@ -278,6 +278,22 @@ impl Dialect for Sqlite {
         ))
     }
 
+    fn ordered(&self, sql: &str, column: &Column) -> Option<String> {
+        match column.logical {
+            LogicalType::Integer { .. } | LogicalType::Decimal { .. } => Some(sql.to_owned()),
+            // Dates as ISO 8601 has them; where some are spelled otherwise, the rows of a range are others.
+            LogicalType::Date | LogicalType::Timestamp { .. } | LogicalType::Text { .. } | LogicalType::Uuid => {
+                Some(format!("{sql} COLLATE BINARY"))
+            }
+            _ => None,
+        }
+    }
+
+    fn counts_array_rows(&self) -> bool {
+        // There are none, and of a single row it does.
+        true
+    }
+
     fn parameter_rows_max(&self) -> usize {
         // Of an array of bytes sqliteodbc 0.9998 takes the lengths of the row before. It runs the rows one by one anyway.
         1

@@ -2,7 +2,9 @@
 //! transaction: with autocommit off the driver has begun one, and `bcp_done` ends the rows and not the transaction.
 
 use super::{
-    super::{Batch, Column, Connection, Error, Relation, Resources, WireFormat, WriteError, WriteLane, Writer},
+    super::{
+        Batch, Column, Connection, Error, Relation, Resources, WireFormat, WriteError, WriteLane, Writer, generic,
+    },
     bcp::{Binding, BulkCopy, Library, Options},
     bcp_cells::Cells,
     bcp_rows::{Load, Target},
@@ -43,11 +45,12 @@ impl WriteLane for BcpWrite {
         )
     }
 
-    fn open(&self, connection: Connection, _resources: &Resources) -> Result<Box<dyn Writer>, Error> {
+    fn open(&self, connection: Connection, resources: &Resources) -> Result<Box<dyn Writer>, Error> {
         Ok(Box::new(BcpWriter {
             load: None,
             connection,
             last_statement: String::new(),
+            memory_bytes: resources.memory_bytes,
         }))
     }
 }
@@ -56,6 +59,7 @@ struct BcpWriter {
     load: Option<Load>,
     connection: Connection,
     last_statement: String,
+    memory_bytes: usize,
 }
 
 impl Writer for BcpWriter {
@@ -147,6 +151,16 @@ impl Writer for BcpWriter {
         }
         self.load = None;
         Ok(())
+    }
+
+    fn read_back(
+        &mut self,
+        table: &Relation,
+        columns: &[Column],
+        batch_bytes: usize,
+        take: &mut dyn FnMut(&Batch),
+    ) -> Result<(), Error> {
+        generic::read_back(&self.connection, table, columns, (self.memory_bytes, batch_bytes), take)
     }
 
     fn commit(&mut self) -> Result<(), Error> {

@@ -171,6 +171,10 @@ impl Dialect for SqlServer {
         types::unreadable(column)
     }
 
+    fn count_of_rows(&self) -> &'static str {
+        "COUNT_BIG(*)"
+    }
+
     fn takes_own_alone(&self, column: &Column) -> bool {
         // It is kept without its declaration and some of its blanks; PostgreSQL has a type of the same name.
         types::base(&column.declared) == "xml"
