@@ -240,7 +240,7 @@ fn power_of_ten(exponent: u16) -> Option<i128> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::database::Padding;
+    use crate::database::{Padding, dialect};
 
     fn integer(bits: u8, signed: bool) -> LogicalType {
         LogicalType::Integer { bits, signed }
@@ -295,5 +295,48 @@ mod tests {
         ] {
             assert!(!is_narrower(from, to), "{from:?} into {to:?}");
         }
+    }
+
+    #[test]
+    fn columns_are_added_by_each_product_in_its_own_words() {
+        let column = |name: &str, declared: &str| Column {
+            name: name.to_owned(),
+            logical: LogicalType::TEXT,
+            declared: declared.to_owned(),
+            nullable: true,
+            key_position: None,
+            generated: false,
+            from_catalog: true,
+        };
+        let columns = [column("a", "text"), column("b", "timestamp(6) NULL")];
+        let relation = Relation {
+            schema: None,
+            name: "t".to_owned(),
+        };
+        for (product, expected) in [
+            (
+                "postgres",
+                &["ALTER TABLE \"t\" ADD COLUMN \"a\" text NULL, ADD COLUMN \"b\" timestamp(6) NULL"][..],
+            ),
+            (
+                "mariadb",
+                &["ALTER TABLE `t` ADD COLUMN `a` text NULL, ADD COLUMN `b` timestamp(6) NULL"][..],
+            ),
+            (
+                "sqlite",
+                &[
+                    "ALTER TABLE \"t\" ADD COLUMN \"a\" text NULL",
+                    "ALTER TABLE \"t\" ADD COLUMN \"b\" timestamp(6) NULL",
+                ][..],
+            ),
+            (
+                "sqlserver",
+                &["ALTER TABLE [t] ADD [a] text NULL, [b] timestamp(6) NULL"][..],
+            ),
+        ] {
+            let statements = dialect(product).add_columns(&relation, &columns);
+            assert_eq!(statements.unwrap_or_default(), expected, "{product}");
+        }
+        assert_eq!(dialect("generic").add_columns(&relation, &columns), None);
     }
 }
