@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Script
+from conftest import Dray, Script, Task
 from copying import LANES, Copied, Copying
 from databases import PRODUCTS, Databases, Sqlite
+from test_copy_faults import small_disk
 from test_mysql_lanes import server_variable
 
 
@@ -387,7 +388,7 @@ def test_a_folder_that_cannot_be_made_is_told_before_any_row(
 
 
 def test_by_default_the_files_are_in_the_tasks_working_directory(
-    databases: Databases, script: Script, task: Any
+    databases: Databases, script: Script, task: Task
 ) -> None:
     source, target = databases("sqlite"), databases("sqlite")
     source.numbered("t", 3, "note ")
@@ -396,3 +397,68 @@ def test_by_default_the_files_are_in_the_tasks_working_directory(
     done = script(code, services={"Source": source.odbc, "Target": target.odbc})
     assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
     assert (task.folder / "rejects" / "t.rejects.jsonl").is_file()
+
+
+def test_a_plan_says_it_in_the_same_words(databases: Databases, dray: Dray, task: Task) -> None:
+    source, target = databases("sqlite"), databases("postgresql")
+    source.numbered("t", 3, "note ")
+    target.execute("CREATE TABLE t (id integer PRIMARY KEY CHECK (id <> 2), square bigint, note text)")
+    task.write_activity(linked_services={"Source": source.odbc, "Target": target.odbc})
+    plan = """
+        target = "Target"
+        on_reject = "file"
+        rejects = "refused"
+        max_rejects = 1
+        [[copy]]
+        source = "Source"
+        tables = "t"
+    """
+    (task.folder / "plan.toml").write_text(plan, "utf-8")
+    done = dray("copy", "plan.toml", cwd=task.folder, env=task.env)
+    assert done.returncode == 0, done.stderr
+    (line,) = (task.folder / "refused" / "t.rejects.jsonl").read_text("utf-8").splitlines()
+    assert json.loads(line)["values"] == {"id": 2, "square": 4, "note": "note 2"}
+    assert target.query("SELECT id FROM t ORDER BY id") == [(1,), (3,)]
+    shown = dray("copy", "plan.toml", "--dry-run", cwd=task.folder, env=task.env).stdout
+    assert "rejected rows are left out" in shown
+
+
+def test_what_is_read_in_one_range_though_more_were_asked_for_says_why(
+    databases: Databases, copying: Copying, folder: Path
+) -> None:
+    source, target = databases("postgresql"), databases("postgresql")
+    source.numbered("t", 1_000, "note ")
+    copied = copying(source, target, "t", ranges=2, on_reject="file", rejects=str(folder))
+    assert copied.tables["t"]["ranges"] == 1
+    assert "in one range: rejected rows are numbered" in copied.tables["t"]["read_lane_reason"]
+
+
+def test_a_trigger_that_ends_the_transaction_fails_the_table_with_what_it_said(
+    databases: Databases, copying: Copying, folder: Path
+) -> None:
+    source, target = databases("postgresql"), databases("sqlite")
+    source.numbered("t", 10, "note ")
+    target.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, square BIGINT, note TEXT)")
+    target.execute(
+        "CREATE TRIGGER r BEFORE INSERT ON t WHEN NEW.id = 5 BEGIN SELECT RAISE(ROLLBACK, 'none at all'); END"
+    )
+    error = copying(source, target, "t", on_reject="file", rejects=str(folder)).error("t")
+    assert error is not None
+    assert (error["code"], error["row"]) == ("database.constraint", 5), error
+    assert "none at all" in error["message"]
+    assert target.count("t") == 0
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_a_table_whose_rejected_rows_find_no_space_is_as_it_was(
+    databases: Databases, copying: Copying, product: str
+) -> None:
+    source, target = databases(other_than(product)), databases(product)
+    source.numbered("t", 3_000, "x" * 100)
+    target.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, square BIGINT, note VARCHAR(9))")
+    with small_disk(None, "64k") as folder:
+        error = copying(source, target, "t", on_reject="file", rejects=str(folder)).error("t")
+    assert error is not None
+    assert error["code"] == "copy.rejects_file", error
+    assert "No space left" in error["message"] and str(folder) in error["message"]
+    assert target.count("t") == 0

@@ -233,7 +233,8 @@ def copy_tables(
         verify: ``count`` compares the number of rows that were read with what the target has more of before the commit,
             ``checksum`` also a hash of every value read with one of what the target gives back; ``none`` does neither.
         on_reject: ``file`` leaves rows that the target refuses out and writes them to a file of their table, as JSON
-            Lines; ``fail`` fails the table at the first.
+            Lines with reason, key and values; ``fail`` fails the table at the first. Not for ``mirror``; and in
+            ``upsert`` and ``incremental`` a row that breaks a constraint of the target's fails the table all the same.
         rejects: The folder of these files; by default ``rejects`` in the task's working directory.
         max_rejects: The most rejected rows of one table; one more fails it. By default any number.
         shard: A text such as ``"3/8"``: copy the third of eight parts of the tables. As many calls with the same

@@ -93,9 +93,17 @@ impl<'a> Sieve<'a> {
             if !is_of_rows(&failed_part.error, named.is_some(), self.target) {
                 return Err(self.fail(&sifted, range, named, failed_part));
             }
-            writer
-                .undo_part()
-                .map_err(|error| failed(WRITE, error, self.target, self.budget))?;
+            if let Err(undone) = writer.undo_part() {
+                // A trigger may have ended the transaction, and with it the part.
+                let mut error = self.fail(&sifted, range, named, failed_part);
+                error
+                    .message
+                    .push_str("; its part of the load could not be taken back: ");
+                error
+                    .message
+                    .push_str(&failed(WRITE, undone, self.target, self.budget).message);
+                return Err(error);
+            }
             if let Some(alone) = search.failed(named) {
                 let row = self.kept[alone];
                 self.write_down_before(row, &mut sifted, moved)?;
