@@ -98,8 +98,10 @@ class Comparison:
         return "\n".join([*map(str, self.tables), end])
 
 
-# What is about writing, and about runs that are repeated.
-_UNUSED: dict[str, Any] = {"before": [], "after": [], "run": None}
+def _with_key(options: dict[str, Any]) -> dict[str, Any]:
+    """The options of a table. A key goes with every mode here, for the engine it goes with some."""
+    is_out_of_place = options["key"] and options["mode"] in ("append", "truncate", "replace")
+    return {**options, "mode": "upsert"} if is_out_of_place else options
 
 
 @taking_what(copy_tables)
@@ -121,24 +123,17 @@ def verify_tables(arguments: NativeArguments) -> Comparison:
         >>> comparison = dray.verify_tables(dray.Copy("HrDb", "dbo.*"), target="Warehouse")
         >>> [table.target for table in comparison.tables if not table.equal]
     """
-    copies, target, options, folders = arguments
     copies = [
         {
             **copy,
-            "options": _by_key(copy["options"]),
-            "overrides": [(name, _by_key(instead)) for name, instead in copy["overrides"]],
+            "options": _with_key(copy["options"]),
+            "overrides": [(name, _with_key(options)) for name, options in copy["overrides"]],
         }
-        for copy in copies
+        for copy in arguments.copies
     ]
-    raw = json.loads(_native.verify_tables(copies, target, {**options, **_UNUSED}, folders))
+    raw = json.loads(_native.verify_tables(*arguments._replace(copies=copies)))
     tables = [
         ComparedTable(**{**table, "differences": [Difference(**each) for each in table["differences"]]})
         for table in raw["tables"]
     ]
     return Comparison(raw["equal"], tables, raw["duration_ms"])
-
-
-def _by_key(options: dict[str, Any]) -> dict[str, Any]:
-    """The options of a table without what is about writing; of a mode, the key that goes with it counts."""
-    mode = "mirror" if options["key"] else "append"
-    return {**options, "mode": mode, "watermark": None, "overlap": 0, "before": [], "after": []}

@@ -345,6 +345,7 @@ pub(super) fn plan(
         (steps, key_checks) = merge::steps(merge, target.dialect, of_target, &columns, steps)?;
     }
     put_around(&mut steps, target.dialect, relation, wishes.around);
+    let verification = Verification::of(wishes.verify, (mode, existing.is_some()), &steps, wishes.around);
     let mut narrower = Vec::new();
     if let Some(existing) = existing.as_ref().filter(|_| mode != Mode::Replace) {
         drift::check_required(target, (relation, existing), &columns)?;
@@ -356,7 +357,6 @@ pub(super) fn plan(
             .before
             .splice(0..0, drift::additions(target.dialect, (relation, existing), &columns)?);
     }
-    let verification = Verification::of(wishes.verify, (mode, existing.is_some()), &steps, wishes.around);
     let created = existing.is_none() || mode == Mode::Replace;
     let not_carried = match (what, known.not_carried) {
         (_, Some(things)) if created => things,
