@@ -114,7 +114,12 @@ class Sqlite(Database):
         )
 
     def all_tables(self) -> set[str]:
-        return {name for (name,) in self.query("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        return {
+            name
+            for (name,) in self.query(
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND name <> 'sqlite_sequence'"
+            )
+        }
 
     def close(self) -> None:
         self._connection.close()

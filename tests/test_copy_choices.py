@@ -237,7 +237,7 @@ def test_what_a_new_table_lacks_of_its_source_is_listed(databases: Databases, sc
     code = """
         import dray, json
         for _ in range(2):
-            report = dray.copy_table("Source", "Target", "t")
+            report = dray.copy_table("Source", "Target", "t", schema="columns")
             print(json.dumps([report.created, report.not_carried, report.read_lane_reason, report.unparsed]))
     """
     done = script(code, services=services(source, target))
@@ -257,7 +257,7 @@ def test_what_is_not_carried_is_listed_at_its_own_table_alone(databases: Databas
     source.execute("CREATE INDEX by_a ON three (a)")
     code = """
         import dray, json
-        report = dray.copy_tables(dray.Copy("Source", ["one", "two", "three"]), target="Target")
+        report = dray.copy_tables(dray.Copy("Source", ["one", "two", "three"]), target="Target", schema="columns")
         print(json.dumps({table.table: table.not_carried for table in report.tables}))
     """
     done = script(code, services=services(source, target))

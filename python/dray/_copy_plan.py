@@ -76,7 +76,7 @@ class PlannedTable:
         if self.unparsed_as is not None:
             say("unparsed", self.unparsed_as)
         say("columns", *(f"{c['source']} {c['source_type']} -> {c['target']} {c['target_type']}" for c in self.columns))
-        for when in ("before", "after", "after_commit", "cleanup"):
+        for when in ("before", "after", "after_commit", "cleanup", "after_tables"):
             say(when.replace("_", " "), *(each["sql"] for each in self.statements if each["when"] == when))
         say("not carried", *self.not_carried)
         say("narrower", *self.narrower)

@@ -4,12 +4,16 @@
 //! Knows the journal, the policy of retries and the plan; which table is next, and on which thread, is `run`'s.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use super::{
     error::{IN_DOUBT, OVER_MEMORY_LIMIT, Phase, Place, Side, TableError},
+    foreign_keys::{Due, Keys},
     job::{Job, is_staging_of, staging_name},
     journal::{Entry, Finished, Journal, MarkMove, lock_name},
     pipeline::{self, Budget, Origin},
@@ -22,6 +26,7 @@ use super::{
     request::{MergeKind, OnReject, Request, RunOrigin},
     retry::{self, Attempts, Circumstances, Decision},
     settling,
+    shape::Neighbours,
     transaction::Beside,
     watermark::{self, Window},
 };
@@ -65,6 +70,12 @@ pub(super) struct Call<'a, 'pool> {
     is_lost_perhaps: Vec<AtomicBool>,
     /// Whether every table would fail as one has.
     is_given_up: AtomicBool,
+    /// The tables as neighbours.
+    pub neighbours: Neighbours<'a>,
+    /// Foreign keys of tables that were made.
+    due: Mutex<Due>,
+    /// Tables that an earlier run of the same id has made.
+    made_before: Mutex<Vec<usize>>,
 }
 
 impl<'a, 'pool> Call<'a, 'pool> {
@@ -114,6 +125,15 @@ impl<'a, 'pool> Call<'a, 'pool> {
                 journal.doubt(entry);
             }
         }
+        // One table alone has nothing to do with others.
+        let keys = match jobs.len() {
+            0 | 1 => Vec::new(),
+            _ => target
+                .dialect
+                .foreign_keys(&target.session, &schemas_of(&targets))
+                .map_err(failed)?,
+        };
+        let neighbours = Neighbours::new(jobs, targets.clone(), request.schema, keys);
         Ok(Call {
             request,
             jobs,
@@ -126,7 +146,33 @@ impl<'a, 'pool> Call<'a, 'pool> {
             leftovers,
             is_lost_perhaps: jobs.iter().map(|_| AtomicBool::new(false)).collect(),
             is_given_up: AtomicBool::new(false),
+            neighbours,
+            due: Mutex::default(),
+            made_before: Mutex::default(),
         })
+    }
+
+    /// Adds the foreign keys, when all tables have ended.
+    pub fn add_foreign_keys(&self, reports: &mut [Option<TableReport>]) {
+        let take = |due: &Mutex<Due>| std::mem::take(&mut *due.lock().unwrap_or_else(PoisonError::into_inner));
+        let keys = Keys {
+            neighbours: &self.neighbours,
+            pool: self.pool,
+            target: &self.request.target,
+            interrupt: self.interrupt,
+        };
+        let made_before = self.made_before.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        keys.add(take(&self.due), &made_before, reports);
+    }
+
+    /// Notes a table that is skipped, which may lack foreign keys of its source.
+    fn note_skipped(&self, index: usize, finished: &Finished) {
+        if finished.made && self.neighbours.is_full() {
+            self.made_before
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(index);
+        }
     }
 
     /// What an earlier run of the same id has finished of a table.
@@ -160,6 +206,7 @@ impl<'a, 'pool> Call<'a, 'pool> {
         let result = match self.finished_before(index) {
             Some(finished) => {
                 report.skip(finished);
+                self.note_skipped(index, finished);
                 Ok(())
             }
             None => self.try_table(index, known, budget, (progress, &mut report)),
@@ -311,6 +358,7 @@ impl<'a, 'pool> Call<'a, 'pool> {
             around: [&request.around, &job.options.around],
             ranges: if parted { self.ranges(budget) } else { 1 },
             verify: request.verify,
+            neighbours: (&self.neighbours, index),
         };
         let plan = plan::plan((&source, &what), (&target, &job.target), known, wishes, &staging)?;
         tracing::debug!(event = "copy.plan", plan = %plan, "planned");
@@ -337,6 +385,7 @@ impl<'a, 'pool> Call<'a, 'pool> {
             look_first: again || self.is_doubted(index) || self.is_lost_perhaps[index].load(Ordering::Relaxed),
             leftovers: &leftovers,
             mark: self.journal.as_ref().zip(mark),
+            made: report.created,
             has_written: false.into(),
         };
         left.extend(plan.steps.renamed().cloned());
@@ -375,7 +424,12 @@ impl<'a, 'pool> Call<'a, 'pool> {
         if let Some(before) = &done.before {
             report.skip(before);
             report.ranges = 0;
+            self.note_skipped(index, before);
             return Ok(());
+        }
+        if !plan.keys.is_empty() {
+            let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+            due.push((index, plan.keys));
         }
         report.rows = done.moved.rows;
         report.bytes = done.moved.bytes;

@@ -10,9 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{job::Job, plan::Known, pool::Pool};
+use super::{job::Job, plan::Known, pool::Pool, shape::Neighbours};
 use crate::{
-    database::{Connection, Mode, Purpose, Relation, Source, Table},
+    database::{Connection, Features, Mode, Purpose, Relation, Source, Table},
     odbc::Interrupt,
 };
 
@@ -47,19 +47,20 @@ pub(super) struct Catalog {
 #[derive(Default)]
 struct Answers {
     tables: Option<Vec<Option<Table>>>,
-    not_carried: HashMap<usize, Vec<String>>,
+    features: HashMap<usize, Features>,
     bytes: Vec<Option<u64>>,
 }
 
 impl Catalog {
     /// Asks about the tables as `question` says, given their place; and how large they are, if `sizes` is set.
     pub fn read(
-        jobs: &[Job<'_>],
+        neighbours: &Neighbours<'_>,
         (pool, target, interrupt): (&Pool<'_>, &Connection, &Interrupt),
         question: impl Fn(usize) -> Question,
         sizes: bool,
     ) -> Catalog {
         let asked = Instant::now();
+        let jobs = neighbours.jobs();
         let mut known: HashMap<usize, Known> = HashMap::new();
         let questions: Vec<Question> = (0..jobs.len()).map(question).collect();
         let with_target: Vec<usize> = (0..jobs.len())
@@ -102,15 +103,20 @@ impl Catalog {
         }
         let mut bytes = HashMap::new();
         for (tables, answers) in sources.iter().zip(answered) {
-            let mut not_carried = answers.not_carried;
+            for (index, features) in answers.features {
+                known.entry(index).or_default().features = Some(features);
+            }
             let described = answers.tables.into_iter().flatten();
             for ((index, _), table) in tables.iter().zip(described) {
-                let known = known.entry(*index).or_default();
-                known.not_carried = not_carried.remove(index);
-                known.source = table;
+                known.entry(*index).or_default().source = table;
             }
             for ((index, _), size) in tables.iter().zip(answers.bytes) {
                 bytes.extend(size.map(|size| (*index, size)));
+            }
+        }
+        for index in 0..jobs.len() {
+            if let Some(features) = known.get(&index).and_then(|known| known.features.as_ref()) {
+                neighbours.reserve(target, index, features);
             }
         }
         Catalog { known, bytes, asked }
@@ -158,11 +164,11 @@ fn ask(
     };
     answers.tables = described;
     let (indices, new): (Vec<usize>, Vec<Relation>) = tables.iter().filter(|(index, _)| made(*index)).cloned().unzip();
-    if answers.tables.is_some() && !new.is_empty() {
-        let Ok(things) = source.dialect.not_carried(&source.session, &new) else {
+    if !new.is_empty() {
+        let Ok(features) = source.dialect.features(&source.session, &new) else {
             return answers;
         };
-        answers.not_carried = indices.into_iter().zip(things).collect();
+        answers.features = indices.into_iter().zip(features).collect();
     }
     if sizes {
         let Ok(bytes) = source.dialect.estimated_bytes(&source.session, &relations) else {

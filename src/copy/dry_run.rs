@@ -3,9 +3,9 @@
 use serde::Serialize;
 
 use super::{
-    call::table_name,
+    call::{schemas_of, table_name, whole},
     catalog::{Catalog, Question},
-    error::TableError,
+    error::{Phase, Place, Side, TableError},
     job::{Job, staging_name},
     journal::lock_name,
     pipeline::Budget,
@@ -14,9 +14,10 @@ use super::{
     ranges,
     request::{OnReject, Request},
     run::{Begun, begin},
+    shape::Neighbours,
 };
 use crate::{
-    database::{Purpose, WireFormat},
+    database::{Connection, NewKey, Purpose, Relation, WireFormat},
     odbc::{DriverSearch, Interrupt},
 };
 
@@ -88,7 +89,7 @@ pub struct PlannedColumn {
 /// A statement that would be run at the target.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Statement {
-    /// `before` the rows, `after` them, `after_commit`, or `cleanup`.
+    /// `before` the rows, `after` them, `after_commit`, `cleanup`, or `after_tables`: when all tables of the call are there.
     pub when: &'static str,
     /// Its text.
     pub sql: String,
@@ -103,7 +104,8 @@ pub fn dry_run(request: &Request, search: &DriverSearch, interrupt: &Interrupt) 
     let pool = Pool::new(search, request.patience);
     let Begun { jobs, target, at_once } = begin(request, &pool, interrupt)?;
     // Nothing changes meanwhile, so all can be asked about at once.
-    let catalog = Catalog::read(&jobs, (&pool, &target, interrupt), |_| Question::Both, false);
+    let neighbours = neighbours(&jobs, request, &target)?;
+    let catalog = Catalog::read(&neighbours, (&pool, &target, interrupt), |_| Question::Both, false);
     pool.give(Purpose::Write, target);
     let mut tables = Vec::new();
     for (index, job) in jobs.iter().enumerate() {
@@ -115,8 +117,14 @@ pub fn dry_run(request: &Request, search: &DriverSearch, interrupt: &Interrupt) 
             ..PlannedTable::default()
         };
         let budget = Budget::of(request.memory_limit_bytes, at_once);
-        match plan_table(job, request, catalog.known(index), budget, (&pool, interrupt)) {
-            Ok(plan) => planned.fill(&plan),
+        match plan_table(
+            (&neighbours, index),
+            request,
+            catalog.known(index),
+            budget,
+            (&pool, interrupt),
+        ) {
+            Ok((plan, keys)) => planned.fill(&plan, keys),
             Err(error) => planned.error = Some(error.of(&planned.table, &planned.target)),
         }
         tables.push(planned);
@@ -129,13 +137,32 @@ pub fn dry_run(request: &Request, search: &DriverSearch, interrupt: &Interrupt) 
     })
 }
 
+/// The tables of the call as neighbours.
+fn neighbours<'a>(
+    jobs: &'a [Job<'a>],
+    request: &Request,
+    target: &Connection,
+) -> Result<Neighbours<'a>, Box<TableError>> {
+    let place = Place {
+        phase: Phase::Plan,
+        side: Side::Target,
+    };
+    let failed = |error| TableError::database(place, error, Some(target.dialect));
+    let schema = target.dialect.default_schema(&target.session).map_err(failed)?;
+    let targets: Vec<Relation> = jobs.iter().map(|job| whole(&job.target, schema.as_ref())).collect();
+    let keys = target.dialect.foreign_keys(&target.session, &schemas_of(&targets));
+    Ok(Neighbours::new(jobs, targets, request.schema, keys.map_err(failed)?))
+}
+
+/// The plan of a table, and the statements after all tables.
 fn plan_table(
-    job: &Job<'_>,
+    (neighbours, index): (&Neighbours<'_>, usize),
     request: &Request,
     known: plan::Known,
     budget: Budget,
     (pool, interrupt): (&Pool<'_>, &Interrupt),
-) -> Result<TablePlan, Box<TableError>> {
+) -> Result<(TablePlan, Vec<String>), Box<TableError>> {
+    let job = &neighbours.jobs()[index];
     let source = pool.take(job.source, Purpose::Read, interrupt)?;
     let target = pool.take(&request.target, Purpose::Write, interrupt)?;
     let wishes = Wishes {
@@ -150,10 +177,16 @@ fn plan_table(
         around: [&request.around, &job.options.around],
         ranges: request.ranges.unwrap_or(1).min(ranges::readers_max(budget)),
         verify: request.verify,
+        neighbours: (neighbours, index),
     };
     // A load's own has another tag, and its lock the schema that the target has by default.
     let staging = staging_name(&job.target, lock_name(&job.target));
     let plan = plan::plan((&source, &job.what), (&target, &job.target), known, wishes, &staging)?;
+    let key = |key: &NewKey| {
+        let table = &neighbours.targets()[index];
+        key.statement(target.dialect, table, &key.name(table, |_| true))
+    };
+    let keys = plan.keys.iter().map(key).collect();
     // What was set up for one source must not stay for another; that the rollback fails is the next table's to find out.
     if source.session.rollback().is_ok() {
         pool.give(Purpose::Read, source);
@@ -165,11 +198,11 @@ fn plan_table(
     {
         pool.give(Purpose::Write, target);
     }
-    Ok(plan)
+    Ok((plan, keys))
 }
 
 impl PlannedTable {
-    fn fill(&mut self, plan: &TablePlan) {
+    fn fill(&mut self, plan: &TablePlan, keys: Vec<String>) {
         self.exists = plan.exists;
         self.estimated_rows = plan.estimated_rows;
         self.read_lane = plan.read_lane.name;
@@ -193,6 +226,7 @@ impl PlannedTable {
             ("after", &steps.after),
             ("after_commit", &steps.after_commit),
             ("cleanup", &steps.cleanup),
+            ("after_tables", &keys),
         ];
         self.statements = phases
             .into_iter()

@@ -23,6 +23,7 @@ use super::{
     plan::{ColumnPlan, TablePlan, choose, columns_and_steps, sides},
     pool::Pool,
     request::{Choice, Choices, Endpoint, Lanes, MEMORY_LIMIT_BYTES_MIN},
+    shape::Making,
     verification::Verification,
 };
 use crate::{
@@ -173,13 +174,14 @@ fn open(
         name: "arrow".to_owned(),
     };
     let columns: Vec<NamedColumn> = columns.into_iter().map(NamedColumn::from).collect();
-    let (columns, _) = columns_and_steps(
+    let (columns, ..) = columns_and_steps(
         source.dialect,
         &columns,
         &request.types,
         (&target, None),
         (Mode::Append, request.choices, false),
         &target,
+        &Making::columns_alone,
     )?;
     let types = columns.iter().map(|column| Type::of(column.target.logical));
     let types = types.collect::<Result<Vec<_>, _>>();
@@ -203,7 +205,9 @@ fn open(
         write_lane: read_lane.clone(),
         read_lane,
         wire: None,
+        shaping_statements: 0,
         not_carried: Vec::new(),
+        keys: Vec::new(),
         estimated_rows,
         ranges: Vec::new(),
         sifted: false,

@@ -185,7 +185,7 @@ fn all_relations(
 }
 
 /// The target's name for a source table.
-fn target_name(relation: &Relation, into: Option<&str>) -> Result<Relation, String> {
+pub(super) fn target_name(relation: &Relation, into: Option<&str>) -> Result<Relation, String> {
     match into {
         None => Ok(Relation {
             schema: None,

@@ -27,6 +27,9 @@ use crate::database::{self, Class, Connection, Dialect, LockName, Relation, Sour
 /// The journal's name, in the target's default schema.
 pub(super) const NAME: &str = "dray_journal";
 
+/// What stands in the place of a mark for a table that the copy has made.
+const MADE: &str = "made";
+
 const PLACE: Place = Place {
     phase: Phase::Plan,
     side: Side::Target,
@@ -62,6 +65,8 @@ pub(super) struct Finished {
     /// The table beside the target that the rows were loaded into; if it is still there, it has not taken the target's
     /// place.
     pub staging: Option<String>,
+    /// Whether the copy has made the table.
+    pub made: bool,
 }
 
 /// One copy's place in the journal.
@@ -171,7 +176,10 @@ impl Journal {
             }
         };
         for row in &rows {
-            match (row.first().cloned().flatten(), row.get(4).cloned().flatten()) {
+            let cell = |place: usize| row.get(place).cloned().flatten();
+            // A mark is of no run; in a run's row stands there whether the table was made.
+            let mark = cell(4).filter(|_| cell(5).as_deref().unwrap_or_default().is_empty());
+            match (cell(0), mark) {
                 (Some(key), Some(mark)) => drop(journal.marks.insert(key, mark)),
                 (Some(key), None) => drop(journal.finished.insert(key, finished(row))),
                 (None, _) => {}
@@ -241,10 +249,11 @@ impl Journal {
         format!("{} WHERE {}", self.select(), self.is(entry))
     }
 
-    /// The statement that writes a copy's row, to be run in the transaction of its rows.
-    pub fn record(&self, entry: &Entry, moved: &Moved, staging: Option<&Relation>) -> String {
+    /// The statement that writes a copy's row, to be run in the transaction of its rows; `made` says whether it has made
+    /// the table.
+    pub fn record(&self, entry: &Entry, moved: &Moved, staging: Option<&Relation>, made: bool) -> String {
         let staging = staging.map(|relation| relation.name.as_str());
-        self.insert(entry, moved, (staging, None))
+        self.insert(entry, moved, (staging, made.then_some(MADE)))
     }
 
     /// The statement that moves a mark, to be run in the transaction of the rows. It changes one row, or another run has
@@ -290,7 +299,7 @@ impl Journal {
 
     fn select(&self) -> String {
         format!(
-            "SELECT entry, rows_copied, bytes_copied, staging, mark FROM {}",
+            "SELECT entry, rows_copied, bytes_copied, staging, mark, run_id FROM {}",
             self.table
         )
     }
@@ -358,6 +367,7 @@ pub(super) fn finished(row: &[Option<String>]) -> Finished {
         rows: number(1),
         bytes: number(2),
         staging: cell(3).map(str::to_owned),
+        made: cell(4) == Some(MADE),
     }
 }
 
@@ -487,7 +497,7 @@ mod tests {
         let shard = Some("3/8".parse().unwrap());
         let part = entry("shards", "Server=a", None, "t", Mode::Append).of_shard(shard);
         assert_eq!(part.key, whole.key);
-        let sql = |entry: &Entry| journal("postgres", "shards").record(entry, &Moved::default(), None);
+        let sql = |entry: &Entry| journal("postgres", "shards").record(entry, &Moved::default(), None, false);
         assert!(sql(&part).contains("'', '3/8', '', 'append'"), "{}", sql(&part));
         assert!(sql(&whole).contains("'', '', '', 'append'"), "{}", sql(&whole));
     }
@@ -511,7 +521,7 @@ mod tests {
                 "o'clock",
                 Mode::Append,
             );
-            journal(product, "it's \\").record(&entry, &Moved::default(), Some(&relation("t__dray_1")))
+            journal(product, "it's \\").record(&entry, &Moved::default(), Some(&relation("t__dray_1")), false)
         };
         assert!(!sql("postgres").contains("geheim") && !sql("postgres").contains("name ="));
         assert!(

@@ -6,6 +6,7 @@ use super::{
     error::{Phase, Place, Side, TableError},
     plan::ColumnPlan,
     request::{Merge, MergeKind},
+    shape::{Make, Making},
 };
 use crate::database::{Column, Dialect, LoadSteps, Merging, Relation, Table, Writer};
 
@@ -35,11 +36,12 @@ pub(super) fn steps(
     (relation, existing): (&Relation, Option<&Table>),
     columns: &[ColumnPlan],
     added: LoadSteps,
+    (making, make): (&mut Making, &Make<'_>),
 ) -> Result<(LoadSteps, Option<KeyChecks>), Box<TableError>> {
     let columns: Vec<&Column> = columns.iter().map(|plan| &plan.target).collect();
     let key = key_of(merge, existing, &columns)?;
     if key.is_empty() && matches!(merge.kind, MergeKind::Incremental { overlap: 0, .. }) {
-        return Ok((in_place(target, relation, &columns, &key, added), None));
+        return Ok((in_place(target, relation, &key, added, (making, make)), None));
     }
     if key.is_empty() {
         let message = format!("the target `{relation}` has no primary key that would tell its rows apart");
@@ -48,7 +50,7 @@ pub(super) fn steps(
         return Err(error);
     }
     if existing.is_none() {
-        return Ok((in_place(target, relation, &columns, &key, added), None));
+        return Ok((in_place(target, relation, &key, added, (making, make)), None));
     }
     let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
     let merging = Merging {
@@ -91,27 +93,26 @@ pub(super) fn steps(
 fn in_place(
     target: &dyn Dialect,
     relation: &Relation,
-    columns: &[&Column],
     key: &[String],
     added: LoadSteps,
+    (making, make): (&mut Making, &Make<'_>),
 ) -> LoadSteps {
     if added.before.is_empty() {
         return added;
     }
     let position = |name: &String| key.iter().position(|other| other == name).map(|at| at as u16 + 1);
-    let columns: Vec<Column> = columns
-        .iter()
-        .map(|column| Column {
-            key_position: position(&column.name),
-            ..(*column).clone()
-        })
-        .collect();
+    let mut pairs = std::mem::take(making).pairs;
+    for (_, column) in &mut pairs {
+        column.key_position = position(&column.name);
+    }
+    *making = make(pairs);
     let undo = match added.renamed() {
         Some(_) => vec![format!("DROP TABLE IF EXISTS {}", target.quote_relation(relation))],
         None => vec![],
     };
     LoadSteps {
-        before: vec![target.create_table(relation, &columns)],
+        before: vec![making.create(target, relation)],
+        after: making.after_rows(target, relation),
         undo,
         ..LoadSteps::default()
     }

@@ -258,9 +258,17 @@ pub(super) fn run(
             checks.run(writer.as_mut(), dialects.1)?;
         }
         rejects.map_or(Ok(()), Rejects::seal)?;
-        for sql in &plan.steps.after {
+        for (place, sql) in plan.steps.after.iter().enumerate() {
             beside.has_written.set(true);
-            writer.execute(sql).map_err(target_failed(Phase::Commit))?;
+            let failed = |error| {
+                let mut error = target_failed(Phase::Commit)(error);
+                if place < plan.shaping_statements {
+                    let hint = "`schema=\"columns\"` makes the table without the indexes of its source";
+                    error.hint.get_or_insert_with(|| hint.to_owned());
+                }
+                error
+            };
+            writer.execute(sql).map_err(failed)?;
         }
         beside.record(writer.as_mut(), &moved.0, plan.steps.renamed())?;
         asked_to_commit.set(true);

@@ -1,6 +1,6 @@
 //! What will be done for one table, in plain values that can be printed before anything happens.
 
-use std::fmt;
+use std::{cell::RefCell, fmt};
 
 use super::{
     column_selection::{NamedColumn, named_columns},
@@ -9,11 +9,13 @@ use super::{
     error::{Phase, Place, Side, TableError},
     merge::{self, KeyChecks},
     ranges::{self, Range},
-    request::{Around, Choices, ColumnSelection, Lanes, Merge, Verify},
+    request::{Around, Choices, ColumnSelection, Lanes, Merge, MergeKind, Verify},
+    shape::{Make, Making, Neighbours},
     verification::{self, Verification},
 };
 use crate::database::{
-    Column, Connection, Dialect, LoadSteps, LogicalType, Mode, Relation, Source, Table, WireFormat, WriteLane,
+    Column, Connection, Dialect, Features, LoadSteps, LogicalType, Mode, NewKey, Relation, Source, Table, WireFormat,
+    WriteLane,
 };
 
 /// Everything that is decided about one table's copy.
@@ -45,6 +47,10 @@ pub struct TablePlan {
     pub not_carried: Vec<String>,
     /// Columns of the target, which is there, that hold fewer values than those of the source.
     pub narrower: Vec<String>,
+    /// How many of the statements after the rows give it what its source has.
+    pub shaping_statements: usize,
+    /// Foreign keys that it gets when all tables of the call are there.
+    pub keys: Vec<NewKey>,
     /// How many rows the source believes to have; `None` where it does not know, for queries, and with a condition.
     pub estimated_rows: Option<u64>,
     /// The ranges that the table is read in, two at least; none if it is read in one.
@@ -88,7 +94,8 @@ pub(super) fn columns_and_steps(
     (relation, existing): (&Relation, Option<&Table>),
     (mode, choices, add_columns): (Mode, Choices, bool),
     staging: &Relation,
-) -> Result<(Vec<ColumnPlan>, LoadSteps), Box<TableError>> {
+    make: &Make<'_>,
+) -> Result<(Vec<ColumnPlan>, LoadSteps, Making), Box<TableError>> {
     let same_product = source.name() == target.name();
     let (from_limits, limits) = (source.limits(), target.limits());
     let mut plans = Vec::new();
@@ -123,6 +130,8 @@ pub(super) fn columns_and_steps(
         }
         let target_column = match kept {
             Some(table) => match same_name(&table.columns, name) {
+                // Both compute it, as a table that a copy has made does where the source's does.
+                Some(found) if found.generated && column.generated => continue,
                 Some(found) if same_product => {
                     let mut found = target.verbatim(found);
                     // Of a column without a type (SQLite) each side knows what its own values are.
@@ -171,10 +180,29 @@ pub(super) fn columns_and_steps(
         let message = format!("two columns would be called `{twice}`");
         return Err(TableError::refused(PLACE, "copy.columns_refused", message));
     }
-    let new: Vec<Column> = plans.iter().map(|plan| plan.target.clone()).collect();
-    let create = |name: &Relation| target.create_table(name, &new);
-    let steps = target.load_steps(mode, existing.is_some(), relation, staging, &create);
-    Ok((plans, steps))
+    let pairs = || {
+        plans
+            .iter()
+            .map(|plan| (plan.source.clone(), plan.target.clone()))
+            .collect()
+    };
+    let making = match kept {
+        Some(_) => Making::default(),
+        None => make(pairs()),
+    };
+    plans.retain_mut(|plan| match making.declared(&plan.target.name) {
+        Some(column) => {
+            plan.target.declared.clone_from(&column.declared);
+            !column.generated
+        }
+        None => true,
+    });
+    let create = |name: &Relation| making.create(target, name);
+    let mut steps = target.load_steps(mode, existing.is_some(), relation, staging, &create);
+    let into = steps.staging.as_ref().unwrap_or(relation);
+    let after = making.after_rows(target, into);
+    steps.after.splice(0..0, after);
+    Ok((plans, steps, making))
 }
 
 /// The column of this name; written otherwise only if no other could be meant.
@@ -249,12 +277,12 @@ pub(super) struct Known {
     pub source: Option<Table>,
     /// The target, if it is there.
     pub target: Option<Option<Table>>,
-    /// See [`Dialect::not_carried`].
-    pub not_carried: Option<Vec<String>>,
+    /// See [`Dialect::features`].
+    pub features: Option<Features>,
 }
 
 /// What was asked for, as far as it is decided about in a plan.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(super) struct Wishes<'a> {
     pub mode: Mode,
     pub merge: Option<&'a Merge>,
@@ -272,6 +300,8 @@ pub(super) struct Wishes<'a> {
     /// In how many ranges a table is to be read, at most.
     pub ranges: usize,
     pub verify: Verify,
+    /// The tables of the call, and the place of this one among them.
+    pub neighbours: (&'a Neighbours<'a>, usize),
 }
 
 /// The plan for one table, from what both databases say.
@@ -331,19 +361,52 @@ pub(super) fn plan(
         Some(existing) => existing,
         None => target.dialect.table(&target.session, relation).map_err(failed)?,
     };
-    let (columns, mut steps) = columns_and_steps(
+    let (neighbours, index) = wishes.neighbours;
+    let created = existing.is_none() || mode == Mode::Replace;
+    let features = match (what, known.features) {
+        (_, Some(features)) if created => Some(features),
+        (Source::Table { relation, .. }, _) if created => {
+            let relations = std::slice::from_ref(relation);
+            let features = source
+                .dialect
+                .features(&source.session, relations)
+                .map_err(source_failed)?;
+            features.into_iter().next()
+        }
+        _ => None,
+    };
+    // What goes wrong while a table is thought up is told when all else is decided.
+    let trouble = RefCell::new(None);
+    let make = |pairs: Vec<(Column, Column)>| {
+        let made = neighbours.make(index, features.as_ref(), (source, target), pairs);
+        made.unwrap_or_else(|error| {
+            trouble.replace(Some(error));
+            Making::default()
+        })
+    };
+    let (columns, mut steps, mut making) = columns_and_steps(
         source.dialect,
         &columns,
         target.dialect,
         (relation, existing.as_ref()),
         (mode, choices, wishes.add_columns),
         staging,
+        &make,
     )?;
     let mut key_checks = None;
     if let Some(merge) = wishes.merge {
         let of_target = (relation, existing.as_ref());
-        (steps, key_checks) = merge::steps(merge, target.dialect, of_target, &columns, steps)?;
+        let made = (&mut making, &make as &Make<'_>);
+        (steps, key_checks) = merge::steps(merge, target.dialect, of_target, &columns, steps, made)?;
     }
+    if let Some(error) = trouble.take() {
+        return Err(failed(error));
+    }
+    if existing.is_some() {
+        let removes = mode == Mode::Truncate || wishes.merge.is_some_and(|merge| merge.kind == MergeKind::Mirror);
+        neighbours.make_way(index, target.dialect, removes, &mut steps);
+    }
+    let shaping_statements = making.after_rows(target.dialect, relation).len();
     put_around(&mut steps, target.dialect, relation, wishes.around);
     let verification = Verification::of(wishes.verify, (mode, existing.is_some()), &steps, wishes.around);
     let mut narrower = Vec::new();
@@ -357,18 +420,6 @@ pub(super) fn plan(
             .before
             .splice(0..0, drift::additions(target.dialect, (relation, existing), &columns)?);
     }
-    let created = existing.is_none() || mode == Mode::Replace;
-    let not_carried = match (what, known.not_carried) {
-        (_, Some(things)) if created => things,
-        (Source::Table { relation, .. }, _) if created => {
-            let things = source
-                .dialect
-                .not_carried(&source.session, std::slice::from_ref(relation))
-                .map_err(source_failed)?;
-            things.into_iter().flatten().collect()
-        }
-        _ => Vec::new(),
-    };
     if wishes.verify == Verify::Checksum {
         verification::can_be_read_back(target.dialect, &columns)?;
     }
@@ -432,7 +483,9 @@ pub(super) fn plan(
         wire,
         sifted,
         columns,
-        not_carried,
+        shaping_statements,
+        not_carried: making.carried.not_carried,
+        keys: making.carried.keys,
         narrower,
         estimated_rows,
         ranges: parts,

@@ -29,14 +29,16 @@ fn decide(
 ) -> Result<(Vec<ColumnPlan>, LoadSteps), Box<TableError>> {
     let target = relation("t");
     let columns: Vec<NamedColumn> = columns.iter().cloned().map(NamedColumn::from).collect();
-    columns_and_steps(
+    let planned = columns_and_steps(
         dialect(from),
         &columns,
         dialect(to),
         (&target, existing),
         (mode, Choices::default(), false),
         &relation("t__dray_1"),
-    )
+        &Making::columns_alone,
+    );
+    planned.map(|(plans, steps, _)| (plans, steps))
 }
 
 fn table(columns: Vec<Column>) -> Table {

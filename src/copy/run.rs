@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    call::{Call, milliseconds, schemas_of, table_name, whole},
+    call::{Call, milliseconds, table_name, whole},
     catalog::{Catalog, Question},
     error::{OVER_MEMORY_LIMIT, Phase, Place, Side, TableError},
     heap,
@@ -26,7 +26,7 @@ use super::{
     shard,
 };
 use crate::{
-    database::{Connection, Purpose, Relation, Source},
+    database::{Connection, KeyThere, Purpose, Relation, Source},
     odbc::{DriverSearch, Interrupt},
 };
 
@@ -131,7 +131,7 @@ fn copy_all(
     rejects::make_folder(request)?;
     pool.keep_at_most(idle_sources_max(&jobs, request, at_once));
     let call = Call::begin(request, &jobs, (&pool, &target, interrupt))?;
-    let schedule = schedule(&jobs, request, at_once, &target, &call)?;
+    let schedule = schedule(&jobs, request, at_once, &call);
     let question = |index: usize| match call.finished_before(index) {
         None if schedule.is_free(index) => Question::Both,
         None if jobs[index].source.string != request.target.string => Question::Source,
@@ -139,7 +139,7 @@ fn copy_all(
     };
     // Where all tables are begun at once, or one after the other, their sizes change nothing.
     let sizes = at_once > 1 && jobs.len() > at_once;
-    let catalog = Catalog::read(&jobs, (&pool, &target, interrupt), question, sizes);
+    let catalog = Catalog::read(&call.neighbours, (&pool, &target, interrupt), question, sizes);
     let schedule = match sizes {
         true => schedule.largest_first(&(0..jobs.len()).map(|index| catalog.bytes(index)).collect::<Vec<_>>()),
         false => schedule,
@@ -251,6 +251,7 @@ fn copy_all(
         tell(look(doubted));
     }
     drop(settling);
+    call.add_foreign_keys(&mut tables);
     let tables: Vec<TableReport> = tables.into_iter().flatten().collect();
     drop(call);
     let retries = pool.retries();
@@ -310,36 +311,25 @@ fn tables_at_once(request: &Request, jobs: usize, writers_max: Option<usize>) ->
         .max(1)
 }
 
-/// The order of the tables: that of the request. One waits for an earlier one where copying both at once could end
-/// otherwise than one after the other.
-fn schedule(
-    jobs: &[Job<'_>],
-    request: &Request,
-    at_once: usize,
-    target: &Connection,
-    call: &Call<'_, '_>,
-) -> Result<Schedule, Box<TableError>> {
-    if at_once == 1 {
-        return Ok(Schedule::new(jobs.len(), []));
-    }
-    let place = Place {
-        phase: Phase::Plan,
-        side: Side::Target,
+/// The order of the tables: that of the request, but those that others refer to come before them. One waits for an earlier
+/// one where copying both at once could end otherwise than one after the other.
+fn schedule(jobs: &[Job<'_>], request: &Request, at_once: usize, call: &Call<'_, '_>) -> Schedule {
+    // One that reads what another writes means the order of the request.
+    let ranks = match jobs.iter().any(|job| job.source.string == request.target.string) {
+        true => (0..jobs.len()).collect(),
+        false => call.neighbours.ranks(),
     };
-    let failed = |error| TableError::database(place, error, Some(target.dialect));
-    let keys = target
-        .dialect
-        .foreign_keys(&target.session, &schemas_of(&call.targets))
-        .map_err(failed)?;
+    if at_once == 1 {
+        return Schedule::new(&ranks, []);
+    }
     let mut conflicts: Vec<(usize, usize)> = Vec::new();
     let mut writers: HashMap<&Relation, usize> = HashMap::new();
     for (index, written) in call.targets.iter().enumerate() {
         // Two spellings of one table.
         conflicts.extend(writers.insert(written, index).map(|other| (other, index)));
     }
-    let of_keys =
-        |(referring, referred): &(Relation, Relation)| Some((*writers.get(referring)?, *writers.get(referred)?));
-    conflicts.extend(keys.iter().filter_map(of_keys));
+    let of_key = |key: &KeyThere| Some((*writers.get(&key.referring)?, *writers.get(&key.referred)?));
+    conflicts.extend(call.neighbours.keys.iter().filter_map(of_key));
     // What a job reads in the target's own database; a query may read anything there.
     for (reader, job) in jobs.iter().enumerate() {
         match &job.what {
@@ -351,7 +341,7 @@ fn schedule(
             Source::Query(_) => conflicts.extend((0..jobs.len()).map(|writer| (reader, writer))),
         }
     }
-    Ok(Schedule::new(jobs.len(), conflicts))
+    Schedule::new(&ranks, conflicts)
 }
 
 /// Tells the log of a table that has ended.

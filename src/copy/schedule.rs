@@ -3,7 +3,7 @@
 //! Knows numbers of tables, their sizes and which wait for which, and nothing of what is done with them.
 
 use std::{
-    cmp::Reverse,
+    cmp::{Ordering, Reverse},
     sync::{Condvar, Mutex, PoisonError},
     time::Duration,
 };
@@ -36,18 +36,25 @@ pub(super) struct Turn<'a> {
 }
 
 impl Schedule {
-    /// In the order of the request. Of two tables in `conflicts` the later one waits for the earlier.
-    pub fn new(tables: usize, conflicts: impl IntoIterator<Item = (usize, usize)>) -> Self {
-        let mut waits_for = vec![Vec::new(); tables];
+    /// In the order of their `ranks`. Of two tables in `conflicts` the later one waits for the earlier.
+    pub fn new(ranks: &[usize], conflicts: impl IntoIterator<Item = (usize, usize)>) -> Self {
+        let mut waits_for = vec![Vec::new(); ranks.len()];
         for (one, other) in conflicts {
-            if let Some(earlier) = waits_for.get_mut(one.max(other)).filter(|_| one != other) {
-                earlier.push(one.min(other));
+            let (Some(rank), Some(other_rank)) = (ranks.get(one), ranks.get(other)) else {
+                continue;
+            };
+            match rank.cmp(other_rank) {
+                Ordering::Less => waits_for[other].push(one),
+                Ordering::Greater => waits_for[one].push(other),
+                Ordering::Equal => {}
             }
         }
+        let mut order: Vec<usize> = (0..ranks.len()).collect();
+        order.sort_by_key(|table| ranks[*table]);
         Schedule {
             waits_for,
-            order: (0..tables).collect(),
-            progress: Mutex::new(vec![Progress::Waiting; tables]),
+            order,
+            progress: Mutex::new(vec![Progress::Waiting; ranks.len()]),
             changed: Condvar::new(),
         }
     }
@@ -56,7 +63,7 @@ impl Schedule {
     /// others wait for counts as much as the longest line behind it. Among equals the order of the request stays.
     pub fn largest_first(mut self, bytes: &[Option<u64>]) -> Self {
         let mut line = vec![0; self.waits_for.len()];
-        for index in (0..line.len()).rev() {
+        for index in self.order.iter().copied().rev() {
             line[index] += bytes.get(index).copied().flatten().map_or(UNKNOWN_BYTES, u128::from);
             for earlier in &self.waits_for[index] {
                 line[*earlier] = line[*earlier].max(line[index]);
@@ -113,7 +120,7 @@ mod tests {
 
     #[test]
     fn tables_come_in_order_and_after_those_they_wait_for() {
-        let schedule = Schedule::new(4, [(1, 0)]);
+        let schedule = Schedule::new(&[0, 1, 2, 3], [(1, 0)]);
         let go_on = || false;
         let first = schedule.next(go_on).unwrap();
         let second = schedule.next(go_on).unwrap();
@@ -127,25 +134,26 @@ mod tests {
 
     #[test]
     fn the_largest_comes_first_and_of_those_that_are_equal_the_one_named_first() {
-        let schedule = Schedule::new(4, []).largest_first(&[Some(1), Some(5), Some(9), Some(5)]);
+        let schedule = Schedule::new(&[0, 1, 2, 3], []).largest_first(&[Some(1), Some(5), Some(9), Some(5)]);
         assert_eq!(order(&schedule), [2, 1, 3, 0]);
     }
 
     #[test]
     fn what_may_be_the_largest_comes_before_all_others() {
-        let schedule = Schedule::new(3, []).largest_first(&[Some(u64::MAX), None, None]);
+        let schedule = Schedule::new(&[0, 1, 2], []).largest_first(&[Some(u64::MAX), None, None]);
         assert_eq!(order(&schedule), [1, 2, 0]);
     }
 
     #[test]
     fn a_small_table_that_large_ones_wait_for_comes_before_one_of_middle_size() {
-        let schedule = Schedule::new(4, [(1, 2), (2, 3)]).largest_first(&[Some(50), Some(1), Some(2), Some(60)]);
+        let schedule =
+            Schedule::new(&[0, 1, 2, 3], [(1, 2), (2, 3)]).largest_first(&[Some(50), Some(1), Some(2), Some(60)]);
         assert_eq!(order(&schedule), [1, 2, 3, 0]);
     }
 
     #[test]
     fn a_large_table_does_not_pass_the_one_it_waits_for() {
-        let schedule = Schedule::new(3, [(2, 0)]).largest_first(&[Some(1), Some(5), Some(9)]);
+        let schedule = Schedule::new(&[0, 1, 2], [(2, 0)]).largest_first(&[Some(1), Some(5), Some(9)]);
         let first = schedule.next(|| false).unwrap();
         let second = schedule.next(|| false).unwrap();
         assert_eq!((first.index, second.index), (0, 1));
@@ -154,8 +162,16 @@ mod tests {
     }
 
     #[test]
+    fn the_order_is_that_of_the_ranks_and_who_comes_later_waits() {
+        let schedule = Schedule::new(&[2, 0, 1], [(0, 1), (1, 2), (0, 2)]);
+        assert_eq!(order(&schedule), [1, 2, 0]);
+        let schedule = Schedule::new(&[1, 0], [(0, 1)]).largest_first(&[Some(9), Some(1)]);
+        assert_eq!(order(&schedule), [1, 0]);
+    }
+
+    #[test]
     fn who_waits_for_the_last_table_goes_on_when_it_has_ended() {
-        let schedule = Schedule::new(2, [(0, 1)]);
+        let schedule = Schedule::new(&[0, 1], [(0, 1)]);
         let first = schedule.next(|| false).unwrap();
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| schedule.next(|| false).map(|turn| turn.index));
@@ -167,6 +183,6 @@ mod tests {
 
     #[test]
     fn nothing_is_handed_out_after_a_stop() {
-        assert!(Schedule::new(1, []).next(|| true).is_none());
+        assert!(Schedule::new(&[0], []).next(|| true).is_none());
     }
 }

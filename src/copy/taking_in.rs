@@ -21,6 +21,7 @@ use super::{
     report::TableReport,
     request::{Around, Choices, Endpoint, Lanes, MEMORY_LIMIT_BYTES_MIN, Meeting, Verify},
     run,
+    shape::{Make, Making},
     transaction::Beside,
     verification::Verification,
 };
@@ -129,6 +130,7 @@ fn carry_out(
         look_first: false,
         leftovers: &leftovers,
         mark: None,
+        made: false,
         has_written: false.into(),
     };
     // Also when the work was told to stop.
@@ -178,13 +180,14 @@ fn plan(
         rows.retype_nulls(of);
     }
     let columns: Vec<NamedColumn> = rows.columns().iter().cloned().map(NamedColumn::from).collect();
-    let (columns, mut steps) = columns_and_steps(
+    let (columns, mut steps, mut making) = columns_and_steps(
         &ARROW,
         &columns,
         dialect,
         (target, existing.as_ref()),
         (request.meeting.mode, request.choices, false),
         staging,
+        &Making::columns_alone,
     )
     .map_err(|mut error| {
         // What helps a copy is no option of a frame.
@@ -197,7 +200,8 @@ fn plan(
     })?;
     let mut key_checks = None;
     if let Some(merge) = &request.meeting.merge {
-        (steps, key_checks) = merge::steps(merge, dialect, (target, existing.as_ref()), &columns, steps)?;
+        let made = (&mut making, &Making::columns_alone as &Make<'_>);
+        (steps, key_checks) = merge::steps(merge, dialect, (target, existing.as_ref()), &columns, steps, made)?;
     }
     let around = [&request.around, &Around::default()];
     put_around(&mut steps, dialect, target, around);
@@ -234,7 +238,9 @@ fn plan(
         },
         write_lane,
         wire: None,
+        shaping_statements: 0,
         not_carried: Vec::new(),
+        keys: Vec::new(),
         estimated_rows: None,
         ranges: Vec::new(),
         sifted: false,

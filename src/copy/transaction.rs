@@ -54,6 +54,8 @@ pub(super) struct Beside<'a> {
     pub leftovers: &'a [Relation],
     /// The mark that moves with the rows.
     pub mark: Option<(&'a Journal, MarkMove)>,
+    /// Whether the load makes the table.
+    pub made: bool,
     /// Whether the transaction has written anything but rows of the load.
     pub has_written: Cell<bool>,
 }
@@ -164,7 +166,7 @@ impl Beside<'_> {
         };
         self.has_written.set(true);
         create(journal, writer)
-            .and_then(|()| writer.execute(&journal.record(entry, moved, staging)))
+            .and_then(|()| writer.execute(&journal.record(entry, moved, staging, self.made)))
             .map(drop)
             .map_err(|error| {
                 let mut error = TableError::database(COMMIT, error, Some(self.dialect));

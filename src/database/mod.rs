@@ -12,6 +12,8 @@ mod client_library;
 pub mod column;
 pub mod decimal;
 mod error;
+mod expression;
+mod features;
 mod generic;
 mod lines;
 mod merge;
@@ -19,9 +21,11 @@ mod mysql;
 mod postgres;
 mod ranges;
 pub mod script;
+mod shaping;
 mod sqlite;
 mod sqlserver;
 pub mod temporal;
+mod tokens;
 
 use std::{
     any::Any,
@@ -36,8 +40,10 @@ pub use self::{
     batch::{Batch, ColumnData, Layout, Value, WireRows},
     column::{Column, LogicalType, Padding, Relation, Table},
     error::{Class, Error, WriteError},
+    features::{Features, ForeignKey},
     merge::{MergeSteps, Merging},
     ranges::{Condition, Ranges},
+    shaping::{Carried, Made, NewKey, Shape, Shaping},
 };
 use crate::odbc::{
     self, ConnectOptions, ConnectionString, Diagnostic, DriverSearch, Interrupt, Quirks, ResultColumn, Session,
@@ -117,6 +123,19 @@ pub struct RelaxedCommits {
     pub setup: &'static str,
     /// The statement after which, on a session without the setup, all that was committed before it is safe.
     pub settle: &'static str,
+}
+
+/// A foreign key that is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyThere {
+    /// Its name.
+    pub name: String,
+    /// The table that it belongs to, with its schema.
+    pub referring: Relation,
+    /// The table that it refers to, with its schema.
+    pub referred: Relation,
+    /// What stands behind its name, if the catalog says it in one.
+    pub definition: Option<String>,
 }
 
 /// What stands for a table of a database wherever it is locked.
@@ -465,16 +484,49 @@ pub trait Dialect: Send + Sync {
         Ok(None)
     }
 
-    /// The foreign keys of tables in these schemas, as referring and referred table, both with their schemas; empty for
-    /// products that are loaded by one session at a time.
-    fn foreign_keys(&self, _session: &Session, _schemas: &[String]) -> Result<Vec<(Relation, Relation)>, Error> {
+    /// The foreign keys of tables in these schemas; empty for products that are loaded by one session at a time.
+    fn foreign_keys(&self, _session: &Session, _schemas: &[String]) -> Result<Vec<KeyThere>, Error> {
         Ok(Vec::new())
     }
 
-    /// What each of these tables has beyond what a table that is made for its copy gets (columns with types, NOT NULL and
-    /// primary key), each thing in a few words such as ``index `t_a` ``.
-    fn not_carried(&self, _session: &Session, relations: &[Relation]) -> Result<Vec<Vec<String>>, Error> {
-        Ok(vec![Vec::new(); relations.len()])
+    /// What each of these tables has beside columns, types, NOT NULL and primary key, by few queries for all of them.
+    fn features(&self, _session: &Session, relations: &[Relation]) -> Result<Vec<Features>, Error> {
+        Ok(vec![Features::default(); relations.len()])
+    }
+
+    /// How a new table gets what its source has of this; `None` for products in which dray makes the columns alone.
+    fn shaping(&self) -> Option<&dyn Shaping> {
+        None
+    }
+
+    /// The names in these schemas that a new index cannot have, each with its schema and the table that goes with it, if
+    /// one does; empty where a table has its names for itself.
+    fn taken_names(&self, _session: &Session, _schemas: &[String]) -> Result<Vec<(Relation, Option<String>)>, Error> {
+        Ok(Vec::new())
+    }
+
+    /// What a new table gets of this, in the product's own words.
+    fn carry(&self, features: &Features, made: &Made<'_>) -> Carried {
+        shaping::carry(features, made, self)
+    }
+
+    /// The statement that takes a foreign key away, if it is still there.
+    fn drop_foreign_key(&self, table: &Relation, name: &str) -> String {
+        format!(
+            "ALTER TABLE {} DROP CONSTRAINT IF EXISTS {}",
+            self.quote_relation(table),
+            self.quote(name)
+        )
+    }
+
+    /// What stands around the removal of rows that others refer to, whose tables are loaded after this one.
+    fn around_removal(&self, _keys: &[KeyThere]) -> Option<[Vec<String>; 2]> {
+        None
+    }
+
+    /// The statement that looks at the rows of a foreign key that was put back unseen by [`Self::around_removal`].
+    fn validate_foreign_key(&self, _table: &Relation, _name: &str) -> Option<String> {
+        None
     }
 
     /// The most bytes that the server takes in one execution, and what it calls this limit; `None` without one.
@@ -514,8 +566,14 @@ pub trait Dialect: Send + Sync {
     }
 
     /// The CREATE TABLE statement for columns whose `declared` types are this product's.
-    fn create_table(&self, relation: &Relation, columns: &[Column]) -> String {
-        generic::create_table(self.quote_relation(relation), columns, |name| self.quote(name), "")
+    fn create_table(&self, relation: &Relation, columns: &[Column], shape: &Shape) -> String {
+        generic::create_table(
+            self.quote_relation(relation),
+            columns,
+            |name| self.quote(name),
+            "",
+            shape,
+        )
     }
 
     /// The statements that give a table these columns, which all allow NULL; `None` where dray knows no way. Where the

@@ -31,6 +31,7 @@ use super::{
     pool::Pool,
     request::Request,
     run::{Begun, begin},
+    shape::Making,
 };
 use crate::{
     database::{Column, Connection, Mode, Purpose, Source, Table},
@@ -288,13 +289,14 @@ impl Call<'_> {
             ..Table::default()
         };
         let columns = named_columns(columns, &job.options.columns)?;
-        let (plans, _) = plan::columns_and_steps(
+        let (plans, _, _) = plan::columns_and_steps(
             source.dialect,
             &columns,
             target.dialect,
             (&job.target, Some(&existing)),
             (Mode::Append, self.request.choices, false),
             &job.target,
+            &Making::columns_alone,
         )
         .map_err(|mut error| {
             // `add_columns` helps a copy alone.

@@ -11,8 +11,8 @@ pub(super) use self::{
     writer::{OdbcWrite, bind_parameters, parameter_kind},
 };
 use super::{
-    Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, Mode, Padding, ReadAs, Relation, Source, Table,
-    Transfer, WriteAs,
+    Column, Dialect, Error, Form, KeyThere, Limits, LoadSteps, LogicalType, Mode, Padding, ReadAs, Relation, Shape,
+    Source, Table, Transfer, WriteAs,
 };
 use crate::odbc::{ResultColumn, Session};
 
@@ -210,31 +210,40 @@ pub(super) fn standard_form(logical: LogicalType) -> Form {
     }
 }
 
-/// A CREATE TABLE statement; `options` follow the closing parenthesis.
+/// A CREATE TABLE statement; `options` follow the closing parenthesis. A column that is computed says by its clause alone
+/// what it is.
 pub(super) fn create_table(
     relation: String,
     columns: &[Column],
     quote: impl Fn(&str) -> String,
     options: &str,
+    shape: &Shape,
 ) -> String {
     let mut lines: Vec<String> = columns
         .iter()
         .map(|column| {
-            let null = if column.nullable && column.key_position.is_none() {
+            let null = if column.generated || (column.nullable && column.key_position.is_none()) {
                 ""
             } else {
                 " NOT NULL"
             };
-            format!("{} {}{null}", quote(&column.name), column.declared)
+            let clause = shape.clauses.get(&column.name).filter(|clause| !clause.is_empty());
+            let clause = clause.map(|clause| format!(" {clause}")).unwrap_or_default();
+            format!("{} {}{null}{clause}", quote(&column.name), column.declared)
         })
         .collect();
     let mut key: Vec<&Column> = columns.iter().filter(|column| column.key_position.is_some()).collect();
     key.sort_by_key(|column| column.key_position);
-    if !key.is_empty() {
+    if !key.is_empty() && shape.key_in_clause.is_none() {
         let names: Vec<String> = key.iter().map(|column| quote(&column.name)).collect();
         lines.push(format!("PRIMARY KEY ({})", names.join(", ")));
     }
-    format!("CREATE TABLE {relation} (\n  {}\n){options}", lines.join(",\n  "))
+    lines.extend(shape.constraints.iter().cloned());
+    format!(
+        "CREATE TABLE {relation} (\n  {}\n){options}{}",
+        lines.join(",\n  "),
+        shape.options
+    )
 }
 
 /// The clauses that add columns which allow NULL, each behind `before`.
@@ -355,30 +364,32 @@ pub(super) fn relations_of(rows: Vec<Vec<Option<String>>>) -> Vec<Relation> {
     rows.into_iter().filter_map(relation).collect()
 }
 
-/// The foreign keys that a catalog query answers with: schema and name of the referring table, then of the referred one.
-pub(super) fn catalog_foreign_keys(
-    session: &Session,
-    sql: &str,
-    parameters: &[&str],
-) -> Result<Vec<(Relation, Relation)>, Error> {
+/// The foreign keys that a catalog query answers with: schema and name of the referring table, then of the referred one, the
+/// key's name, and its definition.
+pub(super) fn catalog_foreign_keys(session: &Session, sql: &str, parameters: &[&str]) -> Result<Vec<KeyThere>, Error> {
     let rows = session.text_rows(sql, parameters)?;
-    let keys = |row: Vec<Option<String>>| match <[Option<String>; 4]>::try_from(row) {
-        Ok([schema, Some(name), referred_schema, Some(referred)]) => Some((
-            Relation { schema, name },
-            Relation {
+    let keys = |row: Vec<Option<String>>| match <[Option<String>; 6]>::try_from(row) {
+        Ok(
+            [
+                schema,
+                Some(table),
+                referred_schema,
+                Some(referred),
+                Some(name),
+                definition,
+            ],
+        ) => Some(KeyThere {
+            name,
+            referring: Relation { schema, name: table },
+            referred: Relation {
                 schema: referred_schema,
                 name: referred,
             },
-        )),
+            definition,
+        }),
         _ => None,
     };
     Ok(rows.into_iter().filter_map(keys).collect())
-}
-
-/// The things of a table that a catalog query answers with: what each is, and its name or nothing.
-pub(super) fn catalog_things(session: &Session, sql: &str, parameters: &[&str]) -> Result<Vec<String>, Error> {
-    let rows = session.text_rows(sql, parameters)?;
-    Ok(rows.iter().filter_map(|row| thing(row)).collect())
 }
 
 /// Such as ``index `t_a` ``, from what it is and its name.

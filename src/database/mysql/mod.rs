@@ -8,6 +8,7 @@ mod chunk;
 mod client;
 mod connect;
 mod encode;
+mod features;
 mod infile;
 mod libmariadb;
 #[cfg(test)]
@@ -16,6 +17,7 @@ mod load;
 mod ranges;
 mod rows;
 mod settings;
+mod shape;
 mod stop;
 mod stream;
 mod types;
@@ -23,9 +25,9 @@ mod types;
 use std::collections::HashMap;
 
 use super::{
-    Class, Column, Dialect, Error, Form, Limits, LoadSteps, LockName, LogicalType, MergeSteps, Merging, Mode, Purpose,
-    Ranges, ReadAs, ReadLane, Relation, Savepoint, Table, TableLock, Transfer, Value, ValueCheck, WriteAs, WriteLane,
-    generic,
+    Class, Column, Dialect, Error, Features, Form, KeyThere, Limits, LoadSteps, LockName, LogicalType, MergeSteps,
+    Merging, Mode, Purpose, Ranges, ReadAs, ReadLane, Relation, Savepoint, Shape, Shaping, Table, TableLock, Transfer,
+    Value, ValueCheck, WriteAs, WriteLane, generic,
 };
 use crate::odbc::{ConnectionString, Diagnostic, Quirks, ResultColumn, Session};
 
@@ -69,26 +71,6 @@ const RELATIONS: &str = "\
 SELECT table_schema, table_name FROM information_schema.tables \
 WHERE table_schema NOT IN ('information_schema', 'performance_schema', 'mysql', 'sys') \
   AND table_type IN ('BASE TABLE', 'VIEW') ORDER BY 1, 2";
-
-/// The table's name stands first: it is compared in Rust, since the catalog's collation takes `tä` for `ta`. What a
-/// foreign key's own index is called is the foreign key's name.
-const NOT_CARRIED: &str = "\
-SELECT table_name, CASE WHEN extra LIKE '%auto_increment%' THEN 'identity of column' \
-    WHEN extra LIKE '%GENERATED' THEN 'expression of generated column' ELSE 'default of column' END, column_name \
-  FROM information_schema.columns WHERE table_schema = ? AND table_name = ? AND (extra LIKE '%auto_increment%' \
-    OR extra LIKE '%GENERATED' OR extra LIKE '%on update%' OR coalesce(column_default, 'NULL') <> 'NULL') \
-UNION ALL SELECT table_name, CASE constraint_type WHEN 'FOREIGN KEY' THEN 'foreign key' WHEN 'CHECK' THEN 'check' \
-    ELSE 'unique constraint' END, constraint_name \
-  FROM information_schema.table_constraints WHERE table_schema = ? AND table_name = ? \
-    AND constraint_type <> 'PRIMARY KEY' \
-UNION ALL SELECT DISTINCT table_name, 'index', index_name FROM information_schema.statistics \
-  WHERE table_schema = ? AND table_name = ? AND index_name <> 'PRIMARY' AND non_unique = 1 \
-UNION ALL SELECT event_object_table, 'trigger', trigger_name FROM information_schema.triggers \
-  WHERE event_object_schema = ? AND event_object_table = ? \
-UNION ALL SELECT table_name, 'comment on column', column_name FROM information_schema.columns \
-  WHERE table_schema = ? AND table_name = ? AND column_comment <> '' \
-UNION ALL SELECT table_name, 'comment on the table', '' FROM information_schema.tables \
-  WHERE table_schema = ? AND table_name = ? AND table_comment NOT IN ('', 'VIEW')";
 
 impl Dialect for MySql {
     fn name(&self) -> &'static str {
@@ -249,12 +231,27 @@ impl Dialect for MySql {
         Ok(relations.iter().map(|relation| sizes.get(relation).copied()).collect())
     }
 
-    fn foreign_keys(&self, session: &Session, schemas: &[String]) -> Result<Vec<(Relation, Relation)>, Error> {
+    fn foreign_keys(&self, session: &Session, schemas: &[String]) -> Result<Vec<KeyThere>, Error> {
         // Named schemas alone: without them the server opens every table that it has.
         let places = vec!["?"; schemas.len()].join(", ");
+        let quoted = |name: &str| format!("CONCAT('`', REPLACE({name}, '`', '``'), '`')");
+        let listed = |name: &str| {
+            let name = quoted(name);
+            format!("GROUP_CONCAT({name} ORDER BY k.ordinal_position SEPARATOR ', ')")
+        };
         let sql = format!(
-            "SELECT constraint_schema, table_name, unique_constraint_schema, referenced_table_name \
-             FROM information_schema.referential_constraints WHERE constraint_schema IN ({places})"
+            "SELECT r.constraint_schema, r.table_name, r.unique_constraint_schema, r.referenced_table_name, \
+               r.constraint_name, CONCAT('FOREIGN KEY (', {}, ') REFERENCES ', {}, '.', {}, ' (', {}, ') ON UPDATE ', \
+               r.update_rule, ' ON DELETE ', r.delete_rule) \
+             FROM information_schema.referential_constraints r JOIN information_schema.key_column_usage k \
+               ON k.constraint_schema = r.constraint_schema AND k.table_name = r.table_name \
+               AND k.constraint_name = r.constraint_name \
+             WHERE r.constraint_schema IN ({places}) GROUP BY r.constraint_schema, r.table_name, \
+               r.unique_constraint_schema, r.referenced_table_name, r.constraint_name, r.update_rule, r.delete_rule",
+            listed("k.column_name"),
+            quoted("r.unique_constraint_schema"),
+            quoted("r.referenced_table_name"),
+            listed("k.referenced_column_name")
         );
         let schemas: Vec<&str> = schemas.iter().map(String::as_str).collect();
         match schemas.is_empty() {
@@ -263,20 +260,27 @@ impl Dialect for MySql {
         }
     }
 
-    fn not_carried(&self, session: &Session, relations: &[Relation]) -> Result<Vec<Vec<String>>, Error> {
-        let of = |relation: &Relation| {
-            let schema = match &relation.schema {
-                Some(schema) => schema.clone(),
-                None => self.default_schema(session)?.unwrap_or_default(),
-            };
-            let named = [schema.as_str(), relation.name.as_str()];
-            let rows = session.text_rows(NOT_CARRIED, &named.repeat(6))?;
-            let own = rows
-                .into_iter()
-                .filter(|row| row.first().and_then(Option::as_ref) == Some(&relation.name));
-            Ok(own.filter_map(|row| generic::thing(row.get(1..)?)).collect())
-        };
-        relations.iter().map(of).collect()
+    fn features(&self, session: &Session, relations: &[Relation]) -> Result<Vec<Features>, Error> {
+        features::features(self, session, relations)
+    }
+
+    fn shaping(&self) -> Option<&dyn Shaping> {
+        Some(self)
+    }
+
+    fn drop_foreign_key(&self, table: &Relation, name: &str) -> String {
+        let if_exists = if self.mariadb { "IF EXISTS " } else { "" };
+        format!(
+            "ALTER TABLE {} DROP FOREIGN KEY {if_exists}{}",
+            self.quote_relation(table),
+            self.quote(name)
+        )
+    }
+
+    fn around_removal(&self, _keys: &[KeyThere]) -> Option<[Vec<String>; 2]> {
+        // Rows that go may be referred to until the other tables are loaded as well, and would take those of others along.
+        let set = |state: &str| vec![format!("SET SESSION foreign_key_checks = {state}")];
+        Some([set("0"), set("1")])
     }
 
     fn result_column(&self, column: ResultColumn) -> Column {
@@ -405,10 +409,16 @@ impl Dialect for MySql {
         }
     }
 
-    fn create_table(&self, relation: &Relation, columns: &[Column]) -> String {
+    fn create_table(&self, relation: &Relation, columns: &[Column], shape: &Shape) -> String {
         // Compared byte by byte, as sources compare their keys: under the default collation `a` and `A` are one key.
         const OPTIONS: &str = " ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
-        generic::create_table(self.quote_relation(relation), columns, |name| self.quote(name), OPTIONS)
+        generic::create_table(
+            self.quote_relation(relation),
+            columns,
+            |name| self.quote(name),
+            OPTIONS,
+            shape,
+        )
     }
 
     fn add_columns(&self, relation: &Relation, columns: &[Column]) -> Option<Vec<String>> {

@@ -6,10 +6,12 @@ mod client;
 mod copy;
 mod copy_read;
 mod copy_write;
+mod features;
 mod libpq;
 mod numeric;
 mod ranges;
 mod settings;
+mod shape;
 mod snapshot;
 mod text;
 
@@ -19,9 +21,9 @@ use std::collections::HashMap;
 mod listed;
 
 use super::{
-    Class, Column, Dialect, Error, Form, Limits, LoadSteps, LockName, LogicalType, MergeSteps, Merging, Mode, Padding,
-    Purpose, Ranges, ReadAs, ReadLane, Relation, RelaxedCommits, Savepoint, Table, TableLock, Transfer, WriteAs,
-    WriteLane, generic,
+    Class, Column, Dialect, Error, Features, Form, KeyThere, Limits, LoadSteps, LockName, LogicalType, MergeSteps,
+    Merging, Mode, Padding, Purpose, Ranges, ReadAs, ReadLane, Relation, RelaxedCommits, Savepoint, Shaping, Table,
+    TableLock, Transfer, WriteAs, WriteLane, generic,
 };
 use crate::odbc::{Diagnostic, ResultColumn, Session};
 
@@ -71,7 +73,7 @@ WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition AND n.nspn
   AND n.nspname NOT LIKE 'pg\\_%' ORDER BY 1, 2";
 
 const FOREIGN_KEYS: &str = "\
-SELECT n.nspname, c.relname, rn.nspname, rc.relname FROM pg_constraint k \
+SELECT n.nspname, c.relname, rn.nspname, rc.relname, k.conname, pg_get_constraintdef(k.oid) FROM pg_constraint k \
 JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
 JOIN pg_class rc ON rc.oid = k.confrelid JOIN pg_namespace rn ON rn.oid = rc.relnamespace WHERE k.contype = 'f'";
 
@@ -87,34 +89,14 @@ WHERE n.nspname = 'pg_catalog' AND p.proname = 'pg_logical_emit_message' AND p.p
 /// has written nothing would not wait.
 const SETTLE: &str = "SELECT pg_catalog.pg_logical_emit_message(true, 'dray', '')";
 
-/// What tables have beyond their columns' types, NOT NULL and primary key; asked for as above. Not listed: what belongs to a constraint that is
-/// listed itself (its index, its triggers).
-const NOT_CARRIED: &str = "\
-WITH t AS (SELECT c.oid, c.relkind, n.nspname, c.relname \
-  FROM unnest(CAST(? AS text[]), CAST(? AS text[])) AS asked (nspname, relname) \
-  JOIN pg_namespace n ON n.nspname = asked.nspname JOIN pg_class c ON c.relnamespace = n.oid \
-  AND c.relname = asked.relname WHERE c.relkind IN ('r', 'p', 'f')), \
-a AS (SELECT t.nspname, t.relname, a.*, coalesce(to_jsonb(a) ->> 'attgenerated', '') AS computed, \
-  coalesce(to_jsonb(a) ->> 'attidentity', '') AS own_number FROM t JOIN pg_attribute a ON a.attrelid = t.oid \
-  WHERE a.attnum > 0 AND NOT a.attisdropped) \
-SELECT nspname, relname, what, name FROM ( \
-SELECT a.nspname, a.relname, 1 AS place, CASE WHEN a.own_number <> '' THEN 'identity of column' \
-    WHEN a.computed <> '' THEN 'expression of generated column' ELSE 'default of column' END AS what, \
-    CAST(a.attname AS text) AS name FROM a WHERE a.atthasdef OR a.own_number <> '' \
-UNION ALL SELECT t.nspname, t.relname, 2, CASE k.contype WHEN 'f' THEN 'foreign key' WHEN 'u' THEN 'unique constraint' \
-    WHEN 'c' THEN 'check' ELSE 'exclusion constraint' END, CAST(k.conname AS text) \
-  FROM t JOIN pg_constraint k ON k.conrelid = t.oid WHERE k.contype IN ('f', 'u', 'c', 'x') \
-UNION ALL SELECT t.nspname, t.relname, 3, CASE WHEN i.indisunique THEN 'unique index' ELSE 'index' END, \
-    CAST(c.relname AS text) FROM t JOIN pg_index i ON i.indrelid = t.oid JOIN pg_class c ON c.oid = i.indexrelid \
-  WHERE NOT i.indisprimary AND NOT EXISTS (SELECT 1 FROM pg_constraint k WHERE k.conindid = i.indexrelid) \
-UNION ALL SELECT t.nspname, t.relname, 4, 'trigger', CAST(g.tgname AS text) \
-  FROM t JOIN pg_trigger g ON g.tgrelid = t.oid WHERE NOT g.tgisinternal \
-UNION ALL SELECT t.nspname, t.relname, 5, CASE d.objsubid WHEN 0 THEN 'comment on the table' \
-    ELSE 'comment on column' END, coalesce(CAST(a.attname AS text), '') \
-  FROM t JOIN pg_description d ON d.objoid = t.oid AND d.classoid = CAST('pg_class' AS regclass) \
-  LEFT JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = d.objsubid AND a.attnum > 0 \
-UNION ALL SELECT t.nspname, t.relname, 6, 'partitions', '' FROM t WHERE t.relkind = 'p') AS listed \
-ORDER BY place, name";
+/// Names of relations, which an index has as well as a table; an index goes with its table, and a sequence with the table of
+/// its column.
+const TAKEN_NAMES: &str = "\
+SELECT n.nspname, c.relname, t.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+  LEFT JOIN pg_index i ON i.indexrelid = c.oid \
+  LEFT JOIN pg_depend d ON c.relkind = 'S' AND d.classid = CAST('pg_class' AS regclass) AND d.objid = c.oid \
+    AND d.deptype IN ('a', 'i') LEFT JOIN pg_class t ON t.oid = coalesce(i.indrelid, d.refobjid) \
+WHERE n.nspname = ANY (CAST(? AS text[]))";
 
 impl Dialect for Postgres {
     fn name(&self) -> &'static str {
@@ -222,22 +204,46 @@ impl Dialect for Postgres {
         }))
     }
 
-    fn foreign_keys(&self, session: &Session, _schemas: &[String]) -> Result<Vec<(Relation, Relation)>, Error> {
+    fn foreign_keys(&self, session: &Session, _schemas: &[String]) -> Result<Vec<KeyThere>, Error> {
         generic::catalog_foreign_keys(session, FOREIGN_KEYS, &[])
     }
 
-    fn not_carried(&self, session: &Session, relations: &[Relation]) -> Result<Vec<Vec<String>>, Error> {
-        let asked = self.asked(session, relations)?;
-        let rows = session.text_rows(NOT_CARRIED, &[&asked.schemas, &asked.names])?;
-        let mut found: HashMap<Relation, Vec<String>> = HashMap::new();
-        for row in rows {
-            let thing = row.get(2..).and_then(generic::thing);
-            if let (Some(table), Some(thing)) = (row.get(..2).and_then(relation), thing) {
-                found.entry(table).or_default().push(thing);
-            }
-        }
-        let things = |relation: &Relation| found.get(relation).cloned().unwrap_or_default();
-        Ok(asked.relations.iter().map(things).collect())
+    fn features(&self, session: &Session, relations: &[Relation]) -> Result<Vec<Features>, Error> {
+        features::features(session, &self.asked(session, relations)?)
+    }
+
+    fn shaping(&self) -> Option<&dyn Shaping> {
+        Some(self)
+    }
+
+    fn taken_names(&self, session: &Session, schemas: &[String]) -> Result<Vec<(Relation, Option<String>)>, Error> {
+        let rows = session.text_rows(TAKEN_NAMES, &[&array(&mut schemas.iter().map(String::as_str))])?;
+        let taken = |row: Vec<Option<String>>| Some((relation(row.get(..2)?)?, row.get(2).cloned().flatten()));
+        Ok(rows.into_iter().filter_map(taken).collect())
+    }
+
+    fn around_removal(&self, keys: &[KeyThere]) -> Option<[Vec<String>; 2]> {
+        // TRUNCATE refuses a table that others refer to, and the rows that go may be referred to until those tables are
+        // loaded as well: the keys are put back in the same transaction, and their rows looked at later.
+        let drop = |key: &KeyThere| self.drop_foreign_key(&key.referring, &key.name);
+        let add = |key: &KeyThere| {
+            let (table, name) = (self.quote_relation(&key.referring), self.quote(&key.name));
+            let definition = key.definition.as_deref()?;
+            let unseen = if definition.ends_with("NOT VALID") {
+                ""
+            } else {
+                " NOT VALID"
+            };
+            Some(format!(
+                "ALTER TABLE {table} ADD CONSTRAINT {name} {definition}{unseen}"
+            ))
+        };
+        Some([keys.iter().map(drop).collect(), keys.iter().filter_map(add).collect()])
+    }
+
+    fn validate_foreign_key(&self, table: &Relation, name: &str) -> Option<String> {
+        let (table, name) = (self.quote_relation(table), self.quote(name));
+        Some(format!("ALTER TABLE {table} VALIDATE CONSTRAINT {name}"))
     }
 
     fn result_column(&self, column: ResultColumn) -> Column {
@@ -587,10 +593,6 @@ impl Postgres {
             name: relation.name.clone(),
         };
         let relations: Vec<Relation> = relations.iter().map(whole).collect();
-        let array = |texts: &mut dyn Iterator<Item = &str>| {
-            let quote = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
-            format!("{{{}}}", texts.map(quote).collect::<Vec<_>>().join(","))
-        };
         Ok(Asked {
             schemas: array(
                 &mut relations
@@ -601,6 +603,12 @@ impl Postgres {
             relations,
         })
     }
+}
+
+/// Texts as the literal of an array.
+fn array(texts: &mut dyn Iterator<Item = &str>) -> String {
+    let quote = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+    format!("{{{}}}", texts.map(quote).collect::<Vec<_>>().join(","))
 }
 
 /// A relation from the cells of its schema and name.

@@ -6,12 +6,15 @@
 
 mod access;
 mod affinity;
+mod definition;
 mod direct_read;
 mod direct_write;
+mod features;
 mod libsqlite3;
 #[cfg(test)]
 mod listed;
 mod ranges;
+mod shape;
 mod spelling;
 mod target;
 mod wire;
@@ -19,8 +22,9 @@ mod wire;
 use std::collections::HashMap;
 
 use super::{
-    Class, Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, MergeSteps, Merging, Mode, Padding, Purpose,
-    Ranges, ReadAs, ReadLane, Relation, Savepoint, Table, Transfer, ValueCheck, WriteAs, WriteLane, generic,
+    Class, Column, Dialect, Error, Features, Form, Limits, LoadSteps, LogicalType, MergeSteps, Merging, Mode, Padding,
+    Purpose, Ranges, ReadAs, ReadLane, Relation, Savepoint, Shaping, Table, Transfer, ValueCheck, WriteAs, WriteLane,
+    generic,
 };
 use crate::odbc::{ConnectionString, Diagnostic, ResultColumn, Session};
 
@@ -43,15 +47,6 @@ const COLUMN_BYTES: u64 = 16;
 
 /// Most tables of one question: a compound SELECT of SQLite has at most 500 parts.
 const HIGHEST_ASKED_MAX: usize = 200;
-
-/// Checks and collations stand in the table's SQL alone, and are not listed; nor is what a foreign key is called, for
-/// SQLite does not say.
-const NOT_CARRIED: &str = "\
-SELECT 'default of column', name FROM pragma_table_xinfo(?, ?) WHERE dflt_value IS NOT NULL \
-UNION ALL SELECT 'expression of generated column', name FROM pragma_table_xinfo(?, ?) WHERE hidden IN (2, 3) \
-UNION ALL SELECT DISTINCT 'foreign key to', \"table\" FROM pragma_foreign_key_list(?, ?) \
-UNION ALL SELECT CASE WHEN origin = 'u' THEN 'unique constraint' WHEN \"unique\" THEN 'unique index' ELSE 'index' END, \
-  name FROM pragma_index_list(?, ?) WHERE origin <> 'pk'";
 
 /// Columns that forbid NULL and have no default; a key of one INTEGER is the row's own number, which is counted up.
 const REQUIRED: &str = "\
@@ -154,19 +149,26 @@ impl Dialect for Sqlite {
         Ok(sizes)
     }
 
-    fn not_carried(&self, session: &Session, relations: &[Relation]) -> Result<Vec<Vec<String>>, Error> {
-        let of = |relation: &Relation| {
-            let schema = relation.schema.as_deref().unwrap_or("main");
-            let named = [relation.name.as_str(), schema].repeat(4);
-            let mut things = generic::catalog_things(session, NOT_CARRIED, &named)?;
-            let sql = format!(
-                "SELECT 'trigger', name FROM {}.sqlite_master WHERE type = 'trigger' AND lower(tbl_name) = lower(?)",
-                self.quote(schema)
-            );
-            things.extend(generic::catalog_things(session, &sql, &[&relation.name])?);
-            Ok(things)
-        };
-        relations.iter().map(of).collect()
+    fn features(&self, session: &Session, relations: &[Relation]) -> Result<Vec<Features>, Error> {
+        features::features(self, session, relations)
+    }
+
+    fn shaping(&self) -> Option<&dyn Shaping> {
+        Some(self)
+    }
+
+    fn taken_names(&self, session: &Session, schemas: &[String]) -> Result<Vec<(Relation, Option<String>)>, Error> {
+        let mut taken = Vec::new();
+        for schema in schemas {
+            let sql = format!("SELECT name, tbl_name FROM {}.sqlite_master", self.quote(schema));
+            for row in session.text_rows(&sql, &[])? {
+                let mut cells = row.into_iter();
+                let schema = Some(schema.clone());
+                let name = cells.next().flatten().map(|name| Relation { schema, name });
+                taken.extend(name.map(|name| (name, cells.next().flatten())));
+            }
+        }
+        Ok(taken)
     }
 
     fn query_columns(&self, session: &Session, sql: &str) -> Result<Vec<Column>, Error> {

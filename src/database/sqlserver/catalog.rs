@@ -3,7 +3,7 @@
 //! Names go into the statements as literals: `OBJECT_ID` finds a table as the server itself does, by the collation of
 //! its database and the user's own schema.
 
-use super::super::{Column, Dialect, Error, Relation, Table};
+use super::super::{Column, Dialect, Error, Features, Relation, Table};
 use super::{SqlServer, types};
 use crate::odbc::Session;
 
@@ -13,7 +13,7 @@ SELECT s.name, o.name FROM sys.objects o JOIN sys.schemas s ON s.schema_id = o.s
 WHERE o.type IN ('U', 'V') AND o.is_ms_shipped = 0 AND s.name NOT IN ('sys', 'INFORMATION_SCHEMA') ORDER BY 1, 2";
 
 pub(super) const FOREIGN_KEYS: &str = "\
-SELECT s.name, o.name, rs.name, r.name FROM sys.foreign_keys f \
+SELECT s.name, o.name, rs.name, r.name, f.name, NULL FROM sys.foreign_keys f \
 JOIN sys.objects o ON o.object_id = f.parent_object_id JOIN sys.schemas s ON s.schema_id = o.schema_id \
 JOIN sys.objects r ON r.object_id = f.referenced_object_id JOIN sys.schemas rs ON rs.schema_id = r.schema_id";
 
@@ -43,7 +43,7 @@ SELECT asked.place, OBJECTPROPERTY(asked.id, 'TableTemporalType'), OBJECTPROPERT
 
 /// What tables have beyond their columns' types, NOT NULL and primary key. Not listed: the indexes of constraints that are
 /// listed themselves.
-const NOT_CARRIED: &str = "\
+const FEATURES: &str = "\
 SELECT asked.place, things.what, things.name FROM asked JOIN ( \
 SELECT object_id AS id, 1 AS rank, 'identity of column' AS what, CAST(name AS nvarchar(128)) AS name \
   FROM sys.identity_columns \
@@ -132,19 +132,15 @@ pub(super) fn tables(
     Ok(tables)
 }
 
-/// See [`Dialect::not_carried`].
-pub(super) fn not_carried(
-    dialect: &SqlServer,
-    session: &Session,
-    relations: &[Relation],
-) -> Result<Vec<Vec<String>>, Error> {
-    let mut things = vec![Vec::new(); relations.len()];
-    for (place, row) in ask(dialect, session, relations, NOT_CARRIED)? {
-        if let (Some(own), Some(thing)) = (things.get_mut(place), super::generic::thing(&row)) {
-            own.push(thing);
+/// See [`Dialect::features`]; of all of them what they are called.
+pub(super) fn features(dialect: &SqlServer, session: &Session, relations: &[Relation]) -> Result<Vec<Features>, Error> {
+    let mut features = vec![Features::default(); relations.len()];
+    for (place, row) in ask(dialect, session, relations, FEATURES)? {
+        if let (Some(own), Some(thing)) = (features.get_mut(place), super::generic::thing(&row)) {
+            own.other.push(thing);
         }
     }
-    Ok(things)
+    Ok(features)
 }
 
 /// The code pages of a table's columns of text, by the columns' names; the table's name is in brackets.

@@ -22,8 +22,8 @@ mod read;
 mod types;
 
 use super::{
-    Class, Column, Dialect, Error, Form, Limits, LoadSteps, LogicalType, Mode, Purpose, ReadAs, ReadLane, Relation,
-    Savepoint, Source, Table, Transfer, ValueCheck, WriteAs, WriteLane, generic,
+    Class, Column, Dialect, Error, Features, Form, KeyThere, Limits, LoadSteps, LogicalType, Mode, Purpose, ReadAs,
+    ReadLane, Relation, Savepoint, Source, Table, Transfer, ValueCheck, WriteAs, WriteLane, generic,
 };
 use crate::odbc::{ConnectionString, Diagnostic, Quirks, ResultColumn, Session};
 
@@ -137,12 +137,12 @@ impl Dialect for SqlServer {
         catalog::tables(self, session, relations).map(Some)
     }
 
-    fn foreign_keys(&self, session: &Session, _schemas: &[String]) -> Result<Vec<(Relation, Relation)>, Error> {
+    fn foreign_keys(&self, session: &Session, _schemas: &[String]) -> Result<Vec<KeyThere>, Error> {
         generic::catalog_foreign_keys(session, catalog::FOREIGN_KEYS, &[])
     }
 
-    fn not_carried(&self, session: &Session, relations: &[Relation]) -> Result<Vec<Vec<String>>, Error> {
-        catalog::not_carried(self, session, relations)
+    fn features(&self, session: &Session, relations: &[Relation]) -> Result<Vec<Features>, Error> {
+        catalog::features(self, session, relations)
     }
 
     fn select(&self, list: &str, source: &Source) -> String {
