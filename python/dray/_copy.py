@@ -65,14 +65,14 @@ class Copy:
     query: str | None = None
     columns: str | Sequence[str] = ()
     exclude_columns: str | Sequence[str] = ()
-    rename: Mapping[str, str] = field(default_factory=dict)
+    rename: Mapping[str, str] = field(default_factory=dict, hash=False)
     mode: str | None = None
     key: str | Sequence[str] | None = None
     watermark: str | None = None
     overlap: int | str | None = None
     before: str | Sequence[str] = ()
     after: str | Sequence[str] = ()
-    overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
