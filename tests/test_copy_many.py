@@ -98,7 +98,7 @@ def test_no_more_tables_at_once_than_the_budget_and_the_target_take(
         ("memory_limit='16MiB'", "32 MiB"),
         ("memory_limit='much'", "512MiB"),
         ("parallel=0", "at least one"),
-        ("infinity='zero'", "`refuse` and `null`"),
+        ("infinity='zero'", "`refuse`, `null`"),
     ],
 )
 def test_an_option_that_makes_no_sense_is_refused_before_anything_is_done(
