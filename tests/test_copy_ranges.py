@@ -176,6 +176,20 @@ def test_a_partitioned_table_of_postgresql_is_parted_by_a_sample_of_its_key(
     assert 'ranges by key ("region", "id")' in copied.tables["t"]["read_lane_reason"]
 
 
+def test_a_table_that_others_inherit_from_is_read_in_one_range(databases: Databases, copying: Copying) -> None:
+    source, target = databases("postgresql"), databases("sqlite")
+    source.execute("CREATE TABLE t (id int, note text, PRIMARY KEY (id))")
+    source.execute("CREATE TABLE heir () INHERITS (t)")
+    source.execute("INSERT INTO t SELECT n, 'n' || n FROM generate_series(1, 2000) n")
+    source.execute("ALTER TABLE heir ALTER id DROP NOT NULL")
+    source.execute("INSERT INTO heir VALUES (7, 'twice'), (-5, 'more')")
+    target.execute("CREATE TABLE t (id INTEGER, note TEXT)")
+    copied = copying(source, target, "t", ranges=RANGES)
+    assert copied.error("t") is None
+    assert content(target) == content(source)
+    assert "in one range: other tables inherit from it" in copied.tables["t"]["read_lane_reason"]
+
+
 @pytest.mark.parametrize("rows", [0, 1, 2])
 @pytest.mark.parametrize("product", PRODUCTS)
 def test_a_table_of_few_rows_is_copied_all_the_same(
@@ -321,6 +335,19 @@ def test_who_may_not_lock_a_table_of_mariadb_reads_it_in_one_range(databases: Da
         copied = copying(source, target, "t", ranges=RANGES)
     finally:
         source.execute(f"DROP USER {user}")
+    assert copied.error("t") is None
+    assert content(target) == rows
+    assert copied.tables["t"]["ranges"] == 1
+    assert "in one range: the table cannot be locked" in copied.tables["t"]["read_lane_reason"]
+
+
+def test_a_writer_of_mariadb_that_does_not_end_is_not_waited_for_long(databases: Databases, copying: Copying) -> None:
+    source, target = databases("mariadb"), databases("postgresql")
+    rows = make(source, "integer")
+    source.execute("BEGIN")
+    source.execute("UPDATE t SET note = 'not yet' WHERE id = 1")
+    copied = copying(source, target, "t", ranges=RANGES)
+    source.execute("ROLLBACK")
     assert copied.error("t") is None
     assert content(target) == rows
     assert copied.tables["t"]["ranges"] == 1

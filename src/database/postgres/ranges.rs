@@ -39,13 +39,14 @@ pub(super) fn ranges(
     };
     let cell = |position: usize| facts.get(position).and_then(Option::as_deref).unwrap_or_default();
     let version: u32 = cell(2).parse().unwrap_or(0);
-    let has_children = cell(3) == "1";
     match cell(0) {
-        "r" | "m" if version >= CTID_VERSION && !has_children => {
+        // They are read with it, and its key does not hold in them: there may be NULL.
+        "r" if cell(3) == "1" => Ok(Err("other tables inherit from it".to_owned())),
+        "r" if version >= CTID_VERSION => {
             let blocks: u64 = cell(1).parse().unwrap_or(0);
             Ok(by_ctid(blocks, wanted).ok_or_else(|| format!("it has {blocks} blocks")))
         }
-        "r" | "p" | "m" => by_key(dialect, session, &name, columns, wanted, cell(4).parse().unwrap_or(0.0)),
+        "r" | "p" => by_key(dialect, session, &name, columns, wanted, cell(4).parse().unwrap_or(0.0)),
         _ => Ok(Err("it is no table of the server's own".to_owned())),
     }
 }
