@@ -288,6 +288,30 @@ def test_a_condition_of_the_users_own_and_the_ranges_hold_together(
     assert [row[0] for row in target.query("SELECT id FROM t ORDER BY id")] == [*range(1, 11), *range(1991, 2001)]
 
 
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_a_key_that_is_not_copied_parts_the_table_all_the_same(
+    databases: Databases, script: Script, product: str
+) -> None:
+    source, target = databases(product), databases(OTHER[product])
+    more = " WITHOUT ROWID" if product == "sqlite" else ""
+    source.execute(
+        f"CREATE TABLE t (a INTEGER NOT NULL, b INTEGER NOT NULL, note {NOTE[product]}, PRIMARY KEY (a, b)){more}"
+    )
+    source.insert("t", [(number // 10, number % 10, f"n{number}") for number in range(3000)])
+    analyze(source)
+    code = f"""
+        import dray
+        copy = dray.Copy("Source", "t", columns=["b", "note"])
+        (table,) = dray.copy_tables([copy], target="Target", ranges={RANGES}).tables
+        print(table.ranges, table.read_lane_reason)
+    """
+    done = script(code, services={"Source": source.odbc, "Target": target.odbc})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{RANGES} ")
+    assert {"sqlite": 'key ("a", "b")', "postgresql": "ctid", "mariadb": "key (`a`)"}[product] in done.stdout
+    assert content(target) == sorted((f"n{number}", str(number % 10)) for number in range(3000))
+
+
 @pytest.mark.parametrize(
     ("product", "ddl", "words"),
     [

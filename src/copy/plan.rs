@@ -347,6 +347,8 @@ pub(super) fn plan(
             .query_columns(&source.session, sql)
             .map_err(source_failed)?,
     };
+    // The key is that of all columns, whichever are copied.
+    let table_columns = if wishes.ranges > 1 { columns.clone() } else { Vec::new() };
     let columns = named_columns(columns, wishes.columns)?;
     if let Source::Table { relation: read, .. } = what {
         refuse_itself(source, read, target, relation)?;
@@ -459,7 +461,7 @@ pub(super) fn plan(
         read_choice.reason.push_str(&ranges::in_one(reason));
     } else if wishes.ranges > 1 {
         let facts = ranges::Facts {
-            columns: &from_columns,
+            columns: &table_columns,
             estimated_rows: known_rows,
             not_transactional: not_transactional.as_deref(),
         };

@@ -34,6 +34,7 @@ pub struct Range {
 
 /// What is known of a table that is to be read.
 pub(super) struct Facts<'a> {
+    /// All of the table's.
     pub columns: &'a [Column],
     pub estimated_rows: Option<u64>,
     /// See [`crate::database::Table::not_transactional`].
