@@ -375,11 +375,14 @@ fn undo(
     }
 }
 
+/// Is shown every row that was written, as it went to the target.
+pub(super) type Written<'a> = dyn FnMut(&Batch) + 'a;
+
 /// Reads on a thread for each reader, writes on this one. Gives the source's connections back as well that can be used again.
 fn move_rows(
     plan: &TablePlan,
     readers: Vec<Box<dyn Reader>>,
-    (writer, written): (&mut dyn Writer, &mut dyn FnMut(&Batch)),
+    (writer, written): (&mut dyn Writer, &mut Written<'_>),
     dialects: (&dyn Dialect, &dyn Dialect),
     reading: &Interrupt,
     budget: Budget,
@@ -490,7 +493,7 @@ fn write_all(
     plan: &TablePlan,
     full: &Receiver<Full>,
     empties: Vec<SyncSender<Batch>>,
-    (writer, written): (&mut dyn Writer, &mut dyn FnMut(&Batch)),
+    (writer, written): (&mut dyn Writer, &mut Written<'_>),
     (source, target): (&dyn Dialect, &dyn Dialect),
     budget: Budget,
     (progress, rejects): (&dyn Fn(u64, u64), Option<&mut Rejects>),

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, ops::Range};
 use super::{
     conversion::Refusal,
     error::{Phase, Place, Side, TableError},
-    pipeline::{Budget, Moved, failed},
+    pipeline::{Budget, Moved, Written, failed},
     plan::TablePlan,
     rejects::{Fault, Rejects},
 };
@@ -60,7 +60,7 @@ impl<'a> Sieve<'a> {
         &mut self,
         batch: &mut Batch,
         converted: &mut Batch,
-        (writer, written): (&mut dyn Writer, &mut dyn FnMut(&Batch)),
+        (writer, written): (&mut dyn Writer, &mut Written<'_>),
         moved: &mut Moved,
     ) -> Result<(), Box<TableError>> {
         let mut refused = BTreeMap::new();
@@ -120,7 +120,7 @@ impl<'a> Sieve<'a> {
         &mut self,
         sifted: &Sifted<'_>,
         range: Range<usize>,
-        (writer, written): (&mut dyn Writer, &mut dyn FnMut(&Batch)),
+        (writer, written): (&mut dyn Writer, &mut Written<'_>),
         moved: &mut Moved,
     ) -> Result<(), WriteError> {
         let rows = &self.kept[range];

@@ -48,6 +48,9 @@ pub(super) struct Scanner<'a> {
     pub rows_read: u64,
 }
 
+/// Takes a row: a batch, its place in it, the range that it is in, and its key.
+type Take<'a> = dyn FnMut(&Batch, usize, Option<usize>, Key) + 'a;
+
 impl<'a> Scanner<'a> {
     pub fn new(
         side: Side,
@@ -127,7 +130,7 @@ impl<'a> Scanner<'a> {
         &mut self,
         ranges: &[Range],
         (positions, key): (&[usize], &[usize]),
-        take: &mut dyn FnMut(&Batch, usize, Option<usize>, Key),
+        take: &mut Take<'_>,
     ) -> Result<(), Box<TableError>> {
         let conditions: Option<Vec<Option<String>>> = self.is_ordered.then(|| {
             let columns: Vec<&Column> = self.key_columns().collect();
