@@ -159,6 +159,20 @@ def test_a_key_of_several_columns_and_one_that_is_named(databases: Databases, dr
     assert keys(table) == [("missing", "west3"), ("extra", "x")]
 
 
+def test_columns_are_chosen_and_renamed_as_in_a_copy(databases: Databases, dray: Dray, task: Task) -> None:
+    source, target = databases("sqlite"), databases("postgresql")
+    source.fill("t", {**COLUMNS, "away": "INTEGER"}, [(1, "one", 7), (2, "two", 8)])
+    services(task, source, target)
+    plan = 'target = "Target"\n[[copy]]\nsource = "Source"\ntables = "t"\nexclude_columns = "away"\n'
+    (task.folder / "plan.toml").write_text(plan + 'rename = {id = "number"}\n', "utf-8")
+    assert dray("copy", "plan.toml", cwd=task.folder, env=task.env).returncode == 0
+    target.execute("UPDATE t SET note = 'x' WHERE number = 2")
+    done = dray("verify", "plan.toml", "--json", cwd=task.folder, env=task.env)
+    assert done.returncode == 1, done.stderr
+    (table,) = json.loads(done.stdout)["tables"]
+    assert table["differences"] == [{"kind": "different", "key": {"number": "2"}}]
+
+
 def test_without_a_key_a_table_is_compared_as_a_whole(databases: Databases, dray: Dray, task: Task) -> None:
     source, target = databases("sqlite"), databases("postgresql")
     for database in (source, target):

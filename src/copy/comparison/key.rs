@@ -286,14 +286,14 @@ mod tests {
             up_to: Some(key(2, "c")),
         };
         assert_eq!(
-            range.condition(dialect("postgresql"), &[&id, &name]).unwrap(),
+            range.condition(dialect("postgres"), &[&id, &name]).unwrap(),
             "(\"id\" >= 1 AND (\"id\" > 1 OR (\"id\" = 1 AND CAST(\"na\"\"me\" AS text) COLLATE \"C\" > \
              CAST('a''b' AS text) COLLATE \"C\"))) AND \
              (\"id\" <= 2 AND (\"id\" < 2 OR (\"id\" = 2 AND CAST(\"na\"\"me\" AS text) COLLATE \"C\" <= \
              CAST('c' AS text) COLLATE \"C\")))"
         );
-        assert_eq!(Range::default().condition(dialect("postgresql"), &[&id]), None);
+        assert_eq!(Range::default().condition(dialect("postgres"), &[&id]), None);
         let bytes = column("raw", LogicalType::BYTES);
-        assert!(!is_ordered(dialect("postgresql"), &[&bytes]) && is_ordered(dialect("sqlite"), &[&id, &name]));
+        assert!(!is_ordered(dialect("postgres"), &[&bytes]) && is_ordered(dialect("sqlite"), &[&id, &name]));
     }
 }
