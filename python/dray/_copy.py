@@ -160,6 +160,7 @@ class CopyReport:
         bytes: Bytes of their values.
         duration_ms: Milliseconds of the whole call.
         retries: Failures after which a connection was made again, as those of a table.
+        error: Fields of the error if all tables were copied and a statement of ``after_run`` failed, else None.
     """
 
     tables: list[TableReport] = field(default_factory=list)
@@ -167,6 +168,7 @@ class CopyReport:
     bytes: int = 0
     duration_ms: int = 0
     retries: list[dict[str, Any]] = field(default_factory=list)
+    error: dict[str, Any] | None = None
 
 
 def copy_tables(
@@ -179,6 +181,8 @@ def copy_tables(
     overlap: int | str = 0,
     before: str | Sequence[str] = (),
     after: str | Sequence[str] = (),
+    before_run: str | Sequence[str] = (),
+    after_run: str | Sequence[str] = (),
     schema: str = "full",
     add_columns: bool = False,
     verify: str = "count",
@@ -225,6 +229,9 @@ def copy_tables(
         before: Statements of the target's SQL, one or a list, before the rows of each table, in its transaction; see
             :class:`Copy`, whose own follow.
         after: The same after the rows; those of a :class:`Copy` come before.
+        before_run: Statements of the target's SQL that are run once, before the first table, in a transaction of their
+            own. If one fails, nothing is copied.
+        after_run: The same after the last table, if every table was copied.
         schema: ``full`` gives a table that the copy makes all that the target can have of the source's: indexes, unique
             ones among them, defaults, check constraints, identities and sequences, foreign keys, comments; what it
             cannot have stands in ``not_carried`` of its report. ``columns``: columns and primary key alone.
@@ -284,6 +291,8 @@ def copy_tables(
         overlap=overlap,
         before=before,
         after=after,
+        before_run=before_run,
+        after_run=after_run,
         schema=schema,
         add_columns=add_columns,
         verify=verify,
@@ -461,6 +470,8 @@ def native_arguments(
     overlap: int | str,
     before: str | Sequence[str],
     after: str | Sequence[str],
+    before_run: str | Sequence[str] = (),
+    after_run: str | Sequence[str] = (),
     rejects: str | os.PathLike[str] | None,
     memory_limit: int | str | None,
     run_id: str | None,
@@ -479,6 +490,8 @@ def native_arguments(
             **options,
             "before": _texts(before),
             "after": _texts(after),
+            "before_run": _texts(before_run),
+            "after_run": _texts(after_run),
             "rejects": os.path.join(_run.task_folder(), "rejects" if rejects is None else os.fspath(rejects)),
             "memory_limit_bytes": _bytes(memory_limit),
             "run": _run_id.of_call(run_id),
@@ -508,10 +521,13 @@ def carry_out(arguments: NativeArguments, number: int | None = None, bars: bool 
         bytes=raw["bytes"],
         duration_ms=raw["duration_ms"],
         retries=raw["retries"],
+        error=raw["error"],
     )
     failed = [table for table in report.tables if table.error is not None]
     if failed:
         raise _failure(failed, report)
+    if report.error is not None:
+        raise _error(f"all tables are copied, but {report.error['message']}", report.error, report)
     return report
 
 
@@ -621,10 +637,15 @@ def _failure(failed: list[TableReport], report: CopyReport) -> CopyError:
     place = first["side"] + "".join(f", {name} {first[name]}" for name in ("column", "row") if first[name] is not None)
     place += f" ({first['key']})" if first["key"] is not None else ""
     others = f" (and {len(failed) - 1} more of {len(report.tables)} tables)" if len(failed) > 1 else ""
+    message = f"cannot copy `{first['table']}` to `{first['target']}`: {place}: {first['message']}{others}"
+    return _error(message, first, report)
+
+
+def _error(message: str, first: Mapping[str, Any], report: CopyReport) -> CopyError:
+    """The exception for an error's fields."""
     hint = f"; hint: {first['hint']}" if first["hint"] is not None else ""
-    message = f"cannot copy `{first['table']}` to `{first['target']}`: {place}: {first['message']}{others}{hint}"
     error = CopyError(
-        message,
+        message + hint,
         code=first["code"],
         sqlstate=first["sqlstate"],
         native=first["native"],

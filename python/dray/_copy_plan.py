@@ -92,12 +92,16 @@ class CopyPlan:
         tables_at_once: Tables that would be copied at once.
         memory_limit_bytes: By how much the process may grow.
         tables: One entry a table, in the order of the request.
+        before_run: Statements that would be run once at the target, before the first table.
+        after_run: Those after the last.
     """
 
     target: str
     tables_at_once: int
     memory_limit_bytes: int
     tables: list[PlannedTable]
+    before_run: list[str]
+    after_run: list[str]
 
     def __str__(self) -> str:
         count = len(self.tables)
@@ -106,7 +110,12 @@ class CopyPlan:
             f"{count} table{'' if count == 1 else 's'} into {self.target}, {self.tables_at_once} at once, "
             f"{self.memory_limit_bytes / 2**20:.0f} MiB of memory" + (f"; {failed} cannot be copied" if failed else "")
         )
-        return "\n\n".join([head, *map(str, self.tables)])
+
+        def once(when: str, statements: list[str]) -> list[str]:
+            return ["\n".join([f"once, {when} the tables", *(f"  {sql}" for sql in statements)])] if statements else []
+
+        tables = map(str, self.tables)
+        return "\n\n".join([head, *once("before", self.before_run), *tables, *once("after", self.after_run)])
 
 
 @taking_what(copy_tables)

@@ -84,7 +84,7 @@ pub fn forget_copy(number: u64) {
 /// `into`, `where`, `columns`, `exclude_columns`, `rename` (a list of pairs), `mode` (`append`, `truncate`, `replace`, `upsert`,
 /// `incremental` or `mirror`), `key` (a list), `watermark`, `overlap` (a whole number), `before` and `after` (lists of
 /// statements). `target` is a label and a connection string; `options` of the call holds `before` and `after` of every
-/// table, `lanes` (`auto` or `odbc`), `parallel` and `memory_limit_bytes`
+/// table, `before_run` and `after_run`, `lanes` (`auto` or `odbc`), `parallel` and `memory_limit_bytes`
 /// (`None`: the engine's own), `schema` (`full` or `columns`), `add_columns`, `verify` (`count`, `checksum` or `none`),
 /// `on_reject` (`fail` or `file`), `rejects` (a folder), `max_rejects` (`None`: any number), `shard` (`None`, or a text such as
 /// `3/8`), `ranges` (`None`: the engine's own), `infinity`, `nan` and `zero_dates` (`refuse` or `null`), `fraction` (`refuse`
@@ -206,6 +206,10 @@ pub(crate) fn request(
         copies,
         target: endpoint(py, target)?,
         around: around(&option)?,
+        around_run: Around {
+            before: option("before_run")?.extract()?,
+            after: option("after_run")?.extract()?,
+        },
         lanes,
         memory_limit_bytes,
         parallel,

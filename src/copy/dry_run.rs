@@ -32,6 +32,10 @@ pub struct DryRun {
     pub memory_limit_bytes: usize,
     /// One entry a table, in the order of the request.
     pub tables: Vec<PlannedTable>,
+    /// Statements that would be run once at the target, before the first table.
+    pub before_run: Vec<String>,
+    /// Statements that would be run once at the target, after the last table.
+    pub after_run: Vec<String>,
 }
 
 /// What would be done with one table.
@@ -134,6 +138,8 @@ pub fn dry_run(request: &Request, search: &DriverSearch, interrupt: &Interrupt) 
         tables_at_once: at_once,
         memory_limit_bytes: request.memory_limit_bytes,
         tables,
+        before_run: request.around_run.before.clone(),
+        after_run: request.around_run.after.clone(),
     })
 }
 

@@ -4,6 +4,7 @@
 //! (`database/`). Exact or refused: a value arrives as it left, or the table's copy fails and names table, column, row
 //! and reason. All or nothing: a table that fails is as it was before.
 
+mod around_run;
 mod call;
 mod catalog;
 mod checksum;

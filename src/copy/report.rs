@@ -101,4 +101,6 @@ pub struct Report {
     pub duration_ms: u64,
     /// Failures after which a connection was made again.
     pub retries: Vec<Retry>,
+    /// What failed after all tables were copied: a statement that comes after them.
+    pub error: Option<Box<TableError>>,
 }

@@ -102,6 +102,8 @@ pub struct Request {
     pub target: Endpoint,
     /// Statements around the load of every table, outside of a table's own.
     pub around: Around,
+    /// Statements that are run once, before the first table and after the last, each of the two in a transaction of its own.
+    pub around_run: Around,
     /// Which lanes may be taken.
     pub lanes: Lanes,
     /// Bytes that the engine and the client libraries that it drives may hold, all tables of the call together.

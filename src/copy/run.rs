@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{
+    around_run,
     call::{Call, milliseconds, table_name, whole},
     catalog::{Catalog, Question},
     error::{OVER_MEMORY_LIMIT, Phase, Place, Side, TableError},
@@ -129,6 +130,7 @@ fn copy_all(
         });
     }
     rejects::make_folder(request)?;
+    around_run::before(request, &target)?;
     pool.keep_at_most(idle_sources_max(&jobs, request, at_once));
     let call = Call::begin(request, &jobs, (&pool, &target, interrupt))?;
     let schedule = schedule(&jobs, request, at_once, &call);
@@ -253,6 +255,19 @@ fn copy_all(
     drop(settling);
     call.add_foreign_keys(&mut tables);
     let tables: Vec<TableReport> = tables.into_iter().flatten().collect();
+    let is_whole = tables.len() == jobs.len() && tables.iter().all(|table| table.error.is_none());
+    let after = match is_whole && !interrupt.is_raised() {
+        true => around_run::after(request, &pool, interrupt),
+        false => Ok(()),
+    };
+    if let Err(error) = &after {
+        tracing::error!(
+            event = "copy.after_run_failed",
+            code = error.code,
+            hint = error.hint,
+            "{error}"
+        );
+    }
     drop(call);
     let retries = pool.retries();
     drop(pool);
@@ -268,6 +283,7 @@ fn copy_all(
         tables,
         duration_ms: milliseconds(started.elapsed()),
         retries,
+        error: after.err(),
     })
 }
 

@@ -129,6 +129,18 @@ pub const OPTIONS: &[Key] = &[
         default: "",
     },
     Key {
+        name: "before_run",
+        kind: Kind::Texts,
+        about: "Statements of the target's SQL that are run once, before the first table, in a transaction of their own",
+        default: "",
+    },
+    Key {
+        name: "after_run",
+        kind: Kind::Texts,
+        about: "The same after the last table, if every table was copied",
+        default: "",
+    },
+    Key {
         name: "schema",
         kind: Kind::OneOf(&["full", "columns"]),
         about: "What a table that the copy makes takes over: all that the target can have, or columns and primary key alone",
