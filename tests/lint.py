@@ -40,7 +40,18 @@ def main() -> int:
     ]
     checks = {
         "cargo fmt": ["cargo", "fmt", "--all", "--check"],
-        "cargo clippy": ["cargo", "clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"],
+        "cargo clippy": [
+            "cargo",
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--test",
+            "round_trip",
+            "--locked",
+            "--",
+            "-D",
+            "warnings",
+        ],
         "ruff check": [*ruff, "check", *cache, "python", "tests", "packaging", "benches"],
         "ruff format": [*ruff, "format", "--check", *cache, "python", "tests", "packaging", "benches"],
         "mypy": [*mypy, "python/dray"],

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use dray::{
     copy::{
-        self, Around, Choices, Endpoint, Lanes, MEMORY_LIMIT_BYTES, Mode, PATIENCE, Progress, Request, Selection,
-        TableRequest,
+        self, Around, Choices, Endpoint, Lanes, MEMORY_LIMIT_BYTES, Meeting, Mode, OnReject, PATIENCE, Progress,
+        Request, Schema, Selection, TableOptions, TableRequest, Verify,
     },
     database::{Connection, Purpose},
     odbc::{ConnectionString, DriverSearch, Interrupt},
@@ -82,19 +82,27 @@ impl Ground {
                 selection: Selection::Tables {
                     names: vec![format!("{}{names}", from.prefix)],
                     exclude: Vec::new(),
-                    condition: None,
+                    overrides: Vec::new(),
                 },
-                into: Some(format!("{}{into}", to.prefix)),
-                around: Around::default(),
+                options: TableOptions {
+                    into: Some(format!("{}{into}", to.prefix)),
+                    meeting: Meeting { mode, merge: None },
+                    ..TableOptions::default()
+                },
             }],
             target: endpoint(to),
-            mode,
-            merge: None,
             around: Around::default(),
+            around_run: Around::default(),
             lanes,
             memory_limit_bytes: MEMORY_LIMIT_BYTES,
             parallel: None,
             choices: Choices::default(),
+            schema: Schema::Full,
+            add_columns: false,
+            verify: Verify::Checksum,
+            on_reject: OnReject::Fail,
+            shard: None,
+            ranges: None,
             run: None,
             patience: PATIENCE,
         };
