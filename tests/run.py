@@ -24,6 +24,7 @@ from steps import TARGET, Step, StepFailed, Steps, relative, require_python, sto
 PACKAGES = [
     *("postgresql", "mariadb-server"),
     *("odbc-postgresql", "odbc-mariadb", "libsqliteodbc", "tdsodbc"),
+    "unixodbc",  # libodbc, which pyodbc's wheel does not bring
     "unzip",  # what dray is held against
     # The system's own Python is one of those that the suites run under, with its shared library and in environments.
     *("libpython3-dev", "python3-venv"),
