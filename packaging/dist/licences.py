@@ -36,8 +36,8 @@ unpack that crate, change what you want below its folder `unixODBC`, and build d
 
     make dist UNIX_ODBC=/path/of/the/unpacked/crate
 
-Without building the executable anew: unpack its payload (`unzip dray 'dray/*' -d folder`), put the module so built into
-`folder/dray/_native.abi3.so`, and set DRAY_PAYLOAD=folder.
+Without building the executable anew: unpack the rest of its payload (`unzip dray 'dray/*.py' -d folder`), put the module so
+built into `folder/dray/_native.abi3.so`, and set DRAY_PAYLOAD=folder.
 """
 
 

@@ -21,7 +21,6 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import debian  # noqa: E402
-import payload  # noqa: E402
 import virtual_environment  # noqa: E402
 from crates import TARGET_TRIPLE, cargo  # noqa: E402
 from steps import ROOT, TARGET, StepFailed, Steps, relative, require_python, stop_on_signals  # noqa: E402
@@ -91,9 +90,8 @@ def package(steps: Steps, python: Path, version: str) -> None:
     script = [str(python), "-B"]
     steps.run("licences", [*script, str(HERE / "licences.py"), str(licences), zig])
     steps.run("bill of materials", [*script, str(HERE / "sbom.py"), str(bill), zig_version])
-    payload.append(
-        BUILT / "dray", native_module, licences, executable, written_at=int(os.environ["SOURCE_DATE_EPOCH"])
-    )
+    arguments = [BUILT / "dray", native_module, licences, executable, os.environ["SOURCE_DATE_EPOCH"]]
+    steps.run("payload", [*script, str(HERE / "payload.py"), *map(str, arguments)])
     size_bytes = executable.stat().st_size
     if size_bytes >= LARGEST_EXECUTABLE_BYTES:
         raise StepFailed(f"dist/dray has {size_bytes} bytes; it is to stay below {LARGEST_EXECUTABLE_BYTES}")
