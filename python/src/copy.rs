@@ -13,8 +13,8 @@ use std::{
 use dray::{
     copy::{
         self, Around, Choice, Choices, ColumnSelection, Endpoint, Fraction, Lanes, Meeting, Merge, MergeKind, Mode,
-        OnReject, Progress, Request, Run, RunOrigin, Schema, Selection, Shard, TableOptions, TableReport, TableRequest,
-        Verify,
+        OnReject, Progress, Request, Run, RunOrigin, Schema, Selection, Shard, TableError, TableOptions, TableReport,
+        TableRequest, Verify,
     },
     odbc::{DriverSearch, Interrupt},
 };
@@ -142,13 +142,25 @@ pub fn plan_copy(
     options: &Bound<'_, PyDict>,
     folders: Vec<PathBuf>,
 ) -> PyResult<String> {
-    let request = request(py, copies, target, options)?;
+    answer(py, &request(py, copies, target, options)?, folders, copy::dry_run)
+}
+
+/// What `ask` finds out about a request without a word in between, as JSON.
+///
+/// # Errors
+/// Those of `copy`.
+pub fn answer<T: serde::Serialize + Send>(
+    py: Python<'_>,
+    request: &Request,
+    folders: Vec<PathBuf>,
+    ask: fn(&Request, &DriverSearch, &Interrupt) -> Result<T, Box<TableError>>,
+) -> PyResult<String> {
     let search = DriverSearch::from_environment(folders);
     let interrupt = Interrupt::new();
     let result = blocking::run(
         py,
         &interrupt,
-        |_: &dyn Fn(())| copy::dry_run(&request, &search, &interrupt),
+        |_: &dyn Fn(())| ask(request, &search, &interrupt),
         |()| Ok(()),
     )?;
     json(&result.map_err(|error| failures::copy(py, &error))?)

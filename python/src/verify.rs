@@ -2,22 +2,16 @@
 
 use std::path::PathBuf;
 
-use dray::{
-    copy,
-    odbc::{DriverSearch, Interrupt},
-};
+use dray::copy;
 use pyo3::{
     prelude::*,
     types::{PyDict, PyList},
 };
 
-use crate::{
-    blocking,
-    copy::{json, request},
-    failures,
-};
+use crate::copy::{answer, request};
 
-/// Compares the tables that [`crate::copy::copy_tables`] would copy, given the same arguments; as JSON, see `dray::copy::Comparison`. Nothing is changed.
+/// Compares the tables that [`crate::copy::copy_tables`] would copy, given the same arguments; as JSON, see
+/// `dray::copy::Comparison`. Nothing is changed.
 ///
 /// # Errors
 /// Those of `copy`, if nothing could be begun; what a signal's handler raised.
@@ -29,14 +23,5 @@ pub fn verify_tables(
     options: &Bound<'_, PyDict>,
     folders: Vec<PathBuf>,
 ) -> PyResult<String> {
-    let request = request(py, copies, target, options)?;
-    let search = DriverSearch::from_environment(folders);
-    let interrupt = Interrupt::new();
-    let result = blocking::run(
-        py,
-        &interrupt,
-        |_: &dyn Fn(())| copy::compare(&request, &search, &interrupt),
-        |()| Ok(()),
-    )?;
-    json(&result.map_err(|error| failures::copy(py, &error))?)
+    answer(py, &request(py, copies, target, options)?, folders, copy::compare)
 }
