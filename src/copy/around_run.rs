@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     database::{Connection, Purpose},
-    odbc::{Interrupt, Session},
+    odbc::{self, Interrupt},
 };
 
 /// Runs what comes before the first table.
@@ -40,8 +40,8 @@ fn run(target: &Connection, statements: &[String], (option, phase): (&str, Phase
         phase,
         side: Side::Target,
     };
-    let session: &Session = &target.session;
-    let failed = |place_among: Option<usize>, error: crate::odbc::Error| {
+    let session = &target.session;
+    let failed = |place_among: Option<usize>, error: odbc::Error| {
         // The first error is the one to be told.
         let _ = session.rollback();
         let mut failed = TableError::database(place, error.into(), Some(target.dialect));
@@ -55,12 +55,11 @@ fn run(target: &Connection, statements: &[String], (option, phase): (&str, Phase
     if statements.is_empty() {
         return Ok(());
     }
-    let transaction = |on: bool| session.set_autocommit(!on);
-    transaction(true).map_err(|error| failed(None, error))?;
+    session.set_autocommit(false).map_err(|error| failed(None, error))?;
     for (number, sql) in statements.iter().enumerate() {
         session.execute(sql).map_err(|error| failed(Some(number), error))?;
     }
     session.commit().map_err(|error| failed(None, error))?;
     // As the pool has it.
-    transaction(false).map_err(|error| failed(None, error))
+    session.set_autocommit(true).map_err(|error| failed(None, error))
 }
