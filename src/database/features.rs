@@ -103,6 +103,8 @@ pub struct Index {
     pub own: String,
     /// Why another product has none like it, if that is so.
     pub special: Option<String>,
+    /// What one in another product does without, in a few words each.
+    pub extras: Vec<String>,
     /// See [`Default::bound`].
     pub bound: Option<String>,
 }

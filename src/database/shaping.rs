@@ -280,7 +280,12 @@ pub(super) fn carry<D: Dialect + ?Sized>(features: &Features, made: &Made<'_>, d
     }
     for index in &features.indexes {
         match carrying.index(index, &carried.indexes) {
-            Ok(index) => carried.indexes.push(index),
+            Ok(new) => {
+                if new.rest != index.own {
+                    missing.extend(index.extras.iter().map(|extra| lacks(index.thing(), extra.clone())));
+                }
+                carried.indexes.push(new);
+            }
             Err(reason) => missing.push(lacks(index.thing(), reason)),
         }
     }

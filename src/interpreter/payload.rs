@@ -5,11 +5,11 @@
 
 use std::ffi::OsStr;
 use std::fmt;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use zip::ZipArchive;
+use zip::{ZipArchive, result::ZipError};
 
 use super::PayloadError;
 use crate::fingerprint::Fingerprint;
@@ -249,7 +249,7 @@ fn ends_as_archive(file: &mut fs_err::File) -> io::Result<bool> {
 fn extract(file: &fs_err::File, destination: &Path) -> Result<(), PayloadError> {
     let mut archive = ZipArchive::new(io::BufReader::new(file.file()))?;
     for index in 0..archive.len() {
-        let mut member = archive.by_index(index)?;
+        let member = archive.by_index_raw(index)?;
         let Some(name) = member.enclosed_name().filter(|name| name.starts_with("dray")) else {
             continue;
         };
@@ -261,9 +261,27 @@ fn extract(file: &fs_err::File, destination: &Path) -> Result<(), PayloadError> 
         if let Some(folder) = target.parent() {
             fs_err::create_dir_all(folder)?;
         }
-        io::copy(&mut member, &mut fs_err::File::create(&target)?)?;
+        let mut written = fs_err::File::create(&target)?;
+        if member.compression() == zip::CompressionMethod::ZSTD {
+            inflate_zstd(member, &mut written)?;
+        } else {
+            drop(member);
+            io::copy(&mut archive.by_index(index)?, &mut written)?;
+        }
         keep_time(&file.metadata()?, &target)?;
     }
+    Ok(())
+}
+
+/// Writes a member of method 93, given as it is stored. `zip` could do it, but would bring zstd's compressor with it.
+fn inflate_zstd<R: Read>(stored: zip::read::ZipFile<'_, R>, into: &mut fs_err::File) -> Result<(), PayloadError> {
+    let expected = stored.crc32();
+    let mut content = Vec::new();
+    zstd::Decoder::new(stored)?.read_to_end(&mut content)?;
+    if crc32fast::hash(&content) != expected {
+        return Err(ZipError::InvalidArchive("a member's checksum is not that of its content".into()).into());
+    }
+    into.write_all(&content)?;
     Ok(())
 }
 
@@ -339,7 +357,6 @@ fn sources(package: &Path) -> io::Result<Vec<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
 
     /// A source tree with a build folder and an executable in it.
     fn tree() -> (tempfile::TempDir, PathBuf) {
@@ -372,7 +389,11 @@ mod tests {
             ("dray/_native.abi3.so", "appended"),
             ("other/x", ""),
         ] {
-            archive.start_file(name, options).unwrap();
+            let method = match name.ends_with(".so") {
+                true => zip::CompressionMethod::ZSTD,
+                false => zip::CompressionMethod::DEFLATE,
+            };
+            archive.start_file(name, options.compression_method(method)).unwrap();
             archive.write_all(content.as_bytes()).unwrap();
         }
         archive.set_comment(comment).unwrap();
@@ -445,6 +466,19 @@ mod tests {
             );
             assert_eq!(payload.describe().unwrap(), "appended, 3 files, 16 bytes");
         }
+    }
+
+    #[test]
+    fn a_damaged_module_is_refused() {
+        let (root, executable) = tree();
+        append_archive(&executable, "");
+        let mut bytes = fs_err::read(&executable).unwrap();
+        let at = memchr::memmem::rfind(&bytes, b"appended").unwrap();
+        bytes[at] = b'A';
+        fs_err::write(&executable, bytes).unwrap();
+        let payload = Payload::locate_for(None, &executable, &executable).unwrap();
+        let error = payload.lay_out(&root.path().join("run")).unwrap_err();
+        assert!(matches!(error, PayloadError::Archive(_)), "{error:?}");
     }
 
     #[test]

@@ -66,7 +66,7 @@ SELECT t.nspname, t.relname, i.indexrelid, c.relname, CAST(i.indisunique AS int)
       t.nspname, t.relname))) END, \
   {bound}, pg_get_expr(i.indpred, i.indrelid), CAST(i.indisvalid AS int), \
   coalesce(to_jsonb(i) ->> 'indnullsnotdistinct', 'false'), a.attname, CAST(i.indoption[place] AS int) & 1, k.contype, \
-  CASE WHEN place < i.indnkeyatts THEN 1 END \
+  CASE WHEN place < i.indnkeyatts THEN 1 END, CAST(coalesce(k.condeferrable, false) AS int) \
 FROM t JOIN pg_index i ON i.indrelid = t.oid JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam \
   LEFT JOIN pg_constraint k ON k.conindid = i.indexrelid AND k.contype IN ('u', 'x') \
   CROSS JOIN LATERAL generate_series(0, i.indnatts - 1) AS place \
@@ -275,15 +275,24 @@ fn index(features: &mut Features, row: &Row<'_>, last: &mut String) {
             condition: row.cell(8).map(str::to_owned),
             own: row.text(6).to_owned(),
             special: invalid.clone().or(special),
+            extras: Vec::from_iter(
+                row.is(15)
+                    .then(|| "it cannot be put off to the end of a transaction".to_owned()),
+            ),
             bound: invalid.or_else(|| row.is(7).then(|| BOUND.to_owned())),
         });
     }
-    let is_key = row.number(14).is_some();
-    if let Some(index) = features.indexes.last_mut().filter(|_| is_key) {
+    let Some(index) = features.indexes.last_mut() else {
+        return;
+    };
+    let column = row.cell(11);
+    if row.is(14) {
         index.parts.push(Part {
-            column: row.cell(11).map(str::to_owned),
+            column: column.map(str::to_owned),
             descending: row.is(12),
             prefix: None,
         });
+    } else if let Some(column) = column {
+        index.extras.push(format!("it does not include `{column}`"));
     }
 }
