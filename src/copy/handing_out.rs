@@ -189,7 +189,7 @@ fn open(
     let (from_columns, _) = sides(&columns);
     let (lane, read_lane) = choose(source.dialect.read_lanes(), request.lanes, |lane| {
         match request.lanes != Lanes::Odbc || lane.name() == "odbc" {
-            true => (lane.name(), lane.offer(&source, &request.what, &from_columns)),
+            true => (lane.name(), lane.offer(&source, &request.what, &from_columns, false)),
             false => (lane.name(), Err(String::new())),
         }
     })

@@ -328,9 +328,11 @@ pub(super) fn plan(
     let mut estimated_rows = None;
     let mut known_rows = None;
     let mut not_transactional = None;
+    let mut is_plain = false;
     let mut of_table = |table: Table| {
         known_rows = table.estimated_rows;
         not_transactional = table.not_transactional;
+        is_plain = table.is_plain;
         let is_whole = matches!(what, Source::Table { condition: None, .. });
         estimated_rows = table.estimated_rows.filter(|_| is_whole);
         table.columns
@@ -426,18 +428,19 @@ pub(super) fn plan(
         verification::can_be_read_back(target.dialect, &columns)?;
     }
     let (from_columns, to_columns) = sides(&columns);
+    let loaded = (existing.as_ref()).filter(|_| mode != Mode::Replace).map(|_| relation);
     // An offer may cost a connection: lanes that are not allowed make none.
     let is_allowed = |name: &str| lanes != Lanes::Odbc || name == "odbc";
     let read_lane = choose(source.dialect.read_lanes(), lanes, |lane| {
         match is_allowed(lane.name()) {
-            true => (lane.name(), lane.offer(source, what, &from_columns)),
+            true => (lane.name(), lane.offer(source, what, &from_columns, is_plain)),
             false => (lane.name(), Err(String::new())),
         }
     });
     let write_lane = choose(target.dialect.write_lanes(), lanes, |lane| {
         match is_allowed(lane.name()) {
-            true if sifted => (lane.name(), offer_to_sift(lane, target, relation, &to_columns)),
-            true => (lane.name(), lane.offer(target, relation, &to_columns)),
+            true if sifted => (lane.name(), offer_to_sift(lane, target, loaded, &to_columns)),
+            true => (lane.name(), lane.offer(target, loaded, &to_columns)),
             false => (lane.name(), Err(String::new())),
         }
     });
@@ -499,7 +502,7 @@ pub(super) fn plan(
 fn offer_to_sift(
     lane: &dyn WriteLane,
     target: &Connection,
-    relation: &Relation,
+    relation: Option<&Relation>,
     columns: &[Column],
 ) -> Result<String, String> {
     lane.takes_parts(target)?;

@@ -217,9 +217,12 @@ fn plan(
         narrower = drift::narrower(&columns, dialect, false);
     }
     let (_, to_columns) = sides(&columns);
+    let loaded = (existing.as_ref())
+        .filter(|_| request.meeting.mode != Mode::Replace)
+        .map(|_| target);
     let (_, write_lane) = choose(dialect.write_lanes(), request.lanes, |lane| {
         match request.lanes != Lanes::Odbc || lane.name() == "odbc" {
-            true => (lane.name(), lane.offer(connection, target, &to_columns)),
+            true => (lane.name(), lane.offer(connection, loaded, &to_columns)),
             false => (lane.name(), Err(String::new())),
         }
     })

@@ -257,6 +257,9 @@ pub struct Table {
     pub not_replaceable: Option<String>,
     /// How many rows its database believes that it has, if it keeps such a number.
     pub estimated_rows: Option<u64>,
+    /// Whether it is known to hold all its rows itself, and to show the user all of them: nothing inherits from it, no policy
+    /// hides a row.
+    pub is_plain: bool,
 }
 
 impl Table {

@@ -722,8 +722,14 @@ pub trait ReadLane: Sync {
     /// The lane's name, such as `odbc`.
     fn name(&self) -> &'static str;
 
-    /// Whether it can read this, with the reason either way.
-    fn offer(&self, connection: &Connection, source: &Source, columns: &[Column]) -> Result<String, String>;
+    /// Whether it can read this, with the reason either way; `is_plain` is what was known of the table, [`Table::is_plain`].
+    fn offer(
+        &self,
+        connection: &Connection,
+        source: &Source,
+        columns: &[Column],
+        is_plain: bool,
+    ) -> Result<String, String>;
 
     /// The forms in which it can hand these columns over unparsed, the best first.
     fn wire_formats(&self, _connection: &Connection, _columns: &[Column]) -> Vec<WireFormat> {
@@ -766,8 +772,9 @@ pub trait WriteLane: Sync {
     /// The lane's name, such as `odbc`.
     fn name(&self) -> &'static str;
 
-    /// Whether it can write this, with the reason either way.
-    fn offer(&self, connection: &Connection, target: &Relation, columns: &[Column]) -> Result<String, String>;
+    /// Whether it can write this, with the reason either way; `target` is the table that is there and takes the rows, `None`
+    /// if one is made for them.
+    fn offer(&self, connection: &Connection, target: Option<&Relation>, columns: &[Column]) -> Result<String, String>;
 
     /// The forms in which it can take these columns unparsed.
     fn wire_formats(&self, _connection: &Connection, _columns: &[Column]) -> Vec<WireFormat> {

@@ -233,7 +233,7 @@ fn choose(
 ) -> Result<(&'static dyn ReadLane, LaneChoice), String> {
     plan::choose(connection.dialect.read_lanes(), lanes, |lane| {
         match lanes != Lanes::Odbc || lane.name() == "odbc" {
-            true => (lane.name(), lane.offer(connection, what, columns)),
+            true => (lane.name(), lane.offer(connection, what, columns, false)),
             false => (lane.name(), Err(String::new())),
         }
     })

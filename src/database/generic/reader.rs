@@ -19,7 +19,13 @@ impl ReadLane for OdbcRead {
         "odbc"
     }
 
-    fn offer(&self, connection: &Connection, _source: &Source, _columns: &[Column]) -> Result<String, String> {
+    fn offer(
+        &self,
+        connection: &Connection,
+        _source: &Source,
+        _columns: &[Column],
+        _is_plain: bool,
+    ) -> Result<String, String> {
         let reason = "block cursor of the ODBC driver".to_owned();
         Ok(match connection.dialect.buffers_results(&connection.session) {
             true => reason + ", which keeps the whole result in memory: there is no bound for it",

@@ -18,7 +18,12 @@ impl WriteLane for OdbcWrite {
         "odbc"
     }
 
-    fn offer(&self, connection: &Connection, _target: &Relation, _columns: &[Column]) -> Result<String, String> {
+    fn offer(
+        &self,
+        connection: &Connection,
+        _target: Option<&Relation>,
+        _columns: &[Column],
+    ) -> Result<String, String> {
         let arrays = connection.session.takes_parameter_arrays() && connection.dialect.parameter_rows_max() > 1;
         Ok(match arrays {
             true => "parameter arrays of the ODBC driver",

@@ -72,7 +72,12 @@ impl WriteLane for LoadData {
         "load_data"
     }
 
-    fn offer(&self, connection: &Connection, _target: &Relation, _columns: &[Column]) -> Result<String, String> {
+    fn offer(
+        &self,
+        connection: &Connection,
+        _target: Option<&Relation>,
+        _columns: &[Column],
+    ) -> Result<String, String> {
         let library = Library::find(&connection.driver)?;
         Settings::of(&connection.settings, library.mariadb)?;
         let rows = connection
@@ -115,7 +120,12 @@ impl WriteLane for InsertValues {
         "values"
     }
 
-    fn offer(&self, connection: &Connection, _target: &Relation, _columns: &[Column]) -> Result<String, String> {
+    fn offer(
+        &self,
+        connection: &Connection,
+        _target: Option<&Relation>,
+        _columns: &[Column],
+    ) -> Result<String, String> {
         let library = Library::find(&connection.driver)?;
         Settings::of(&connection.settings, library.mariadb)?;
         Ok("INSERTs of many rows, through the client library that the ODBC driver links".to_owned())

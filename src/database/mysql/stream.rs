@@ -33,7 +33,13 @@ impl ReadLane for Stream {
         "stream"
     }
 
-    fn offer(&self, connection: &Connection, _source: &Source, _columns: &[Column]) -> Result<String, String> {
+    fn offer(
+        &self,
+        connection: &Connection,
+        _source: &Source,
+        _columns: &[Column],
+        _is_plain: bool,
+    ) -> Result<String, String> {
         let library = Library::find(&connection.driver)?;
         Settings::of(&connection.settings, library.mariadb)?;
         Ok("row by row through the client library that the ODBC driver links".to_owned())

@@ -64,6 +64,14 @@ pub(super) struct Facts {
 }
 
 impl Facts {
+    /// What is known of a [`super::super::Table`] that is plain.
+    pub(super) const PLAIN: Facts = Facts {
+        kind: Some('r'),
+        has_children: false,
+        has_insert_rules: false,
+        row_security: false,
+    };
+
     /// Whether `COPY relation TO` gives just the rows that a SELECT does; it does without the executor.
     pub(super) fn is_plain_table(self) -> bool {
         self.kind == Some('r') && !self.has_children && !self.row_security
@@ -80,13 +88,25 @@ impl Facts {
     }
 }
 
-/// Makes a connection beside the session, if the last table has left none, and gives what it says about the relation. It is kept
+/// What a connection is prepared for.
+#[derive(Clone, Copy)]
+pub(super) enum About<'a> {
+    /// A relation that the server is asked about.
+    Relation(&'a Relation),
+    /// One that is known, or none.
+    Known(Facts),
+}
+
+/// Makes a connection beside the session, if the last table has left none, and gives what is so of the relation. It is kept
 /// for [`taken`].
 ///
 /// # Errors
 /// Why there is none, in words for the plan.
-pub(super) fn prepare(connection: &Connection, relation: Option<&Relation>) -> Result<Facts, String> {
-    let question = relation.map(|relation| question(connection.dialect, relation));
+pub(super) fn prepare(connection: &Connection, about: About<'_>) -> Result<Facts, String> {
+    let (question, known) = match about {
+        About::Relation(relation) => (Some(question(connection.dialect, relation)), Facts::default()),
+        About::Known(facts) => (None, facts),
+    };
     let words = |error: Error| match &error {
         Error::Client { diagnostic, .. } => connection.dialect.without_values(&diagnostic.to_string()),
         _ => error.to_string(),
@@ -94,9 +114,7 @@ pub(super) fn prepare(connection: &Connection, relation: Option<&Relation>) -> R
     let interrupt = connection.session.interrupt();
     if let Some(mut ready) = connection.kept.take::<Ready>() {
         ready.client.stop_with(&interrupt);
-        let asked = question
-            .as_deref()
-            .map_or(Ok(Facts::default()), |sql| ask(&mut ready.client, sql));
+        let asked = question.as_deref().map_or(Ok(known), |sql| ask(&mut ready.client, sql));
         // A connection may have been lost since.
         if let Ok(facts) = asked {
             ready.facts = facts;
@@ -121,7 +139,8 @@ pub(super) fn prepare(connection: &Connection, relation: Option<&Relation>) -> R
         .flatten()
         .collect::<Vec<_>>()
         .join("; ");
-    let facts = ask(&mut client, &sql).map_err(words)?;
+    let answered = ask(&mut client, &sql).map_err(words)?;
+    let facts = if question.is_some() { answered } else { known };
     connection.kept.put(Ready::new(client, facts));
     Ok(facts)
 }

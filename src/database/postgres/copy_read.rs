@@ -8,7 +8,7 @@ use super::{
     },
     binary::{self, BadCell, Cell},
     client::Client,
-    copy::{self, Facts, Ready},
+    copy::{self, About, Facts, Ready},
     snapshot,
 };
 
@@ -20,15 +20,22 @@ impl ReadLane for CopyRead {
         copy::NAME
     }
 
-    fn offer(&self, connection: &Connection, source: &Source, columns: &[Column]) -> Result<String, String> {
+    fn offer(
+        &self,
+        connection: &Connection,
+        source: &Source,
+        columns: &[Column],
+        is_plain: bool,
+    ) -> Result<String, String> {
         if columns.is_empty() {
             return Err("there is no column to read".to_owned());
         }
-        let relation = match source {
-            Source::Table { relation, .. } => Some(relation),
-            Source::Query(_) => None,
+        let about = match source {
+            Source::Table { .. } if is_plain => About::Known(Facts::PLAIN),
+            Source::Table { relation, .. } => About::Relation(relation),
+            Source::Query(_) => About::Known(Facts::default()),
         };
-        copy::prepare(connection, relation)?;
+        copy::prepare(connection, about)?;
         Ok("COPY TO STDOUT over libpq, the library that the driver links".to_owned())
     }
 

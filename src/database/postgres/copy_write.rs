@@ -7,7 +7,7 @@ use super::{
     },
     binary::{self, BadCell, Cell},
     client::{Client, Refusal},
-    copy::{self, Ready},
+    copy::{self, About, Facts, Ready},
     copy_read::Rows,
     settings::Settings,
     text,
@@ -21,14 +21,15 @@ impl WriteLane for CopyWrite {
         copy::NAME
     }
 
-    fn offer(&self, connection: &Connection, target: &Relation, columns: &[Column]) -> Result<String, String> {
+    fn offer(&self, connection: &Connection, target: Option<&Relation>, columns: &[Column]) -> Result<String, String> {
         if columns.is_empty() {
             return Err("there is no column to write".to_owned());
         }
         if Settings::is_read_only(&connection.settings) {
             return Err("the driver's attribute `ReadOnly` is set".to_owned());
         }
-        match copy::prepare(connection, Some(target))?.why_not_loaded() {
+        let about = target.map_or(About::Known(Facts::default()), About::Relation);
+        match copy::prepare(connection, about)?.why_not_loaded() {
             Some(reason) => Err(reason.to_owned()),
             None => Ok("COPY FROM STDIN over libpq, the library that the driver links".to_owned()),
         }

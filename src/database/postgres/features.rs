@@ -22,26 +22,31 @@ WITH t AS (SELECT c.oid, c.relkind, n.nspname, c.relname, c.relrowsecurity \
   AND c.relname = asked.relname WHERE c.relkind IN ('r', 'p', 'f')) ";
 
 /// Columns with a default, an identity, an expression or a comment, or whose text folds; the sequence of a default counts
-/// if it is the only default that calls it. `attidentity` and `attgenerated` are asked for through JSON because older
-/// servers do not have them.
+/// if it is the only default that calls it. It is looked for in two ways, each by an index of `pg_depend`: with both in one
+/// condition the server reads all of that table for each column (0.4 s for 300 tables of five). What older servers do not
+/// have (`attidentity`, `attgenerated`) is found in `older` there; collations that users have made are asked for theirs
+/// through JSON.
 const COLUMNS: &str = "\
-SELECT t.nspname, t.relname, a.attname, coalesce(to_jsonb(a) ->> 'attidentity', ''), \
-  coalesce(to_jsonb(a) ->> 'attgenerated', ''), pg_get_expr(d.adbin, d.adrelid), {bound}, \
+SELECT t.nspname, t.relname, a.attname, a.attidentity, a.attgenerated, pg_get_expr(d.adbin, d.adrelid), {bound}, \
   CASE WHEN has_sequence_privilege(s.seqrelid, 'SELECT') \
     THEN coalesce(pg_sequence_last_value(CAST(s.seqrelid AS regclass)) + s.seqincrement, s.seqstart) END, s.seqincrement, \
   (SELECT count(*) FROM pg_depend u WHERE u.refclassid = CAST('pg_class' AS regclass) AND u.refobjid = s.seqrelid \
-    AND u.classid = CAST('pg_attrdef' AS regclass)), col_description(t.oid, a.attnum), \
-  CAST(coalesce(NOT CAST(to_jsonb(l) ->> 'collisdeterministic' AS boolean), false) OR y.typname = 'citext' AS int), \
-  CAST(a.attnotnull AS int) \
-FROM t JOIN pg_attribute a ON a.attrelid = t.oid JOIN pg_type y ON y.oid = a.atttypid \
-  LEFT JOIN pg_attrdef d ON d.adrelid = t.oid AND d.adnum = a.attnum LEFT JOIN pg_collation l ON l.oid = a.attcollation \
-  LEFT JOIN pg_sequence s ON s.seqrelid = (SELECT min(q.oid) FROM pg_depend x JOIN pg_class q ON q.relkind = 'S' \
-    AND ((x.classid = CAST('pg_attrdef' AS regclass) AND x.objid = d.oid AND x.refclassid = CAST('pg_class' AS regclass) \
-        AND x.refobjid = q.oid) \
-      OR (x.deptype = 'i' AND x.classid = CAST('pg_class' AS regclass) AND x.objid = q.oid AND x.refobjid = t.oid \
-        AND x.refobjsubid = a.attnum)) \
-    WHERE x.refobjid = t.oid OR x.objid = d.oid) \
-WHERE a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
+    AND u.classid = CAST('pg_attrdef' AS regclass)), comment, CAST(folds AS int), CAST(a.attnotnull AS int) \
+FROM t CROSS JOIN (SELECT CAST('' AS \"char\") AS attidentity, CAST('' AS \"char\") AS attgenerated) AS older \
+  CROSS JOIN LATERAL (SELECT o.attname, o.attnum, o.atttypid, o.attcollation, o.attnotnull, attidentity, attgenerated \
+    FROM pg_attribute o WHERE o.attrelid = t.oid AND o.attnum > 0 AND NOT o.attisdropped) AS a \
+  LEFT JOIN pg_attrdef d ON d.adrelid = t.oid AND d.adnum = a.attnum \
+  LEFT JOIN pg_sequence s ON s.seqrelid = CASE \
+    WHEN d.oid IS NOT NULL THEN (SELECT min(q.oid) FROM pg_depend x JOIN pg_class q ON q.oid = x.refobjid AND q.relkind = 'S' \
+      WHERE x.classid = CAST('pg_attrdef' AS regclass) AND x.objid = d.oid AND x.refclassid = CAST('pg_class' AS regclass)) \
+    WHEN a.attidentity <> '' THEN (SELECT min(q.oid) FROM pg_depend x JOIN pg_class q ON q.oid = x.objid AND q.relkind = 'S' \
+      WHERE x.deptype = 'i' AND x.classid = CAST('pg_class' AS regclass) \
+        AND x.refclassid = CAST('pg_class' AS regclass) AND x.refobjid = t.oid AND x.refobjsubid = a.attnum) END \
+  CROSS JOIN LATERAL (SELECT col_description(t.oid, a.attnum) AS comment, \
+    EXISTS (SELECT 1 FROM pg_type y WHERE y.oid = a.atttypid AND y.typname = 'citext') \
+      OR a.attcollation >= 16384 AND EXISTS (SELECT 1 FROM pg_collation l WHERE l.oid = a.attcollation \
+        AND CAST(to_jsonb(l) ->> 'collisdeterministic' AS boolean) = false) AS folds) AS more \
+WHERE d.oid IS NOT NULL OR a.attidentity <> '' OR comment IS NOT NULL OR folds ORDER BY a.attnum";
 
 /// Foreign keys with a row for each column, checks, and exclusion constraints.
 const CONSTRAINTS: &str = "\

@@ -30,18 +30,23 @@ use crate::odbc::{Diagnostic, ResultColumn, Session};
 /// PostgreSQL through psqlodbc.
 pub(super) struct Postgres;
 
-/// The columns of tables, in order, with schema, name and the rows that the last ANALYZE has found behind; schemas and names are asked for as arrays. `attgenerated` is asked for through JSON because PostgreSQL 11 does not have it.
+/// The columns of tables, in order, with schema and name, the rows that the last ANALYZE has found, and whether it is a plain
+/// table behind; schemas and names are asked for as arrays. `attgenerated` is found in `older` where the server does not have
+/// it, before PostgreSQL 12.
 const COLUMNS: &str = "\
 SELECT a.attname, format_type(a.atttypid, a.atttypmod), coalesce(b.typname, t.typname), \
   CASE WHEN b.oid IS NULL THEN a.atttypmod ELSE t.typtypmod END, CAST(a.attnotnull AS int), \
-  CAST(coalesce(to_jsonb(a) ->> 'attgenerated', '') <> '' AS int), array_position(CAST(i.indkey AS int2[]), a.attnum) + 1, \
-  n.nspname, c.relname, CASE WHEN c.relkind IN ('r', 'm') AND c.reltuples > 0 THEN CAST(c.reltuples AS bigint) END \
+  CAST(a.attgenerated <> '' AS int), array_position(CAST(i.indkey AS int2[]), a.attnum) + 1, \
+  n.nspname, c.relname, CASE WHEN c.relkind IN ('r', 'm') AND c.reltuples > 0 THEN CAST(c.reltuples AS bigint) END, \
+  CASE WHEN c.relkind = 'r' AND NOT c.relhassubclass AND NOT c.relrowsecurity THEN 1 END \
 FROM unnest(CAST(? AS text[]), CAST(? AS text[])) AS asked (nspname, relname) \
   JOIN pg_namespace n ON n.nspname = asked.nspname JOIN pg_class c ON c.relnamespace = n.oid \
-  AND c.relname = asked.relname JOIN pg_attribute a ON a.attrelid = c.oid \
+  AND c.relname = asked.relname CROSS JOIN (SELECT CAST('' AS \"char\") AS attgenerated) AS older \
+  CROSS JOIN LATERAL (SELECT o.attname, o.attnum, o.atttypid, o.atttypmod, o.attnotnull, attgenerated \
+    FROM pg_attribute o WHERE o.attrelid = c.oid AND o.attnum > 0 AND NOT o.attisdropped) AS a \
   JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type b ON b.oid = t.typbasetype AND t.typtype = 'd' \
   LEFT JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary \
-WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') ORDER BY a.attnum";
 
 /// About how large tables are, those that inherit from them or are their partitions included; asked for as above. From
 /// statistics alone: the functions that look at files wait for whoever has locked a table. Pages are those of the last
@@ -163,24 +168,23 @@ impl Dialect for Postgres {
     fn tables(&self, session: &Session, relations: &[Relation]) -> Result<Option<Vec<Option<Table>>>, Error> {
         let asked = self.asked(session, relations)?;
         let rows = session.text_rows(COLUMNS, &[&asked.schemas, &asked.names])?;
-        let mut found: HashMap<Relation, (Vec<Column>, Option<u64>)> = HashMap::new();
+        let mut found: HashMap<Relation, Table> = HashMap::new();
         for row in rows {
             let (Some(column), Some(table)) = (row.get(..7), row.get(7..9).and_then(relation)) else {
                 continue;
             };
-            let (columns, estimated_rows) = found.entry(table).or_default();
-            columns.push(catalog_column(column));
-            *estimated_rows = row.get(9).and_then(Option::as_deref).and_then(|rows| rows.parse().ok());
+            let table = found.entry(table).or_default();
+            table.columns.push(catalog_column(column));
+            table.estimated_rows = row.get(9).and_then(Option::as_deref).and_then(|rows| rows.parse().ok());
+            table.is_plain = row.get(10).is_some_and(Option::is_some);
         }
-        let table = |relation: &Relation| {
-            let (columns, estimated_rows) = found.get(relation)?.clone();
-            Some(Table {
-                columns,
-                estimated_rows,
-                ..Table::default()
-            })
-        };
-        Ok(Some(asked.relations.iter().map(table).collect()))
+        Ok(Some(
+            asked
+                .relations
+                .iter()
+                .map(|relation| found.get(relation).cloned())
+                .collect(),
+        ))
     }
 
     fn estimated_bytes(&self, session: &Session, relations: &[Relation]) -> Result<Vec<Option<u64>>, Error> {

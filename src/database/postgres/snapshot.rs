@@ -3,7 +3,7 @@
 use super::{
     super::{Connection, Error, Relation, Resources},
     client::Client,
-    copy::{self, Ready},
+    copy::{self, About, Ready},
 };
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ";
@@ -16,7 +16,7 @@ pub(super) fn share(
 ) -> Result<Result<(), String>, Error> {
     let mut all: Vec<Ready> = Vec::new();
     for connection in connections {
-        match copy::prepare(connection, Some(relation)) {
+        match copy::prepare(connection, About::Relation(relation)) {
             _ if resources.interrupt.is_raised() => return Err(Error::cancelled()),
             Err(reason) => return Ok(Err(reason)),
             Ok(_) => all.push(copy::taken(connection)?),

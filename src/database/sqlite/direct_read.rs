@@ -28,7 +28,13 @@ impl ReadLane for DirectRead {
         "direct"
     }
 
-    fn offer(&self, connection: &Connection, source: &Source, columns: &[Column]) -> Result<String, String> {
+    fn offer(
+        &self,
+        connection: &Connection,
+        source: &Source,
+        columns: &[Column],
+        _is_plain: bool,
+    ) -> Result<String, String> {
         let access = Access::of(connection)?;
         if let Source::Query(_) = source {
             // It may use a function that the driver alone brings. A file that cannot be read now is no matter of lanes.

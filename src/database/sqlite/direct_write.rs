@@ -32,7 +32,12 @@ impl WriteLane for DirectWrite {
         "direct"
     }
 
-    fn offer(&self, connection: &Connection, _target: &Relation, _columns: &[Column]) -> Result<String, String> {
+    fn offer(
+        &self,
+        connection: &Connection,
+        _target: Option<&Relation>,
+        _columns: &[Column],
+    ) -> Result<String, String> {
         Access::of(connection)?;
         Ok("libsqlite3, a prepared statement in one transaction, and no value spelled as text".to_owned())
     }

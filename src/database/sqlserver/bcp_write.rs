@@ -22,7 +22,7 @@ impl WriteLane for BcpWrite {
         "bcp"
     }
 
-    fn offer(&self, connection: &Connection, target: &Relation, columns: &[Column]) -> Result<String, String> {
+    fn offer(&self, connection: &Connection, target: Option<&Relation>, columns: &[Column]) -> Result<String, String> {
         for column in columns {
             Bound::of(column)?;
         }
@@ -31,9 +31,11 @@ impl WriteLane for BcpWrite {
         Pages::ask(&connection.session, columns)
             .map_err(words)?
             .all_known(columns)?;
-        let table = connection.dialect.quote_relation(target);
-        if let Some(facts) = Facts::ask(&connection.session, &table).map_err(words)? {
-            facts.takes(columns)?;
+        if let Some(target) = target {
+            let table = connection.dialect.quote_relation(target);
+            if let Some(facts) = Facts::ask(&connection.session, &table).map_err(words)? {
+                facts.takes(columns)?;
+            }
         }
         Ok("bulk copy through the functions that the ODBC driver has for it".to_owned())
     }

@@ -37,8 +37,14 @@ impl ReadLane for ByIsolation {
         "odbc"
     }
 
-    fn offer(&self, connection: &Connection, source: &Source, columns: &[Column]) -> Result<String, String> {
-        let reason = generic::OdbcRead.offer(connection, source, columns)?;
+    fn offer(
+        &self,
+        connection: &Connection,
+        source: &Source,
+        columns: &[Column],
+        is_plain: bool,
+    ) -> Result<String, String> {
+        let reason = generic::OdbcRead.offer(connection, source, columns, is_plain)?;
         let place = place(connection, source).map_err(|error| error.to_string())?;
         let isolation = match place.isolation {
             Isolation::Versions => "under READ COMMITTED SNAPSHOT",
