@@ -10,7 +10,7 @@ PYTHON ?= python3
 help:
 	@echo 'make demo    build dray and run a zipped project with it: real tables of three databases, copied into one'
 	@echo 'make test    every Rust and Python test, with private database servers (PYTEST="-k copy" narrows the Python ones)'
-	@echo 'make test-long  the same with 10,000 random tables copied there and back instead of 200, and 300 runs killed instead of 10'
+	@echo 'make test-long  the same with 10,000 random tables copied there and back instead of 200, 300 runs killed instead of 10, dist/ as users get it'
 	@echo 'make lint    formatting, clippy, ruff, types'
 	@echo 'make bench   dray beside its peers, 40 minutes; bench-quick: 2 minutes; bench-full: hours (BENCH="--peers duckdb")'
 	@echo 'make build   the release executable and its native module, in target/release/'
@@ -24,7 +24,7 @@ test:
 	@$(PYTHON) tests/run.py $(PYTEST)
 
 test-long:
-	@DRAY_ROUND_TRIPS=10000 DRAY_KILLS=300 $(PYTHON) tests/run.py $(PYTEST)
+	@DRAY_ROUND_TRIPS=10000 DRAY_KILLS=300 DRAY_DIST=optimized $(PYTHON) tests/run.py $(PYTEST)
 
 lint:
 	@$(PYTHON) tests/lint.py

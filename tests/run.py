@@ -70,7 +70,10 @@ def main() -> int:
         needed = [*debian.for_browsing(), *debian.for_compiling(), *debian.for_virtual_environments()]
         debian.require(steps, [*PACKAGES, *needed])
         python = virtual_environment.prepare(steps, TARGET / "venv", ROOT / "tests" / "requirements.txt")
-        steps.run("cargo build", ["cargo", "build", "--workspace", "--locked"])
+        # With the tests and their dependencies at once: each part alone would have other features of shared crates, and
+        # compile the library and half of what it stands on anew.
+        build = ["cargo", "build", "--workspace", "--lib", "--bins", "--tests", "--test", "round_trip", "--locked"]
+        steps.run("cargo build", build)
         ended = steps.run("cargo test", ["cargo", "test", "--workspace", "--locked", "--no-fail-fast"], check=False)
         counts.add(rust_counts(ended))
         with servers.running() as variables:
@@ -90,7 +93,7 @@ def main() -> int:
 
 def run_round_trips(steps: Steps, variables: dict[str, str]) -> Counts:
     """Random tables, copied there and back: a Rust test that needs the servers, so `cargo test` alone leaves it out."""
-    command = ["cargo", "test", "--locked", "--test", "round_trip"]
+    command = ["cargo", "test", "--workspace", "--locked", "--test", "round_trip"]
     return rust_counts(steps.run("round trips", command, env={**os.environ, **variables}, check=False))
 
 

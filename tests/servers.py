@@ -34,6 +34,10 @@ from typing import Callable, Optional
 PREFIX = "dray-servers-"
 START_SECONDS = 60
 
+# Thousands of databases are made and dropped, in a fraction of the time where no disk keeps their files.
+IN_MEMORY = Path("/dev/shm")
+IN_MEMORY_FREE_BYTES = 8 << 30
+
 # Each of these means something to a connection string, to SQL or to a shell, or takes several bytes in UTF-8.
 ODD_PASSWORD = "pä;ß{1}}='\"\\ %日本🔑"
 
@@ -44,14 +48,18 @@ class ServerFailed(Exception):
 
 @contextlib.contextmanager
 def running(
-    postgresql_settings: Optional[Mapping[str, str]] = None, mariadb_options: Sequence[str] = ()
+    postgresql_settings: Optional[Mapping[str, str]] = None,
+    mariadb_options: Sequence[str] = (),
+    *,
+    parent: Optional[Path] = None,
 ) -> Iterator[dict[str, str]]:
     """Start both servers and give the environment variables that lead to them; stop them at the end.
 
-    Settings and options given here are added to the tests' own; the last of a name counts.
+    Settings and options given here are added to the tests' own; the last of a name counts. `parent` is the folder that
+    their data go into; by default one in memory where that has room.
     """
     with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(own_folder())
+        folder = stack.enter_context(own_folder(parent or data_parent()))
         variables = stack.enter_context(postgresql(folder / "postgresql", postgresql_settings or {}))
         variables.update(stack.enter_context(mariadb(folder / "mariadb", mariadb_options)))
         yield variables
@@ -60,15 +68,15 @@ def running(
 @contextlib.contextmanager
 def postgresql_alone(settings: Mapping[str, str]) -> Iterator[dict[str, str]]:
     """Start a PostgreSQL server more, for a test that sets it up otherwise or brings it down."""
-    with own_folder() as folder, postgresql(folder / "postgresql", settings) as variables:
+    with own_folder(data_parent()) as folder, postgresql(folder / "postgresql", settings) as variables:
         yield variables
 
 
 @contextlib.contextmanager
-def own_folder() -> Iterator[Path]:
+def own_folder(parent: Path) -> Iterator[Path]:
     """A folder for servers' data, removed at the end; those of runs that were killed are removed now."""
-    remove_leftovers()
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+    remove_leftovers(parent)
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
     folder.chmod(0o755)  # the servers run as users of their own, and have to pass through
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -77,9 +85,22 @@ def own_folder() -> Iterator[Path]:
         yield folder
 
 
-def remove_leftovers() -> None:
+def data_parent() -> Path:
+    """The folder for servers' data: in memory where there is room for all that the tests put there, else, and always if
+    TMPDIR names it, that for temporary files.
+    """
+    temporary = Path(tempfile.gettempdir())
+    try:
+        free_bytes = shutil.disk_usage(IN_MEMORY).free
+    except OSError:
+        return temporary
+    is_writable = os.access(IN_MEMORY, os.W_OK | os.X_OK)
+    return IN_MEMORY if is_writable and free_bytes >= IN_MEMORY_FREE_BYTES and "TMPDIR" not in os.environ else temporary
+
+
+def remove_leftovers(parent: Path) -> None:
     """Remove the folders of runs that were killed: those whose lock nobody holds any more."""
-    for folder in Path(tempfile.gettempdir()).glob(PREFIX + "*"):
+    for folder in parent.glob(PREFIX + "*"):
         try:
             with (folder / "lock").open("r+") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

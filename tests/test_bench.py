@@ -136,9 +136,11 @@ def test_a_run_over_its_limit_is_stopped_with_its_children(tmp_path: Path):
     assert usage.stopped and time.monotonic() - started < 20
 
 
+# Each worker of a parallel run has its own.
+TABLE = f"bench_values_{os.getpid()}"
 SMALL = Dataset(
     "bench",
-    ("bench_values",),
+    (TABLE,),
     datasets.columns_of("id bigint, price numeric(15,2), day date, name varchar(20)"),
     3,
     "price",
@@ -160,40 +162,40 @@ def filled() -> Any:
     """The same rows in PostgreSQL and in MariaDB."""
     ends = [server("pg", "POSTGRESQL"), server("my", "MARIADB")]
     for end in ends:
-        ddl = SMALL.ddl("bench_values", end.product).replace("varchar(20) not null", "varchar(20)")
-        end.query(f"drop table if exists bench_values; {ddl}; insert into bench_values values {ROWS}")
+        ddl = SMALL.ddl(TABLE, end.product).replace("varchar(20) not null", "varchar(20)")
+        end.query(f"drop table if exists {TABLE}; {ddl}; insert into {TABLE} values {ROWS}")
     yield ends
     for end in ends:
-        end.query("drop table if exists bench_values")
+        end.query(f"drop table if exists {TABLE}")
 
 
 def test_the_same_rows_have_the_same_checksum_in_both_products(filled: list[database.Database]):
     postgresql, mariadb = filled
     expected = verify.read(postgresql, SMALL, "public", checksum=True)
-    assert expected["bench_values"].rows == 3 and expected["bench_values"].total == "10000000000001.04"
+    assert expected[TABLE].rows == 3 and expected[TABLE].total == "10000000000001.04"
     assert verify.check(mariadb, SMALL, mariadb.schema(), expected, full=True).faults == []
 
 
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        ("update bench_values set name = 'naive 🔑' where id = 1", "values differ"),
-        ("update bench_values set name = NULL where id = 2", "values differ"),
-        ("update bench_values set price = 1.11 where id = 1", "sum"),
-        ("delete from bench_values where id = 3", "2 rows of 3"),
-        ("alter table bench_values rename column name to title", "name is missing"),
+        ("update TABLE set name = 'naive 🔑' where id = 1", "values differ"),
+        ("update TABLE set name = NULL where id = 2", "values differ"),
+        ("update TABLE set price = 1.11 where id = 1", "sum"),
+        ("delete from TABLE where id = 3", "2 rows of 3"),
+        ("alter table TABLE rename column name to title", "name is missing"),
     ],
 )
 def test_a_copy_that_differs_is_found(filled: list[database.Database], change: str, fault: str):
     postgresql, mariadb = filled
     expected = verify.read(postgresql, SMALL, "public", checksum=True)
-    mariadb.query(change)
+    mariadb.query(change.replace("TABLE", TABLE))
     assert fault in str(verify.check(mariadb, SMALL, mariadb.schema(), expected, full=True))
 
 
 def test_right_values_in_a_column_of_a_wrong_type_are_found(filled: list[database.Database]):
     postgresql, _ = filled
     expected = verify.read(postgresql, SMALL, "public", checksum=True)
-    postgresql.query("alter table bench_values alter column price type text")
+    postgresql.query("alter table TABLE alter column price type text")
     verdict = verify.check(postgresql, SMALL, "public", expected, full=True)
     assert verdict.faults == ["price: numeric(15,2) became text"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from conftest import Script
-from databases import DIRECTIONS, Databases
+from databases import PRODUCTS, Databases
 
 MEASURED = """
     import dray, json
@@ -56,7 +56,7 @@ def measured(databases: Databases, script: Script, ways: tuple[str, str], kind: 
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("kind", TYPES)
-@pytest.mark.parametrize(("source", "target"), DIRECTIONS)
+@pytest.mark.parametrize(("source", "target"), zip(PRODUCTS, (*PRODUCTS[1:], PRODUCTS[0])))
 def test_cells_that_grow_from_10_bytes_to_16_mib_arrive_whole(
     databases: Databases, script: Script, source: str, target: str, kind: str
 ) -> None:

@@ -180,7 +180,8 @@ def bench(arguments: argparse.Namespace) -> int:
     minutes = arguments.minutes if arguments.minutes is not None else size.minutes
     # A quick one counts from here: what is built and installed before it is not a part of it.
     deadline = (time.monotonic() if quick else begun) + minutes * 60
-    with servers.running(POSTGRESQL_SETTINGS, MARIADB_OPTIONS) as variables:
+    on_disk = Path(tempfile.gettempdir())
+    with servers.running(POSTGRESQL_SETTINGS, MARIADB_OPTIONS, parent=on_disk) as variables:
         rounds = Rounds(database.servers_databases(variables), install.FOLDER, steps.logs, deadline, size.limit_factor)
         measured: list[Dataset] = []
         try:

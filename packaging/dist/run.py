@@ -3,7 +3,8 @@ materials, checksums.
 
 Both programs are linked by zig against glibc 2.17, so that they run on every node; that a build on this machine's own
 libc would do no such thing is why there is no other way to `dist/`. `make dist UNIX_ODBC=FOLDER` links the crate
-`unix-odbc` that is in FOLDER in place of the published one. Standard library only, Python 3.9 and up.
+`unix-odbc` that is in FOLDER in place of the published one. With --unoptimized the same is built quickly, for the tests,
+into target/dist-test/: too large to be given away. Standard library only, Python 3.9 and up.
 """
 
 from __future__ import annotations
@@ -25,9 +26,11 @@ import virtual_environment  # noqa: E402
 from crates import TARGET_TRIPLE, cargo  # noqa: E402
 from steps import ROOT, TARGET, StepFailed, Steps, relative, require_python, stop_on_signals  # noqa: E402
 
-DIST = ROOT / "dist"
+UNOPTIMIZED = sys.argv[1:] == ["--unoptimized"]
+PROFILE = "dist-test" if UNOPTIMIZED else "dist"
+DIST = TARGET / PROFILE if UNOPTIMIZED else ROOT / "dist"
 WORK = TARGET / "dist"
-BUILT = TARGET / TARGET_TRIPLE / "dist"
+BUILT = TARGET / TARGET_TRIPLE / PROFILE
 OLDEST_GLIBC = "2.17"
 LARGEST_EXECUTABLE_BYTES = 8 * 1000 * 1000
 
@@ -57,7 +60,7 @@ def main() -> int:
 
 
 def build(steps: Steps, python: Path) -> None:
-    """The executable and the native module, in target/<triple>/release/."""
+    """The executable and the native module, in target/<triple>/<profile>/."""
     environment = dict(os.environ)
     # cargo finds its subcommand, and that finds zig, on PATH.
     environment["PATH"] = f"{python.parent}:{environment['PATH']}"
@@ -67,7 +70,7 @@ def build(steps: Steps, python: Path) -> None:
     registries = sorted((home / "registry" / "src").iterdir())
     renamed = [*((folder, "/registry") for folder in registries), (ROOT, "/dray")]
     environment["RUSTFLAGS"] = " ".join(f"--remap-path-prefix={folder}={name}" for folder, name in renamed)
-    command = ["cargo", "zigbuild", "--profile", "dist", "--locked"]
+    command = ["cargo", "zigbuild", "--profile", PROFILE, "--locked"]
     own_unixodbc = environment.get("UNIX_ODBC")
     if own_unixodbc:
         # Unlike a patch, an override leaves Cargo.lock alone.
@@ -75,7 +78,7 @@ def build(steps: Steps, python: Path) -> None:
     command += ["--target", f"{TARGET_TRIPLE}.{OLDEST_GLIBC}"]
     steps.run(f"cargo zigbuild for glibc {OLDEST_GLIBC}: module", [*command, "-p", "dray-python"], env=environment)
     # The executable waits for its script most of the time, and nothing of it is compressed; the engine is in the module.
-    small = ["--bin", "dray", "--config", 'profile.dist.package.dray.opt-level="s"']
+    small = ["--bin", "dray", *([] if UNOPTIMIZED else ["--config", 'profile.dist.package.dray.opt-level="s"'])]
     steps.run(f"cargo zigbuild for glibc {OLDEST_GLIBC}: executable", [*command, *small], env=environment)
 
 
@@ -93,7 +96,7 @@ def package(steps: Steps, python: Path, version: str) -> None:
     arguments = [BUILT / "dray", native_module, licences, executable, os.environ["SOURCE_DATE_EPOCH"]]
     steps.run("payload", [*script, str(HERE / "payload.py"), *map(str, arguments)])
     size_bytes = executable.stat().st_size
-    if size_bytes >= LARGEST_EXECUTABLE_BYTES:
+    if size_bytes >= LARGEST_EXECUTABLE_BYTES and not UNOPTIMIZED:
         raise StepFailed(f"dist/dray has {size_bytes} bytes; it is to stay below {LARGEST_EXECUTABLE_BYTES}")
     arguments = [executable, native_module, licences, WORK / "wheel", DIST]
     steps.run("wheel", [*script, str(HERE / "python_package.py"), *map(str, arguments)])

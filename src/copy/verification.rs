@@ -23,6 +23,8 @@ pub struct Verification {
     pub verify: Verify,
     /// Whether the table that is loaded holds nothing but what the load brings: it is new, emptied, or beside the target.
     pub alone: bool,
+    /// Whether it is new, and nobody can have given it a trigger or a rule: what the server has taken is what it holds.
+    pub made: bool,
 }
 
 impl Verification {
@@ -30,6 +32,7 @@ impl Verification {
     pub(super) const NOTHING: Verification = Verification {
         verify: Verify::None,
         alone: false,
+        made: false,
     };
 
     /// What is looked at for such a load.
@@ -39,11 +42,14 @@ impl Verification {
         steps: &LoadSteps,
         around: [&Around; 2],
     ) -> Verification {
+        let has_before = around.iter().any(|around| !around.before.is_empty());
         // Where the product commits as it makes the table, the user's statements come after that and may fill it.
-        let is_filled = !steps.undo.is_empty() && around.iter().any(|around| !around.before.is_empty());
+        let is_filled = !steps.undo.is_empty() && has_before;
+        let is_new = steps.staging.is_some() || !exists || mode == Mode::Replace;
         Verification {
             verify,
-            alone: (steps.staging.is_some() || !exists || mode != Mode::Append) && !is_filled,
+            alone: (is_new || mode != Mode::Append) && !is_filled,
+            made: is_new && !has_before,
         }
     }
 }
@@ -135,9 +141,11 @@ impl<'a> Verifier<'a> {
         match self.verification.verify {
             Verify::None => Ok(Verified::default()),
             Verify::Count => {
-                let found = match self.verification.alone {
-                    true => self.count(writer).map_err(failed)?,
-                    false => writer.rows_taken(),
+                let Verification { alone, made, .. } = self.verification;
+                let taken = writer.rows_taken().filter(|_| made || !alone);
+                let found = match taken {
+                    None if alone => self.count(writer).map_err(failed)?,
+                    taken => taken,
                 };
                 match found {
                     Some(found) if found != rows => Err(self.other_count(found, rows)),
