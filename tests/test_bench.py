@@ -196,6 +196,6 @@ def test_a_copy_that_differs_is_found(filled: list[database.Database], change: s
 def test_right_values_in_a_column_of_a_wrong_type_are_found(filled: list[database.Database]):
     postgresql, _ = filled
     expected = verify.read(postgresql, SMALL, "public", checksum=True)
-    postgresql.query("alter table TABLE alter column price type text")
+    postgresql.query(f"alter table {TABLE} alter column price type text")
     verdict = verify.check(postgresql, SMALL, "public", expected, full=True)
     assert verdict.faults == ["price: numeric(15,2) became text"]
