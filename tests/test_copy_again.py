@@ -90,25 +90,34 @@ def forty(module_databases: Databases) -> Database:
 @pytest.mark.timeout(120 + 10 * KILLS)
 @pytest.mark.parametrize("product", PRODUCTS)
 def test_a_run_that_is_killed_at_any_moment_and_run_again_has_copied_everything_once(
-    databases: Databases, copying: Copying, forty: Database, product: str
+    tmp_path: Path, copying: Copying, forty: Database, product: str
 ) -> None:
     seed = random.randrange(1 << 32)
     chance = random.Random(seed)
     for number in range(PRODUCTS.index(product), KILLS, len(PRODUCTS)):
         mode, after = chance.choice(MODES), chance.randrange(len(TABLES))
         told = f"kill {number} of seed {seed}, {mode}, after {after} tables"
-        target = databases(product)
-        make_old_tables(target)
-        kill(copying.start(forty, target, mode=mode, run_id=f"run {number}"), target, after, chance.random() * 0.02)
-        copied = copying(forty, target, mode=mode, run_id=f"run {number}")
-        assert [name for name, table in copied.tables.items() if table["error"]] == [], told
-        assert sum(table["skipped"] for table in copied.tables.values()) >= after, told
-        assert {table["rows"] for table in copied.tables.values()} == {ROWS}, told
-        assert target.tables() == set(TABLES), f"{told}: something is left behind"
-        for table in TABLES:
-            rows = target.query(f"SELECT id, square, note FROM {table} ORDER BY id")
-            assert rows == expected(table, mode), (told, table)
-        assert journal_rows(target) == len(TABLES), told
+        # Closed after each: a hundred would take all sessions of the server.
+        with fresh_databases(tmp_path) as databases:
+            kill_and_run_again(copying, (forty, databases(product)), (mode, after, chance.random() * 0.02), told)
+
+
+def kill_and_run_again(
+    copying: Copying, ends: tuple[Database, Database], moment: tuple[str, int, float], told: str
+) -> None:
+    """Kill one run and repeat it: the target has everything once, and nothing else."""
+    (source, target), (mode, after, pause_s) = ends, moment
+    make_old_tables(target)
+    kill(copying.start(source, target, mode=mode, run_id=told), target, after, pause_s)
+    copied = copying(source, target, mode=mode, run_id=told)
+    assert {name: table["error"] for name, table in copied.tables.items() if table["error"]} == {}, told
+    assert sum(table["skipped"] for table in copied.tables.values()) >= after, told
+    assert {table["rows"] for table in copied.tables.values()} == {ROWS}, told
+    assert target.tables() == set(TABLES), f"{told}: something is left behind"
+    for table in TABLES:
+        rows = target.query(f"SELECT id, square, note FROM {table} ORDER BY id")
+        assert rows == expected(table, mode), (told, table)
+    assert journal_rows(target) == len(TABLES), told
 
 
 @pytest.mark.parametrize("product", PRODUCTS)
