@@ -10,7 +10,7 @@ PYTHON ?= python3
 help:
 	@echo 'make demo    build dray and run a zipped project with it: real tables of three databases, copied into one'
 	@echo 'make test    every Rust and Python test, with private database servers (PYTEST="-k copy" narrows the Python ones)'
-	@echo 'make test-long  the same with 10,000 random tables copied there and back instead of 200, 300 runs killed instead of 10, dist/ as users get it'
+	@echo 'make test-long  the same at length: 10,000 random tables instead of 200, 300 runs killed instead of 10, dist/ optimized'
 	@echo 'make lint    formatting, clippy, ruff, types'
 	@echo 'make bench   dray beside its peers, 40 minutes; bench-quick: 2 minutes; bench-full: hours (BENCH="--peers duckdb")'
 	@echo 'make build   the release executable and its native module, in target/release/'

@@ -89,13 +89,10 @@ def data_parent() -> Path:
     """The folder for servers' data: in memory where there is room for all that the tests put there, else, and always if
     TMPDIR names it, that for temporary files.
     """
-    temporary = Path(tempfile.gettempdir())
-    try:
-        free_bytes = shutil.disk_usage(IN_MEMORY).free
-    except OSError:
-        return temporary
-    is_writable = os.access(IN_MEMORY, os.W_OK | os.X_OK)
-    return IN_MEMORY if is_writable and free_bytes >= IN_MEMORY_FREE_BYTES and "TMPDIR" not in os.environ else temporary
+    is_allowed = "TMPDIR" not in os.environ and os.access(IN_MEMORY, os.W_OK | os.X_OK)
+    if is_allowed and shutil.disk_usage(IN_MEMORY).free >= IN_MEMORY_FREE_BYTES:
+        return IN_MEMORY
+    return Path(tempfile.gettempdir())
 
 
 def remove_leftovers(parent: Path) -> None:

@@ -1,6 +1,6 @@
 """What `make dist` gives to users: that it runs where they are, and brings what it must.
 
-Looked at in an unoptimized build, which is made in a fifth of the time; with DRAY_DIST=optimized, as `make test-long` has
+Looked at in an unoptimized build, which is made in less than half the time; with DRAY_DIST=optimized, as `make test-long` has
 it, in the one that users are given.
 """
 

@@ -78,8 +78,10 @@ def build(steps: Steps, python: Path) -> None:
     command += ["--target", f"{TARGET_TRIPLE}.{OLDEST_GLIBC}"]
     steps.run(f"cargo zigbuild for glibc {OLDEST_GLIBC}: module", [*command, "-p", "dray-python"], env=environment)
     # The executable waits for its script most of the time, and nothing of it is compressed; the engine is in the module.
-    small = ["--bin", "dray", *([] if UNOPTIMIZED else ["--config", 'profile.dist.package.dray.opt-level="s"'])]
-    steps.run(f"cargo zigbuild for glibc {OLDEST_GLIBC}: executable", [*command, *small], env=environment)
+    small = [] if UNOPTIMIZED else ["--config", 'profile.dist.package.dray.opt-level="s"']
+    steps.run(
+        f"cargo zigbuild for glibc {OLDEST_GLIBC}: executable", [*command, "--bin", "dray", *small], env=environment
+    )
 
 
 def package(steps: Steps, python: Path, version: str) -> None:

@@ -414,7 +414,8 @@ pub(super) fn plan(
     put_around(&mut steps, target.dialect, relation, wishes.around);
     let verification = Verification::of(wishes.verify, (mode, existing.is_some()), &steps, wishes.around);
     let mut narrower = Vec::new();
-    if let Some(existing) = existing.as_ref().filter(|_| mode != Mode::Replace) {
+    let kept = existing.as_ref().filter(|_| mode != Mode::Replace);
+    if let Some(existing) = kept {
         drift::check_required(target, (relation, existing), &columns)?;
         let same_product = source.dialect.name() == target.dialect.name();
         narrower = drift::narrower(&columns, target.dialect, same_product);
@@ -428,7 +429,7 @@ pub(super) fn plan(
         verification::can_be_read_back(target.dialect, &columns)?;
     }
     let (from_columns, to_columns) = sides(&columns);
-    let loaded = (existing.as_ref()).filter(|_| mode != Mode::Replace).map(|_| relation);
+    let loaded = kept.map(|_| relation);
     // An offer may cost a connection: lanes that are not allowed make none.
     let is_allowed = |name: &str| lanes != Lanes::Odbc || name == "odbc";
     let read_lane = choose(source.dialect.read_lanes(), lanes, |lane| {

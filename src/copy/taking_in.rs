@@ -170,7 +170,8 @@ fn plan(
     let dialect = connection.dialect;
     let existing = dialect.table(&connection.session, target);
     let existing = existing.map_err(|error| TableError::database(PLAN, error, Some(dialect)))?;
-    if let Some(kept) = existing.as_ref().filter(|_| request.meeting.mode != Mode::Replace) {
+    let kept = existing.as_ref().filter(|_| request.meeting.mode != Mode::Replace);
+    if let Some(kept) = kept {
         // NULLs have no type of their own, and are at home in every column.
         let of = |name: &str| {
             kept.columns
@@ -212,14 +213,12 @@ fn plan(
         around,
     );
     let mut narrower = Vec::new();
-    if let Some(existing) = existing.as_ref().filter(|_| request.meeting.mode != Mode::Replace) {
-        drift::check_required(connection, (target, existing), &columns)?;
+    if let Some(kept) = kept {
+        drift::check_required(connection, (target, kept), &columns)?;
         narrower = drift::narrower(&columns, dialect, false);
     }
     let (_, to_columns) = sides(&columns);
-    let loaded = (existing.as_ref())
-        .filter(|_| request.meeting.mode != Mode::Replace)
-        .map(|_| target);
+    let loaded = kept.map(|_| target);
     let (_, write_lane) = choose(dialect.write_lanes(), request.lanes, |lane| {
         match request.lanes != Lanes::Odbc || lane.name() == "odbc" {
             true => (lane.name(), lane.offer(connection, loaded, &to_columns)),
