@@ -18,9 +18,10 @@ from typing import Any
 import pytest
 from conftest import Script
 from copying import Copying
-from databases import PRODUCTS, Database, Databases, Sqlserver
+from databases import PRODUCTS, Database, Databases, Postgresql, Sqlserver
 from exact_values import DOUBLES, Kind, as_decimal, as_instant, as_padded_text, as_text, kind
 from product_values import PRODUCT_KINDS
+from test_copy_again import BLOCKED, held_back, wait_for
 from test_copy_values import differences
 
 
@@ -234,6 +235,136 @@ def test_each_mode_meets_a_table_with_an_identity_as_it_says(
     old = [(1, "old")] if mode == "append" else []
     assert server.query("SELECT id, note FROM t ORDER BY id") == [*old, (5, "five"), (9, None)]
     assert server.tables() == {"t"}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_rows_meet_those_of_the_same_key_whatever_the_identity_says(
+    databases: Databases, server: Sqlserver, copying: Copying, way: str
+) -> None:
+    source = databases("postgresql")
+    columns = {"id": "INTEGER NOT NULL PRIMARY KEY", "note": "VARCHAR(20)", "modified": "timestamp"}
+    source.fill("t", columns, [(2, "new two", "2026-01-05 00:00:00"), (3, None, "2026-01-06 12:30:00.5")])
+    lane = by(server, way)
+    expected = {"upsert": [(1, "one"), (2, "new two"), (3, None)], "mirror": [(2, "new two"), (3, None)]}
+    expected["incremental"] = expected["upsert"]
+    for mode, rows in expected.items():
+        server.execute("DROP TABLE IF EXISTS t")
+        server.execute(
+            "CREATE TABLE t (id int IDENTITY(1,1) NOT NULL PRIMARY KEY, note nvarchar(20), modified datetime2(6), "
+            "kept varchar(9) NOT NULL DEFAULT 'kept')"
+        )
+        server.execute("INSERT INTO t (note) VALUES (N'one'), (N'two')")
+        options = {"watermark": "modified"} if mode == "incremental" else {}
+        after = "UPDATE {target} SET kept = 'last' WHERE id = 3"
+        copied = copying(source, server, mode=mode, after=after, **options, **lane)
+        assert copied.error("t") is None, (mode, copied.error("t"))
+        assert server.query("SELECT id, note FROM t ORDER BY id") == rows, mode
+        assert server.query("SELECT kept FROM t ORDER BY id")[-1] == ("last",), mode
+        assert server.tables() == {"t"}, "something is left behind"
+        # The server goes on counting by itself.
+        server.execute("INSERT INTO t (note) VALUES (N'four')")
+    error = copying(source, server, mode="upsert", after="DELETE FROM no_such_table", **lane).error("t")
+    assert error is not None and error["code"] == "database.not_found", error
+    assert server.tables() == {"t"}, "something is left behind"
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_keys_that_come_twice_or_not_at_all_change_nothing(
+    databases: Databases, server: Sqlserver, copying: Copying, way: str
+) -> None:
+    source = databases("sqlite")
+    parts = {"Region": "VARCHAR(20)", "Number": "INTEGER", "note": "VARCHAR(20)"}
+    source.fill("twice", parts, [("secret", 1, "a"), ("secret", 1, "b"), ("x", 1, "c")])
+    source.fill("lacks", parts, [("secret", None, "a")])
+    for name in ("twice", "lacks"):
+        server.execute(f"CREATE TABLE {name} (Region nvarchar(20), Number int, note nvarchar(20))")
+        server.execute(f"INSERT INTO {name} VALUES (N'x', 1, N'old')")
+    copied = copying(source, server, ["twice", "lacks"], mode="upsert", key=["region", "Number"], **by(server, way))
+    twice, lacks = copied.error("twice"), copied.error("lacks")
+    assert twice is not None and lacks is not None
+    assert twice["code"] == lacks["code"] == "copy.duplicate_keys", (twice, lacks)
+    assert "1 value of `Region`, `Number` come more than once" in twice["message"]
+    assert "secret" not in copied.stderr + str(twice)
+    assert server.query("SELECT note FROM twice") == server.query("SELECT note FROM lacks") == [("old",)]
+
+
+@pytest.mark.parametrize("way", ["odbc", "freetds"])
+@pytest.mark.parametrize("declared", ["datetime2(6)", "datetime", "datetimeoffset(6)"])
+def test_an_incremental_copy_from_sql_server_reads_what_is_greater_than_its_mark(
+    databases: Databases, server: Sqlserver, copying: Copying, way: str, declared: str
+) -> None:
+    target = databases("postgresql")
+    server.execute(f"CREATE TABLE t (id int NOT NULL PRIMARY KEY, note nvarchar(20), modified {declared})")
+    server.execute(
+        "INSERT INTO t VALUES (1, N'a', '2026-01-01T00:00:00'), (2, N'b', '2026-01-02T00:00:00.003'), (3, N'c', NULL)"
+    )
+
+    def copied(**options: Any) -> int:
+        done = copying(server, target, mode="incremental", watermark="Modified", **options, **by(server, way))
+        assert done.error("t") is None, done.error("t")
+        return int(done.tables["t"]["rows"])
+
+    assert copied() == 3
+    assert copied() == 0
+    server.execute("UPDATE t SET note = N'changed', modified = '2026-01-02T00:00:00.013' WHERE id = 1")
+    server.execute("INSERT INTO t VALUES (4, N'late', '2026-01-01T23:59:00')")
+    assert copied() == 1
+    assert copied(overlap="15min") == 3
+    rows = "SELECT id, note FROM t ORDER BY id"
+    assert target.query(rows) == server.query(rows)
+
+
+def test_a_second_run_of_the_same_id_skips_what_the_first_has_finished_in_sql_server(
+    databases: Databases, server: Sqlserver, copying: Copying
+) -> None:
+    source = databases("sqlite")
+    source.fill("good", {"id": "INTEGER"}, [(1,), (2,)])
+    source.fill("bad", {"id": "INTEGER"}, [(1,)])
+    server.execute("CREATE TABLE bad (id INTEGER CHECK (id <> 1))")
+    first = copying(source, server, run_id="it's one")
+    assert (first.error("good"), first.tables["good"]["skipped"]) == (None, False)
+    assert first.error("bad") is not None
+    source.execute("UPDATE bad SET id = 3")
+    second = copying(source, server, run_id="it's one")
+    assert (second.tables["good"]["skipped"], second.tables["good"]["rows"]) == (True, 2)
+    assert (second.tables["bad"]["skipped"], second.tables["bad"]["rows"]) == (False, 1)
+    # Ids differ by case, whatever the database's collation says.
+    third = copying(source, server, run_id="It's one")
+    assert not any(table["skipped"] for table in third.tables.values())
+    assert server.count("good") == 4
+    assert server.query("SELECT COUNT(*) FROM dray_journal") == [(4,)]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_two_runs_at_once_into_one_table_of_sql_server_are_refused(
+    databases: Databases, server: Sqlserver, copying: Copying, way: str
+) -> None:
+    source = databases("postgresql")
+    assert isinstance(source, Postgresql)
+    source.fill("t", {"id": "INTEGER"}, [(1,)])
+    server.execute("CREATE TABLE t (id int)")
+    server.execute("INSERT INTO t VALUES (0)")
+    lane = by(server, way)
+    with held_back(source, "t"):
+        first = copying.start(source, server, mode="truncate", **lane)
+        wait_for(lambda: source.query(BLOCKED) == [(1,)], first)
+        error = copying(source, server, mode="truncate", patience=0, **lane).error("t")
+    assert error is not None and error["code"] == "copy.target_in_use", error
+    assert copying.finish(first).error("t") is None
+    assert server.query("SELECT id FROM t") == [(1,)]
+
+
+def test_a_column_of_sql_server_that_nobody_fills_is_named_before_the_load(
+    databases: Databases, server: Sqlserver, copying: Copying
+) -> None:
+    source = databases("sqlite")
+    source.fill("t", {"id": "INTEGER"}, [(1,)])
+    server.execute(
+        "CREATE TABLE t (id int, number int IDENTITY(1,1), filled int NOT NULL DEFAULT 1, [must be] int NOT NULL)"
+    )
+    error = copying(source, server).error("t")
+    assert error is not None and error["code"] == "copy.columns_required", error
+    assert "`must be`" in error["message"] and "`number`" not in error["message"], error
 
 
 @pytest.mark.parametrize("way", WAYS)

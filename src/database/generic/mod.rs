@@ -256,12 +256,12 @@ pub(super) fn added_columns(columns: &[Column], before: &str, quote: impl Fn(&st
     columns.iter().map(clause).collect()
 }
 
-/// The statement that makes the journal's table unless it is there; types of a run's id, of a hash, of other text, of
-/// whole numbers and of points in time, and what follows the closing parenthesis.
-pub(super) fn create_journal(journal: &str, types: [&str; 5], options: &str) -> String {
+/// The statement that makes the journal's table: how it begins, types of a run's id, of a hash, of other text, of whole
+/// numbers and of points in time, and what follows the closing parenthesis.
+pub(super) fn create_journal(create: &str, types: [&str; 5], options: &str) -> String {
     let [id, hash, text, number, instant] = types;
     format!(
-        "CREATE TABLE IF NOT EXISTS {journal} (\n  run_id {id} NOT NULL,\n  entry {hash} NOT NULL,\n  \
+        "{create} (\n  run_id {id} NOT NULL,\n  entry {hash} NOT NULL,\n  \
          activity {text} NOT NULL,\n  source {hash} NOT NULL,\n  source_table {text} NOT NULL,\n  \
          target_table {text} NOT NULL,\n  filter {hash} NOT NULL,\n  shard {text} NOT NULL,\n  \
          key_range {text} NOT NULL,\n  mode {hash} NOT NULL,\n  rows_copied {number} NOT NULL,\n  \

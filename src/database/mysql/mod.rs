@@ -528,7 +528,7 @@ impl Dialect for MySql {
 
     fn create_journal(&self, journal: &Relation) -> Option<String> {
         Some(generic::create_journal(
-            &self.quote_relation(journal),
+            &format!("CREATE TABLE IF NOT EXISTS {}", self.quote_relation(journal)),
             ["VARCHAR(255)", "VARCHAR(64)", "TEXT", "BIGINT", "TIMESTAMP"],
             " ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
         ))

@@ -515,7 +515,7 @@ impl Dialect for Postgres {
 
     fn create_journal(&self, journal: &Relation) -> Option<String> {
         Some(generic::create_journal(
-            &self.quote_relation(journal),
+            &format!("CREATE TABLE IF NOT EXISTS {}", self.quote_relation(journal)),
             ["varchar(255)", "varchar(64)", "text", "bigint", "timestamptz"],
             "",
         ))

@@ -456,7 +456,7 @@ impl Dialect for Sqlite {
 
     fn create_journal(&self, journal: &Relation) -> Option<String> {
         Some(generic::create_journal(
-            &self.quote_relation(journal),
+            &format!("CREATE TABLE IF NOT EXISTS {}", self.quote_relation(journal)),
             ["TEXT", "TEXT", "TEXT", "INTEGER", "TEXT"],
             "",
         ))

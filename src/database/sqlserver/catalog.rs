@@ -3,7 +3,7 @@
 //! Names go into the statements as literals: `OBJECT_ID` finds a table as the server itself does, by the collation of
 //! its database and the user's own schema.
 
-use super::super::{Column, Dialect, Error, Features, Relation, Table};
+use super::super::{Dialect, Error, Features, Relation, Table};
 use super::{SqlServer, types};
 use crate::odbc::Session;
 
@@ -66,6 +66,14 @@ ORDER BY asked.place, things.rank, things.name";
 
 /// Most tables of one question.
 const ASKED_MAX: usize = 200;
+
+/// The columns of the table behind it that an INSERT has to fill. A trigger may do so in place of the INSERT.
+pub(super) const REQUIRED: &str = "\
+SELECT c.name FROM sys.columns c JOIN sys.types t ON t.user_type_id = c.user_type_id \
+WHERE c.is_nullable = 0 AND c.default_object_id = 0 AND c.is_identity = 0 AND c.is_computed = 0 \
+  AND t.name NOT IN ('timestamp', 'rowversion') AND COALESCE(COLUMNPROPERTY(c.object_id, c.name, 'GeneratedAlwaysType'), 0) = 0 \
+  AND NOT EXISTS (SELECT 1 FROM sys.triggers r WHERE r.parent_id = c.object_id AND r.is_instead_of_trigger = 1) \
+  AND c.object_id = OBJECT_ID(";
 
 /// A text as it stands in a statement.
 pub(super) fn literal(text: &str) -> String {
@@ -175,8 +183,8 @@ pub(super) fn emptying(table: &str) -> String {
 
 /// Before and after rows that bring the values of an identity column along: the session takes them, for one table at a
 /// time. Where the table has no such column, or it is not among those that are loaded, nothing happens.
-pub(super) fn identity_insert(table: &str, columns: &[Column]) -> [String; 2] {
-    let names: Vec<String> = columns.iter().map(|column| literal(&column.name)).collect();
+pub(super) fn identity_insert<'a>(table: &str, columns: impl Iterator<Item = &'a String>) -> [String; 2] {
+    let names: Vec<String> = columns.map(|name| literal(name)).collect();
     let set = |state: &str| {
         format!(
             "IF EXISTS (SELECT 1 FROM sys.identity_columns WHERE object_id = OBJECT_ID({}) AND name IN ({})) \

@@ -22,8 +22,9 @@ mod read;
 mod types;
 
 use super::{
-    Class, Column, Dialect, Error, Features, Form, KeyThere, Limits, LoadSteps, LogicalType, Mode, Purpose, ReadAs,
-    ReadLane, Relation, Savepoint, Source, Table, Transfer, ValueCheck, WriteAs, WriteLane, generic,
+    Class, Column, Dialect, Error, Features, Form, KeyThere, Limits, LoadSteps, LockName, LogicalType, MergeSteps,
+    Merging, Mode, Purpose, ReadAs, ReadLane, Relation, Savepoint, Source, Table, TableLock, Transfer, ValueCheck,
+    WriteAs, WriteLane, generic,
 };
 use crate::odbc::{ConnectionString, Diagnostic, Quirks, ResultColumn, Session};
 
@@ -279,6 +280,69 @@ impl Dialect for SqlServer {
         )])
     }
 
+    fn required_columns(&self, session: &Session, relation: &Relation) -> Result<Vec<String>, Error> {
+        let table = catalog::literal(&self.quote_relation(relation));
+        let rows = session.text_rows(&format!("{}{table}) ORDER BY c.column_id", catalog::REQUIRED), &[])?;
+        Ok(rows.into_iter().flatten().flatten().collect())
+    }
+
+    fn literal(&self, text: &str) -> String {
+        catalog::literal(text)
+    }
+
+    fn table_lock(&self, LockName(number): LockName) -> Option<TableLock> {
+        // Of the session: a transaction that has done nothing yet is none to the server. Within the database.
+        let name = format!("N'dray:{number:016x}'");
+        Some(TableLock {
+            take: format!(
+                "DECLARE @taken int; EXEC @taken = sp_getapplock @Resource = {name}, @LockMode = 'Exclusive', \
+                 @LockOwner = 'Session', @LockTimeout = 0; SELECT CASE WHEN @taken >= 0 THEN 1 ELSE 0 END"
+            ),
+            // Who has it is told to administrators alone.
+            holder: "SELECT CAST(NULL AS nvarchar(1))".to_owned(),
+            release: Some(format!(
+                "EXEC sp_releaseapplock @Resource = {name}, @LockOwner = 'Session'"
+            )),
+        })
+    }
+
+    fn merge_steps(&self, merging: &Merging<'_>) -> Option<MergeSteps> {
+        let target = self.quote_relation(merging.target);
+        let identity = catalog::identity_insert(&target, merging.columns.iter());
+        Some(merging.update_from(self, identity))
+    }
+
+    fn greatest(&self, column: &str) -> Option<String> {
+        // Style 126 is ISO 8601, which is read the same under every language and with all digits.
+        Some(format!("CONVERT(nvarchar(4000), MAX({column}), 126)"))
+    }
+
+    fn earlier(&self, literal: &str, logical: LogicalType, seconds: u64) -> String {
+        let declared = match logical {
+            LogicalType::Instant { .. } => "datetimeoffset(7)",
+            _ => "datetime2(7)",
+        };
+        let seconds = seconds.min(i32::MAX as u64);
+        format!("DATEADD(second, -{seconds}, CAST({literal} AS {declared}))")
+    }
+
+    fn create_journal(&self, journal: &Relation) -> Option<String> {
+        let table = self.quote_relation(journal);
+        let create = format!(
+            "IF OBJECT_ID({}) IS NULL CREATE TABLE {table}",
+            catalog::literal(&table)
+        );
+        // Ids differ in every letter, whatever the database's collation says.
+        let types = [
+            "nvarchar(255) COLLATE Latin1_General_BIN2",
+            "varchar(64)",
+            "nvarchar(max)",
+            "bigint",
+            "datetime2(0)",
+        ];
+        Some(generic::create_journal(&create, types, ""))
+    }
+
     fn load_steps(
         &self,
         mode: Mode,
@@ -315,7 +379,8 @@ impl Dialect for SqlServer {
     }
 
     fn around_rows(&self, target: &Relation, columns: &[Column]) -> Option<[String; 2]> {
-        Some(catalog::identity_insert(&self.quote_relation(target), columns))
+        let names = columns.iter().map(|column| &column.name);
+        Some(catalog::identity_insert(&self.quote_relation(target), names))
     }
 
     #[cfg(test)]
