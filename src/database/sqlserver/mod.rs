@@ -287,7 +287,12 @@ impl Dialect for SqlServer {
     }
 
     fn literal(&self, text: &str) -> String {
-        catalog::literal(text)
+        // An index on a `varchar` is of no use against a text in UTF-16. And Babelfish finds a `datetimeoffset` greater than
+        // every one of them.
+        match text.is_ascii() {
+            true => format!("'{}'", text.replace('\'', "''")),
+            false => catalog::literal(text),
+        }
     }
 
     fn table_lock(&self, LockName(number): LockName) -> Option<TableLock> {
