@@ -9,6 +9,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import zipfile
 
 import pytest
 
@@ -122,6 +123,14 @@ class Node:
     def script(self, text, name="main.py"):
         (self.project / name).write_text(text, encoding="utf-8")
 
+    def zip(self, files, *folders):
+        """Makes p.zip of these files, and of what is in these folders of the project."""
+        with zipfile.ZipFile(self.folder / "p.zip", "w") as archive:
+            for name, content in files.items():
+                archive.writestr(name, content)
+            for path in (path for folder in folders for path in folder.rglob("*") if path.is_file()):
+                archive.write(path, path.relative_to(self.project))
+
     def dray(self, *arguments, **variables):
         variables.setdefault("XDG_CACHE_HOME", str(self.cache))
         return run(DRAY, "run", *arguments, cwd=self.folder, **variables)
@@ -173,6 +182,49 @@ def test_a_script_sees_the_surroundings_that_its_interpreter_would_give_it(node,
     assert expected.returncode == 0, expected.stderr
     done = node.under(chosen, "a b", "--c=é", DRAY_LOADING=loading)
     assert json.loads(done.stdout) == json.loads(expected.stdout)
+
+
+# Where Python is started: the task's folder, if it is before the project is there.
+STARTED_IN = "import os\nopen(os.environ['STARTED_IN'], 'w').write(os.getcwd())\n"
+
+
+@pytest.mark.parametrize("base", USABLE)
+def test_a_python_that_is_started_before_the_project_is_there_is_the_same(node, base, chosen, tmp_path):
+    node.zip({"main.py": SURROUNDINGS, "beside.py": ""})
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(STARTED_IN)
+    variables = {"PYTHONPATH": str(tmp_path / "site"), "STARTED_IN": str(tmp_path / "started-in")}
+    node.script(SURROUNDINGS)
+    expected = run(chosen, "main.py", "a b", "--c=é", cwd=node.project, PYTHONUTF8="1", **variables)
+    assert expected.returncode == 0, expected.stderr
+    started_in = []
+    for _ in ("not known yet", "known"):
+        done = node.dray("--python", chosen, "p.zip", "main.py", "a b", "--c=é", **variables)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout) == json.loads(expected.stdout)
+        started_in.append((tmp_path / "started-in").read_text())
+    has_library = '"loading":"library' in done.stderr
+    assert started_in[0].endswith("/project")
+    assert started_in[1] == str(node.folder) if has_library else started_in[1].endswith("/project")
+
+
+def test_a_relative_folder_on_pythonpath_is_one_of_the_project(node):
+    node.zip({"main.py": "import there; print(there.__file__, __file__)", "lib/there.py": ""})
+    for _ in ("not known yet", "known"):
+        done = node.dray("--python", USABLE[0], "p.zip", "main.py", PYTHONPATH="lib")
+        there, script = done.stdout.split()
+        assert there == os.path.join(os.path.dirname(script), "lib", "there.py"), done.stderr
+
+
+def test_a_zip_that_brings_an_environment_is_run_by_that_one(node):
+    base = next((python for python in USABLE if python.startswith("/usr/bin/")), USABLE[0])
+    made = run(base, "-m", "venv", "--without-pip", "--copies", node.project / "env", cwd="/")
+    assert made.returncode == 0, made.stderr
+    script = "import os, sys; print(os.path.relpath(sys.prefix), *sys.argv[1:], os.getcwd() == sys.path[0])"
+    node.zip({"main.py": script}, node.project / "env")
+    for _ in ("not known yet", "known, so that another one is started before the project is there"):
+        done = node.dray("p.zip", "main.py", "x", PATH=os.path.dirname(base) + ":/usr/bin:/bin")
+        assert done.stdout == "env x True\n", done.stderr
 
 
 @pytest.mark.parametrize("loading", ["library", "hosted"])

@@ -49,11 +49,11 @@ def run() -> None:
 
 def _take_compiler() -> "_Compiler":
     """What compiles a file as `python PATH` does."""
-    name = "_dray_compile"
+    name = "_dray_start"
     if name not in sys.builtin_module_names:
         return _compile
-    # Only in an interpreter that dray has loaded (`src/interpreter/script_compiler.rs`). The script sees nothing of it.
-    from _dray_compile import compile_file  # type: ignore[import-not-found]
+    # Only in an interpreter that dray has loaded (`src/interpreter/start_module.rs`). The script sees nothing of it.
+    from _dray_start import compile_file  # type: ignore[import-not-found]
 
     del sys.modules[name]
     sys.builtin_module_names = tuple(other for other in sys.builtin_module_names if other != name)

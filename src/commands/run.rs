@@ -22,13 +22,13 @@ use crate::connections::Connections;
 use crate::dependencies::{self, PACKED_FOLDER, Packages};
 use crate::failure::{ExitCode, Failing, Failure};
 use crate::fingerprint::Fingerprint;
-use crate::interpreter::{self, Found, LaidOut, Payload};
+use crate::interpreter::{self, Found, Interpreter, LaidOut, Loading, Payload};
 use crate::outputs::{self, ErrorReport, Events, Settlement, Status, Summary};
 use crate::project::{EntryArgument, Entrypoint, Limits, Project, link_task_files};
 use crate::telemetry;
 use crate::worker::{
-    self, Keeper, Limit, Observed, OomKills, Pumps, RunFolder, RunSpec, StopSignal, Stops, WorkerEnd, WorkerError,
-    explain, memory_limit, watch,
+    self, Keeper, Limit, Observed, OomKills, Pumps, Release, RunFolder, RunSpec, StopSignal, Stops, WorkerEnd,
+    WorkerError, explain, memory_limit, watch,
 };
 
 /// A project up to this size is unpacked before threads for it, and one that waits for signals, would have started; what
@@ -130,6 +130,23 @@ pub struct Plan {
     pub(super) log: LogOptions,
 }
 
+impl Plan {
+    /// Whether Python can be started before the project is in place, because nothing of its start depends on that: no
+    /// packages of the project, among which a `sitecustomize` may be, and no relative folder in what Python reads of the
+    /// environment as it starts.
+    fn may_begin_early(&self) -> bool {
+        let is_absolute = |name: &str| {
+            let value = std::env::var_os(name).unwrap_or_default();
+            value.is_empty() || std::env::split_paths(&value).all(|folder| folder.is_absolute())
+        };
+        matches!(self.project, Project::Zip(_))
+            && matches!(self.dependencies, Dependencies::Unknown | Dependencies::Check(_))
+            && ["PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE"]
+                .into_iter()
+                .all(is_absolute)
+    }
+}
+
 /// What the run has come to so far: the material of outputs.json, whatever ends the run.
 #[derive(Default)]
 pub(super) struct Progress {
@@ -216,17 +233,13 @@ fn attempt(
 ) -> Result<WorkerEnd, Failure> {
     worker::switch_off_core_dumps();
     let stops = Stops::collect().map_err(RunFailure::Signals)?;
-    let mut keeper = Keeper::start(&stops, super::worker::work).map_err(WorkerError::Start)?;
+    let keeper = Keeper::start(&stops, super::worker::work).map_err(WorkerError::Start)?;
     outputs::remove_stale(task_folder)?;
     let plan = decide();
     scrub(plan.as_ref().ok(), arguments, task_folder)?;
     let plan = plan?;
     progress.no_summary = plan.no_summary;
     progress.entrypoint = Some(plan.entrypoint.to_string());
-    let cache = interpreter::cache_folder(|name| std::env::var_os(name));
-    if let Some(library) = interpreter::foresee(&plan.interpreter, cache.as_deref()) {
-        keeper.foresee(&library);
-    }
 
     let run_folder = RunFolder::create(task_folder).map_err(|source| RunFailure::RunFolder {
         path: task_folder.to_owned(),
@@ -398,6 +411,38 @@ pub(super) fn act(
     progress: &mut Progress,
 ) -> Result<WorkerEnd, Failure> {
     tracing::info!(event = "run.started", version = env!("CARGO_PKG_VERSION"), entrypoint = %plan.entrypoint, "run started");
+    let not_written = |source| RunFailure::RunFolder {
+        path: run_folder.path().to_owned(),
+        source,
+    };
+    let cache = interpreter::cache_folder(|name| std::env::var_os(name));
+    let redirection = share(plan, run_folder).map_err(not_written)?;
+    let spec = |interpreter: &Interpreter, working_folder: &Path, packages: Option<PathBuf>, early: bool| RunSpec {
+        task_folder: plan.task_folder.clone(),
+        working_folder: working_folder.to_owned(),
+        payload: run_folder.payload(),
+        packages,
+        interpreter: interpreter.clone(),
+        entrypoint: plan.entrypoint.clone(),
+        arguments: plan.arguments[plan.fetched_arguments..].to_vec(),
+        arguments_from_activity: plan.fetched_arguments > 0,
+        redirection,
+        run_id: plan.run_id.clone(),
+        early,
+        log_level: plan.log.level.clone(),
+        log_format: plan.log.format.clone(),
+    };
+    let foreseen = interpreter::foresee(&plan.interpreter, cache.as_deref());
+    if let Some(Loading::Library { library, .. }) = foreseen.as_ref().map(|interpreter| &interpreter.loading) {
+        keeper.foresee(library);
+    }
+    let begun_early = foreseen.filter(|_| plan.may_begin_early());
+    if let Some(interpreter) = &begun_early {
+        let spec = spec(interpreter, &run_folder.project(), None, true);
+        run_folder.write_spec(&spec).map_err(not_written)?;
+        keeper.order(run_folder.path());
+    }
+
     let phase = Instant::now();
     let (working_folder, packed) = lay_out_project(plan, run_folder, stops)?;
     progress.took("unpack", phase);
@@ -413,7 +458,6 @@ pub(super) fn act(
         project: Some(working_folder.clone()),
         ..plan.interpreter.clone()
     };
-    let cache = interpreter::cache_folder(|name| std::env::var_os(name));
     let Found { interpreter, .. } = interpreter::find(&request, cache.as_deref())?;
     progress.python = Some(interpreter.version.to_string());
     let laid_out = LaidOut::new(&Payload::locate()?, run_folder.payload(), cache.as_deref())?;
@@ -432,33 +476,24 @@ pub(super) fn act(
     )?;
     progress.took("dependencies", phase);
 
-    let redirection = share(plan, run_folder).map_err(|source| RunFailure::RunFolder {
-        path: run_folder.path().to_owned(),
-        source,
-    })?;
-    let spec = RunSpec {
-        task_folder: plan.task_folder.clone(),
-        working_folder: working_folder.clone(),
-        payload: run_folder.payload(),
-        packages: packages.as_ref().map(|packages| packages.folder.clone()),
-        interpreter,
-        entrypoint: plan.entrypoint.clone(),
-        arguments: plan.arguments[plan.fetched_arguments..].to_vec(),
-        arguments_from_activity: plan.fetched_arguments > 0,
-        redirection,
-        run_id: plan.run_id.clone(),
-        log_level: plan.log.level.clone(),
-        log_format: plan.log.format.clone(),
+    let release = match &begun_early {
+        Some(foreseen) if *foreseen == interpreter => Some(Release::Go),
+        Some(_) => Some(Release::StartAgain),
+        None => None,
     };
-    run_folder.write_spec(&spec).map_err(|source| RunFailure::RunFolder {
-        path: run_folder.path().to_owned(),
-        source,
-    })?;
+    if release != Some(Release::Go) {
+        let packages = packages.as_ref().map(|packages| packages.folder.clone());
+        let spec = spec(&interpreter, &working_folder, packages, false);
+        run_folder.write_spec(&spec).map_err(not_written)?;
+    }
     refuse_if_stopped(stops, "the run was prepared")?;
 
     let phase = Instant::now();
     telemetry::set_phase("running");
-    keeper.order(run_folder.path());
+    match release {
+        Some(release) => keeper.release(release),
+        None => keeper.order(run_folder.path()),
+    }
     let pumps = match keeper.printed() {
         Some(pipes) if !redirection.is_none() => Some(Pumps::start(pipes, redirection).map_err(WorkerError::Start)?),
         _ => None,

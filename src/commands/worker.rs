@@ -7,10 +7,10 @@ use std::path::Path;
 
 use crate::activity::BatchIdentity;
 use crate::failure::{ExitCode, Failure};
-use crate::interpreter::{Loading, preload, run_python};
+use crate::interpreter::{Early, Gate, Loading, preload, run_python};
 use crate::project::Entrypoint;
 use crate::telemetry::{self, LogLevel};
-use crate::worker::{Orders, RunSpec, enter, read_spec, record_error, start_again};
+use crate::worker::{Orders, Release, RunSpec, read_spec, record_error, set_environment, start_again};
 
 /// The rest of the start is Python: `python/dray/_worker.py`. UTF-8 mode and faulthandler are given as options, so that
 /// `multiprocessing` starts its children with them too. The first is replaced by the interpreter's path; behind the last
@@ -24,6 +24,11 @@ const COMMAND_LINE: [&CStr; 7] = [
     c"-c",
     c"from dray._worker import run; run()",
 ];
+
+/// The same for a Python that is started before there is something to run. It may have looked for the payload's folder
+/// before that was there, and would never look again.
+const EARLY_CODE: &CStr = c"__import__('sys').path_importer_cache.pop(__import__('_dray_start').wait(), None); \
+    from dray._worker import run; run()";
 
 /// The hidden command that the executable starts itself with.
 pub const COMMAND: &CStr = c"__worker";
@@ -46,7 +51,7 @@ pub fn work(mut orders: Orders) -> u8 {
     })
 }
 
-fn begin(run_folder: &Path, foreseen: &Path, orders: Orders) -> std::io::Result<u8> {
+fn begin(run_folder: &Path, foreseen: &Path, mut orders: Orders) -> std::io::Result<u8> {
     let spec = read_spec(run_folder)?;
     orders.redirect(spec.redirection)?;
     if let Loading::Library { library, .. } = &spec.interpreter.loading
@@ -63,16 +68,44 @@ fn begin(run_folder: &Path, foreseen: &Path, orders: Orders) -> std::io::Result<
         secrets: Vec::new(),
     };
     let _ = telemetry::init(settings);
-    enter(&spec, run_folder)?;
+    set_environment(&spec, run_folder);
+    let gate = match spec.early {
+        true => Some(gate(&spec, run_folder, orders)),
+        false => {
+            // The script is to find nothing open.
+            drop(orders);
+            std::env::set_current_dir(&spec.working_folder)?;
+            None
+        }
+    };
     // As exit(3) takes it: the low byte counts.
-    Ok((run_entrypoint(&spec, run_folder) & 0xff) as u8)
+    Ok((run_entrypoint(&spec, run_folder, gate) & 0xff) as u8)
 }
 
-fn run_entrypoint(spec: &RunSpec, run_folder: &Path) -> i32 {
-    let command_line: Vec<CString> = COMMAND_LINE
+/// What Python waits for that was started early.
+fn gate(spec: &RunSpec, run_folder: &Path, mut orders: Orders) -> Gate {
+    let (working_folder, payload) = (spec.working_folder.clone(), spec.payload.clone());
+    let run_folder = run_folder.to_owned();
+    Box::new(move || {
+        let entered = match orders.wait_for_release() {
+            Some(Release::Go) => std::env::set_current_dir(&working_folder),
+            Some(Release::StartAgain) => Err(start_again(COMMAND, &run_folder)),
+            // The run was refused, and there is nobody to tell.
+            None => std::process::exit(1),
+        };
+        if let Err(error) = entered {
+            let _ = writeln!(std::io::stderr(), "error: {error}");
+            std::process::exit(ExitCode::Internal.number().into());
+        }
+        // As the environment had it, which has no NUL in it.
+        CString::new(payload.as_os_str().as_bytes()).unwrap_or_default()
+    })
+}
+
+fn run_entrypoint(spec: &RunSpec, run_folder: &Path, gate: Option<Gate>) -> i32 {
+    let [options @ .., code] = COMMAND_LINE;
+    let behind: Vec<CString> = arguments(spec)
         .into_iter()
-        .map(CStr::to_owned)
-        .chain(arguments(spec))
         // Of what came from a command line, none has a NUL in it; of what came from ADF, it was refused.
         .chain(
             spec.arguments
@@ -80,7 +113,15 @@ fn run_entrypoint(spec: &RunSpec, run_folder: &Path) -> i32 {
                 .map(|argument| CString::new(argument.as_bytes()).unwrap_or_default()),
         )
         .collect();
-    match run_python(&spec.interpreter, &command_line) {
+    let command_line = |code: &CStr| -> Vec<CString> {
+        let before = options.into_iter().chain([code]).map(CStr::to_owned);
+        before.chain(behind.iter().cloned()).collect()
+    };
+    let early = gate.map(|gate| Early {
+        argv: command_line(EARLY_CODE),
+        gate,
+    });
+    match run_python(&spec.interpreter, &command_line(code), early) {
         Ok(exit_code) => exit_code,
         Err(error) => {
             let failure = Failure::from(error);

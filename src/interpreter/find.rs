@@ -181,9 +181,9 @@ fn candidates(request: &Request) -> impl Iterator<Item = Candidate> {
         .chain(on_path)
 }
 
-/// The libpython that [`find`] will most likely come to, by what `cache` remembers alone: nothing is run, and nothing
-/// logged. None: that cannot be foreseen, or there will be none.
-pub fn foresee(request: &Request, cache: Option<&Path>) -> Option<PathBuf> {
+/// The Python with a libpython that [`find`] will most likely come to, by what `cache` remembers alone: nothing is run, and
+/// nothing logged. None: that cannot be foreseen, or it will have none.
+pub fn foresee(request: &Request, cache: Option<&Path>) -> Option<Interpreter> {
     let search = Search::new(request, cache).ok()?;
     for candidate in candidates(request) {
         if candidate.state.is_err() {
@@ -191,8 +191,8 @@ pub fn foresee(request: &Request, cache: Option<&Path>) -> Option<PathBuf> {
         }
         let facts = search.cache.as_ref()?.recall(&candidate.path)?;
         match search.judge(&facts, environment_of(&candidate.path).as_ref()) {
-            Ok((_, Loading::Library { library, .. })) => return Some(library),
-            Ok(_) => return None,
+            Ok((_, Loading::Hosted { .. })) => return None,
+            Ok(found) => return Some(interpreter(&candidate.path, &candidate.source, &facts, found)),
             Err(_) => {}
         }
     }
@@ -270,25 +270,16 @@ impl<'a> Search<'a> {
             }
             _ => refusal,
         })?;
-        let (build, loading) = self.judge(&facts, environment.as_ref())?;
+        let found = interpreter(candidate, source, &facts, self.judge(&facts, environment.as_ref())?);
         tracing::info!(
             event = "interpreter.found",
             executable = %facts.executable.display(),
             %source,
             version = %facts.version,
-            %loading,
+            loading = %found.loading,
             "found the interpreter"
         );
-        Ok(Interpreter {
-            executable: facts.executable.clone(),
-            candidate: candidate.to_owned(),
-            source: source.clone(),
-            version: facts.version.clone(),
-            version_text: facts.version_text.clone(),
-            prefix: build.prefix.clone(),
-            base_prefix: build.base_prefix.clone(),
-            loading,
-        })
+        Ok(found)
     }
 
     fn facts(&self, candidate: &Path) -> Result<Facts, Refusal> {
@@ -305,6 +296,19 @@ impl<'a> Search<'a> {
             cache.keep(seen, &facts);
         }
         Ok(facts)
+    }
+}
+
+fn interpreter(candidate: &Path, source: &Source, facts: &Facts, (build, loading): (Build, Loading)) -> Interpreter {
+    Interpreter {
+        executable: facts.executable.clone(),
+        candidate: candidate.to_owned(),
+        source: source.clone(),
+        version: facts.version.clone(),
+        version_text: facts.version_text.clone(),
+        prefix: build.prefix,
+        base_prefix: build.base_prefix,
+        loading,
     }
 }
 

@@ -21,8 +21,8 @@ mod load;
 pub mod path_text;
 mod payload;
 mod probe;
-mod script_compiler;
 mod spare;
+mod start_module;
 mod suitability;
 
 use std::fmt;
@@ -36,9 +36,10 @@ pub use candidates::Source;
 pub use error::{InterpreterError, PayloadError};
 pub use facts::Version;
 pub use find::{Found, PassedOver, Request, Surveyed, find, foresee, survey};
-pub use load::{preload, run_python};
+pub use load::{Early, preload, run_python};
 pub use payload::{Payload, PayloadKind};
 pub use spare::LaidOut;
+pub use start_module::Gate;
 pub use suitability::Refusal;
 
 /// A Python that this run can use, as the supervisor found it and the worker starts it.

@@ -23,7 +23,7 @@ use nix::unistd::{ForkResult, Pid, fork, getppid, setpgid};
 use serde::{Deserialize, Serialize};
 
 use super::descendants::{self, Children};
-use super::order::Orders;
+use super::order::{Orders, Release};
 use super::signals::Stops;
 
 /// The order to kill the worker and all its descendants; every other byte is the number of a signal for the worker.
@@ -118,7 +118,11 @@ impl Keeper {
             self.tell(Path::new(""));
         }
         self.tell(run_folder);
-        self.orders = None;
+    }
+
+    /// After the order, to a worker that has begun early: what it waits for.
+    pub fn release(&mut self, release: Release) {
+        self.tell(Path::new(release.word()));
     }
 
     /// A worker that is gone is noticed by the keeper, not here.

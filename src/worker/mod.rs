@@ -7,12 +7,13 @@
 //! is how each of them learns of the other's death.
 //!
 //! Keeper and worker are forks, made first of all: nothing but the command line was parsed until then, and one thread
-//! runs. The worker loads the libpython that can be foreseen while the supervisor still unpacks. The design has the worker
-//! be "the same executable started again", and so it was; now it is that only where another libpython turns out to be
-//! needed than was foreseen. A script can tell no difference: process, address space, descriptors, signals and limits are
-//! its own or as they were, and nothing that the supervisor reads later is ever in its memory. What it saved is the
-//! dynamic loader's work and the page faults of a second start: from command line to exit code of `print('done')`, 1.3 of
-//! 16 ms for the keeper, and 0.5 of 13.2 for the worker where there are two CPUs (medians, with nothing else changed).
+//! runs. The worker loads the libpython that can be foreseen, and starts it where nothing of the project has a say in that,
+//! while the supervisor still unpacks: it has **begun early**, and waits from within Python until all is in place. The
+//! design has the worker be "the same executable started again", and so it was; now it is that only where another Python
+//! turns out to be needed than was foreseen. A script can tell no difference: process, address space, descriptors, signals
+//! and limits are its own or as they were, and nothing that the supervisor reads later is ever in its memory. What it saved
+//! is the dynamic loader's work and the page faults of a second start: from command line to exit code of `print('done')`,
+//! 1.3 of 16 ms for the keeper, and 0.5 of 13.2 for the worker where there are two CPUs (medians, with nothing else changed).
 //!
 //! Nothing here knows what the worker runs: this module sees a process, its exit status, its memory, and a run folder.
 
@@ -32,7 +33,7 @@ pub use core_dumps::switch_off as switch_off_core_dumps;
 pub use explain::{Observed, WorkerEnd, explain};
 pub use keeper::Keeper;
 pub use memory::{MemoryLimit, OomKills, memory_limit};
-pub use order::{Orders, enter, start_again};
+pub use order::{Orders, Release, set_environment, start_again};
 pub use pump::{Pumps, Redirection};
 pub use run_folder::{RunFolder, RunSpec, read_spec, record_error};
 pub use signals::{StopSignal, Stopper, Stops};

@@ -2,7 +2,8 @@
 //!
 //! It was started before anything was decided (`keeper.rs`), so what a process has from its birth on is set here: the
 //! environment and the working directory. The supervisor's words come through a pipe, each ended by a NUL: the libpython
-//! that will most likely be needed (or nothing), then the run folder. If the pipe ends before that, there is no run.
+//! that will most likely be needed (or nothing), then the run folder, whose `run.json` says what to do; if that says so
+//! (`RunSpec::early`), then one of [`Release`]. If the pipe ends before that, there is no run.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString, OsStr, OsString};
@@ -16,6 +17,24 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
 use super::pump::Redirection;
 use super::run_folder::RunSpec;
+
+/// What a worker is told that has begun early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Release {
+    /// All is in place.
+    Go,
+    /// It was begun with what turned out to be wrong; `run.json` says now what is right.
+    StartAgain,
+}
+
+impl Release {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Release::Go => "go",
+            Release::StartAgain => "again",
+        }
+    }
+}
 
 /// The supervisor's words, as they come.
 pub struct Orders {
@@ -38,8 +57,10 @@ impl Orders {
     ///
     /// # Errors
     /// None that dup2(2) has for descriptors that are open.
-    pub fn redirect(self, redirection: Redirection) -> io::Result<()> {
-        let Some(inlets) = self.inlets else { return Ok(()) };
+    pub fn redirect(&mut self, redirection: Redirection) -> io::Result<()> {
+        let Some(inlets) = self.inlets.take() else {
+            return Ok(());
+        };
         if let Some(number) = redirection.stdout {
             nix::unistd::dup2_stdout(&inlets[number])?;
         }
@@ -64,6 +85,14 @@ impl Orders {
         self.pipe.read_until(0, &mut word).ok()?;
         (word.pop() == Some(0)).then(|| OsString::from_vec(word).into())
     }
+
+    /// Waits for the word that a worker needs that has begun early. None: there is no run.
+    pub fn wait_for_release(&mut self) -> Option<Release> {
+        let word = self.wait()?;
+        [Release::Go, Release::StartAgain]
+            .into_iter()
+            .find(|release| word.as_os_str() == release.word())
+    }
 }
 
 /// Starts this process's executable anew as `COMMAND DESCRIPTOR`, with the same order and nothing foreseen: for a process
@@ -85,14 +114,10 @@ pub fn start_again(command: &CStr, run_folder: &Path) -> io::Error {
     }
 }
 
-/// Gives this process the working directory and the environment of the script.
+/// Gives this process the environment of the script.
 ///
 /// To be called while there is one thread.
-///
-/// # Errors
-/// The working directory is gone.
-pub fn enter(spec: &RunSpec, run_folder: &Path) -> io::Result<()> {
-    std::env::set_current_dir(&spec.working_folder)?;
+pub fn set_environment(spec: &RunSpec, run_folder: &Path) {
     let set = |name: &str, value: &OsStr| {
         // SAFETY: no other thread runs that could read the environment meanwhile.
         unsafe { std::env::set_var(name, value) }
@@ -113,5 +138,4 @@ pub fn enter(spec: &RunSpec, run_folder: &Path) -> io::Result<()> {
     if let Some(id) = &spec.run_id {
         set("DRAY_RUN_ID", id.as_ref());
     }
-    Ok(())
 }

@@ -51,6 +51,8 @@ pub struct RunSpec {
     pub redirection: Redirection,
     /// What the run is known by when it is run again; the variable `DRAY_RUN_ID` of the script.
     pub run_id: Option<String>,
+    /// Whether this is written before the project is in place. The worker then starts Python, and waits for a `Release`.
+    pub early: bool,
     /// `--log-level` as it holds for this run.
     pub log_level: String,
     /// `--log-format` as it holds for this run.
@@ -113,13 +115,17 @@ impl RunFolder {
         (!text.is_empty()).then_some(text)
     }
 
-    /// Writes what the worker reads.
+    /// Writes what the worker reads, and makes the file that it writes; both may be there already.
     ///
     /// # Errors
     /// The run folder cannot be written.
     pub fn write_spec(&self, spec: &RunSpec) -> io::Result<()> {
         fs_err::write(self.path.join("run.json"), serde_json::to_vec(spec)?)?;
-        fs_err::write(self.events(), b"")
+        fs_err::File::options()
+            .append(true)
+            .create(true)
+            .open(self.events())
+            .map(drop)
     }
 
     /// Removes everything but the unpacked project, in which the script may have left files that somebody looks for; all

@@ -1,22 +1,28 @@
-//! The builtin module `_dray_compile`, which a libpython in the worker gets before it starts: one function that compiles
-//! the entrypoint's file.
+//! The builtin module `_dray_start`, which a libpython in the worker gets before it starts, with two functions: one compiles
+//! the entrypoint's file, the other waits until there is something to run.
 //!
 //! Python's own `compile` makes all classes of the syntax tree when it is called for the first time, only to see that it
 //! was not given such a tree; that takes 0.7 ms, a tenth of Python's whole start, and `python main.py` does not go that
 //! way either. The C function behind both is `Py_CompileString`. A hosted interpreter (see `load.rs`) has no such module,
 //! and `dray._worker` then calls `compile`.
 //!
+//! `wait` is for a Python that is started while others still lay out what it is to run ([`Gate`]).
+//!
 //! Of the C API only what is in its stable ABI since 3.2 is used: `PyImport_AppendInittab`, `PyModule_Create2`,
-//! `Py_CompileString`, `PyTuple_GetItem`, `PyBytes_AsString`, and the layout of `PyModuleDef` and `PyMethodDef`
-//! ("C API Stability" in the reference).
+//! `Py_CompileString`, `PyTuple_GetItem`, `PyBytes_AsString`, `PyUnicode_DecodeFSDefault`, and the layout of `PyModuleDef`
+//! and `PyMethodDef` ("C API Stability" in the reference).
 #![allow(unsafe_code)]
 
 use std::cell::UnsafeCell;
-use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
-const NAME: &CStr = c"_dray_compile";
+const NAME: &CStr = c"_dray_start";
+
+/// What `_dray_start.wait()` does, once: it comes back when there is something to run, with the folder that has appeared on
+/// `sys.path` meanwhile and that Python may have taken note of as missing; or it ends the process.
+pub type Gate = Box<dyn FnOnce() -> CString + Send>;
 
 /// `PYTHON_ABI_VERSION` of the stable ABI.
 const ABI_VERSION: c_int = 3;
@@ -36,6 +42,7 @@ type CreateModule = unsafe extern "C" fn(*mut ModuleDefinition, c_int) -> Object
 type CompileString = unsafe extern "C" fn(*const c_char, *const c_char, c_int) -> Object;
 type GetItem = unsafe extern "C" fn(Object, isize) -> Object;
 type AsString = unsafe extern "C" fn(Object) -> *const c_char;
+type DecodePath = unsafe extern "C" fn(*const c_char) -> Object;
 
 /// The functions of the libpython that was loaded.
 struct Python {
@@ -43,9 +50,12 @@ struct Python {
     compile_string: CompileString,
     get_item: GetItem,
     as_string: AsString,
+    decode_path: DecodePath,
 }
 
 static PYTHON: OnceLock<Python> = OnceLock::new();
+
+static GATE: Mutex<Option<Gate>> = Mutex::new(None);
 
 /// `PyMethodDef`.
 #[repr(C)]
@@ -80,12 +90,18 @@ struct Shared<T>(UnsafeCell<T>);
 // SAFETY: nothing but Python touches the content, and it does so on the thread that holds its lock.
 unsafe impl<T> Sync for Shared<T> {}
 
-static METHODS: Shared<[MethodDefinition; 2]> = Shared(UnsafeCell::new([
+static METHODS: Shared<[MethodDefinition; 3]> = Shared(UnsafeCell::new([
     MethodDefinition {
         name: c"compile_file".as_ptr(),
         function: Some(compile_file),
         flags: ARGUMENTS_AS_TUPLE,
         doc: c"compile_file(source: bytes, path: bytes) -> code, as `python PATH` compiles it".as_ptr(),
+    },
+    MethodDefinition {
+        name: c"wait".as_ptr(),
+        function: Some(wait),
+        flags: ARGUMENTS_AS_TUPLE,
+        doc: c"wait() -> str, the folder that has appeared on sys.path meanwhile".as_ptr(),
     },
     MethodDefinition {
         name: ptr::null(),
@@ -111,6 +127,11 @@ static DEFINITION: Shared<ModuleDefinition> = Shared(UnsafeCell::new(ModuleDefin
     free: ptr::null_mut(),
 }));
 
+/// Says what the module's `wait` does.
+pub(super) fn set_gate(gate: Gate) {
+    *GATE.lock().unwrap_or_else(PoisonError::into_inner) = Some(gate);
+}
+
 /// Adds the module to the libpython whose symbols `find` looks up, before that is initialized. Where one is lacking the
 /// module is left out.
 pub(super) fn add_to(find: impl Fn(&CStr) -> Option<*mut c_void>) -> Option<()> {
@@ -124,6 +145,7 @@ pub(super) fn add_to(find: impl Fn(&CStr) -> Option<*mut c_void>) -> Option<()> 
                 compile_string: transmute::<*mut c_void, CompileString>(find(c"Py_CompileString")?),
                 get_item: transmute::<*mut c_void, GetItem>(find(c"PyTuple_GetItem")?),
                 as_string: transmute::<*mut c_void, AsString>(find(c"PyBytes_AsString")?),
+                decode_path: transmute::<*mut c_void, DecodePath>(find(c"PyUnicode_DecodeFSDefault")?),
             },
         )
     };
@@ -132,7 +154,7 @@ pub(super) fn add_to(find: impl Fn(&CStr) -> Option<*mut c_void>) -> Option<()> 
     (unsafe { append(NAME.as_ptr(), initialize) } == 0).then_some(())
 }
 
-/// `PyInit__dray_compile`.
+/// `PyInit__dray_start`.
 unsafe extern "C" fn initialize() -> Object {
     match PYTHON.get() {
         // SAFETY: called by Python, which owns the definition from here on.
@@ -161,5 +183,16 @@ unsafe extern "C" fn compile_file(_module: Object, arguments: Object) -> Object 
             return ptr::null_mut();
         }
         (python.compile_string)(source, path, FILE_INPUT)
+    }
+}
+
+/// `wait()`; to be called once.
+unsafe extern "C" fn wait(_module: Object, _arguments: Object) -> Object {
+    let gate = GATE.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let appeared = gate.map(|gate| gate()).unwrap_or_default();
+    match PYTHON.get() {
+        // SAFETY: the text ends with NUL. Null, with an exception set, if it has no form in Python.
+        Some(python) => unsafe { (python.decode_path)(appeared.as_ptr()) },
+        None => ptr::null_mut(),
     }
 }
