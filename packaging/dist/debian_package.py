@@ -1,7 +1,7 @@
 """Makes the .deb: the distributed executable as /usr/bin/dray, its licences, what changed, and completion for bash.
 
 Run by `make dist`; needs dpkg-deb. Standard library only. Arguments: the executable, the licences, a folder to work in,
-the file to write, the version.
+the file to write, the version, the level of compression.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Description: runs a zipped Python project as one Azure Data Factory activity
 def main() -> int:
     """Lay out the package's root, and build it."""
     executable, licences, work, into = (Path(argument) for argument in sys.argv[1:5])
-    version = sys.argv[5]
+    version, level = sys.argv[5:]
     shutil.rmtree(work, ignore_errors=True)
     files = {
         "usr/bin/dray": executable.read_bytes(),
@@ -57,7 +57,7 @@ def main() -> int:
     sums = "".join(f"{hashlib.md5(content).hexdigest()}  {name}\n" for name, content in sorted(files.items()))
     write(work / "DEBIAN/md5sums", sums.encode())
     # xz: what dpkg of every supported release reads.
-    build = ["dpkg-deb", "--root-owner-group", "-Zxz", "--build", str(work), str(into)]
+    build = ["dpkg-deb", "--root-owner-group", "-Zxz", f"-z{level}", "--build", str(work), str(into)]
     return subprocess.run(build, check=False).returncode
 
 

@@ -1,5 +1,5 @@
 """Appends the payload to the executable, as a zip archive: the Python package `dray` with its native module, and the
-licences of all that is linked in. As a program: EXECUTABLE NATIVE_MODULE LICENCES INTO SECONDS.
+licences of all that is linked in. As a program: EXECUTABLE NATIVE_MODULE LICENCES INTO SECONDS LEVEL.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ def package_files(native_module: Path) -> dict[str, Path]:
     return dict(sorted(files.items()))
 
 
-def append(executable: Path, native_module: Path, licences: Path, into: Path, *, written_at: int) -> None:
+def append(
+    executable: Path, native_module: Path, licences: Path, into: Path, *, written_at: int, zstandard_level: int
+) -> None:
     """Write `executable` with its payload to `into`; `written_at` is the time of every member, seconds since 1970."""
     part = into.with_name(into.name + ".part")
     shutil.copyfile(executable, part)
@@ -39,7 +41,7 @@ def append(executable: Path, native_module: Path, licences: Path, into: Path, *,
             member = zipfile.ZipInfo(name, moment)
             member.external_attr = 0o100644 << 16
             if path == native_module:
-                write_zstandard(archive, member, path.read_bytes())
+                write_zstandard(archive, member, path.read_bytes(), zstandard_level)
                 continue
             member.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(member, path.read_bytes())
@@ -47,13 +49,13 @@ def append(executable: Path, native_module: Path, licences: Path, into: Path, *,
     part.replace(into)
 
 
-def write_zstandard(archive: zipfile.ZipFile, member: zipfile.ZipInfo, content: bytes) -> None:
+def write_zstandard(archive: zipfile.ZipFile, member: zipfile.ZipInfo, content: bytes, level: int) -> None:
     """Write a member by method 93, which `zipfile` knows from Python 3.14 on alone: a fifth smaller than deflated, and
     inflated as fast.
     """
     import zstandard
 
-    parameters = zstandard.ZstdCompressionParameters.from_level(19, source_size=len(content), window_log=23)
+    parameters = zstandard.ZstdCompressionParameters.from_level(level, source_size=len(content), window_log=23)
     archive.writestr(member, zstandard.ZstdCompressor(compression_params=parameters).compress(content))
     # Stored so far. What `close` writes into the directory comes from here, what stands before the member is written over.
     member.compress_type, member.CRC, member.file_size = ZSTANDARD, zlib.crc32(content), len(content)
@@ -64,5 +66,5 @@ def write_zstandard(archive: zipfile.ZipFile, member: zipfile.ZipInfo, content: 
 
 
 if __name__ == "__main__":
-    *paths, moment = sys.argv[1:]
-    append(*map(Path, paths), written_at=int(moment))
+    *paths, moment, level = sys.argv[1:]
+    append(*map(Path, paths), written_at=int(moment), zstandard_level=int(level))

@@ -30,6 +30,7 @@ UNOPTIMIZED = sys.argv[1:] == ["--unoptimized"]
 PROFILE = "dist-test" if UNOPTIMIZED else "dist"
 DIST = TARGET / PROFILE if UNOPTIMIZED else ROOT / "dist"
 WORK = TARGET / "dist"
+ZSTANDARD_LEVEL, XZ_LEVEL = ("1", "0") if UNOPTIMIZED else ("19", "6")
 BUILT = TARGET / TARGET_TRIPLE / PROFILE
 OLDEST_GLIBC = "2.17"
 LARGEST_EXECUTABLE_BYTES = 8 * 1000 * 1000
@@ -76,12 +77,14 @@ def build(steps: Steps, python: Path) -> None:
         # Unlike a patch, an override leaves Cargo.lock alone.
         command += ["--config", f"paths={json.dumps([str(Path(own_unixodbc).resolve())])}"]
     command += ["--target", f"{TARGET_TRIPLE}.{OLDEST_GLIBC}"]
-    steps.run(f"cargo zigbuild for glibc {OLDEST_GLIBC}: module", [*command, "-p", "dray-python"], env=environment)
+    title = f"cargo zigbuild for glibc {OLDEST_GLIBC}"
+    if UNOPTIMIZED:
+        steps.run(title, [*command, "--workspace", "--lib", "--bins"], env=environment)
+        return
+    steps.run(f"{title}: module", [*command, "-p", "dray-python"], env=environment)
     # The executable waits for its script most of the time, and nothing of it is compressed; the engine is in the module.
-    small = [] if UNOPTIMIZED else ["--config", 'profile.dist.package.dray.opt-level="s"']
-    steps.run(
-        f"cargo zigbuild for glibc {OLDEST_GLIBC}: executable", [*command, "--bin", "dray", *small], env=environment
-    )
+    small = ["--config", 'profile.dist.package.dray.opt-level="s"']
+    steps.run(f"{title}: executable", [*command, "--bin", "dray", *small], env=environment)
 
 
 def package(steps: Steps, python: Path, version: str) -> None:
@@ -95,14 +98,14 @@ def package(steps: Steps, python: Path, version: str) -> None:
     script = [str(python), "-B"]
     steps.run("licences", [*script, str(HERE / "licences.py"), str(licences), zig])
     steps.run("bill of materials", [*script, str(HERE / "sbom.py"), str(bill), zig_version])
-    arguments = [BUILT / "dray", native_module, licences, executable, os.environ["SOURCE_DATE_EPOCH"]]
+    arguments = [BUILT / "dray", native_module, licences, executable, os.environ["SOURCE_DATE_EPOCH"], ZSTANDARD_LEVEL]
     steps.run("payload", [*script, str(HERE / "payload.py"), *map(str, arguments)])
     size_bytes = executable.stat().st_size
     if size_bytes >= LARGEST_EXECUTABLE_BYTES and not UNOPTIMIZED:
         raise StepFailed(f"dist/dray has {size_bytes} bytes; it is to stay below {LARGEST_EXECUTABLE_BYTES}")
     arguments = [executable, native_module, licences, WORK / "wheel", DIST]
     steps.run("wheel", [*script, str(HERE / "python_package.py"), *map(str, arguments)])
-    arguments = [executable, licences, WORK / "deb", DIST / f"dray_{version}_amd64.deb", version]
+    arguments = [executable, licences, WORK / "deb", DIST / f"dray_{version}_amd64.deb", version, XZ_LEVEL]
     steps.run("deb", [*script, str(HERE / "debian_package.py"), *map(str, arguments)])
     sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(DIST.iterdir())}
     (DIST / "SHA256SUMS").write_text("".join(f"{digest}  {name}\n" for name, digest in sums.items()), "utf-8")
