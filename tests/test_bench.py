@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -14,10 +15,13 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "benches" / "copy"))
 
 import datasets  # noqa: E402
+import loading  # noqa: E402
 import measure  # noqa: E402
+import sqlserver  # noqa: E402
 import summary  # noqa: E402
 import table  # noqa: E402
 import verify  # noqa: E402
+from databases import microsoft_driver  # noqa: E402
 from datasets import Column, Dataset, MadeColumn  # noqa: E402
 
 import database  # noqa: E402
@@ -77,6 +81,43 @@ def test_runs_for_the_memory_alone_are_no_part_of_the_times():
     assert summary.memory(result) == {"pg_pg": [(10, 3000)]}
 
 
+def test_without_a_floor_ratios_are_to_dray():
+    runs = [{**run, "route": "pg_ms"} for run in rounds() if run["peer"] == "dray"]
+    runs += [{**run, "peer": "slow", "wall_s": run["wall_s"] * 2} for run in runs]
+    dray, slow = summary.lines(runs, "lineitem-10", "pg_ms")
+    assert slow.wall_ratio == summary.Spread(2.0, 2.0, 2.0)
+    assert [table.cell(line) for line in (dray, slow)] == ["15.0", "30.0 (2.00 ×)"]
+    assert "× dray" in table.details([dray, slow])
+
+
+def test_the_table_says_what_is_different_with_sql_server_and_nothing_without():
+    runs = rounds()
+    result = {"runs": runs, "versions": {"databases": {"SQL Server": "Microsoft SQL Server 2022"}}}
+    assert table.sqlserver(result) == ""
+    runs.append(run_of("dray", 1, 2.0, route="ms_pg"))
+    assert "Microsoft SQL Server 2022" in table.sqlserver(result)
+
+
+@pytest.mark.parametrize("given", ["", "Server=db;Database=d;UID=u;PWD=p;"])
+def test_routes_from_and_to_sql_server_are_there_only_if_one_is_given(given: str):
+    code = "import peers; print(*peers.ROUTES); print(*peers.PEERS)"
+    environment = {**os.environ, "DRAY_TEST_MSSQL": given, "PYTHONPATH": str(ROOT / "benches" / "copy")}
+    told = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    routes, peers = (line.split() for line in told.stdout.splitlines())
+    assert routes == ["pg_pg", "sqlite_pg", "pg_my", "my_pg", *(["ms_pg", "pg_ms"] if given else [])]
+    for peer in ("dray-odbc", "freebcp", "mssql-python", "mssql-bulkcopy"):
+        assert (peer in peers) == bool(given)
+    assert "floor" in peers and "pyodbc" in peers
+
+
+def test_a_connection_string_says_who_and_where_and_keeps_the_rest():
+    given = "Server=db.example,14330;Database=d;UID=u;PWD=p=1;Encrypt=no;"
+    made = sqlserver.from_connection_string(given, "src", Path("/driver.so"), Path("/python"))
+    assert (made.host, made.port, made.name, made.user, made.password) == ("db.example", 14330, "d", "u", "p=1")
+    assert made.odbc() == "Driver={/driver.so};Server=db.example,14330;Database=d;UID=u;PWD=p=1;Encrypt=no;"
+    assert sqlserver.from_connection_string("Server=db;Database=d;UID=u;PWD=p", "src", Path(), Path()).port == 1433
+
+
 @pytest.mark.parametrize(("ratio", "rounds"), [(1.0, 5), (2.0, 5), (2.1, 2), (5.0, 2), (5.1, 1)])
 def test_the_nearer_to_the_floor_the_more_rounds(ratio: float, rounds: int):
     assert summary.rounds_of(ratio, 5) == rounds
@@ -96,6 +137,10 @@ def test_the_nearer_to_the_floor_the_more_rounds(ratio: float, rounds: int):
         ("varchar(10)", ("character varying", 5, None, None), False),
         ("text", ("longtext", 2**32 - 1, None, None), True),
         ("text", ("varchar", 255, None, None), False),
+        ("varchar(10)", ("nvarchar", 20, None, None), True),
+        ("varchar(10)", ("nvarchar", 5, None, None), False),
+        ("text", ("nvarchar", None, None, None), True),
+        ("timestamp", ("datetime2", None, None, None), True),
         ("date", ("timestamp without time zone", None, None, None), False),
         ("double precision", ("real", None, 24, None), False),
     ],
@@ -199,3 +244,28 @@ def test_right_values_in_a_column_of_a_wrong_type_are_found(filled: list[databas
     postgresql.query(f"alter table {TABLE} alter column price type text")
     verdict = verify.check(postgresql, SMALL, "public", expected, full=True)
     assert verdict.faults == ["price: numeric(15,2) became text"]
+
+
+def test_a_table_in_sql_server_is_read_like_its_source(tmp_path: Path):
+    given = os.environ.get("DRAY_TEST_MSSQL")
+    if not given:
+        pytest.skip("DRAY_TEST_MSSQL is not set: an ODBC connection string of a database that tests may empty")
+    driver, python = microsoft_driver(), Path(sys.executable)
+    ends = [server("pg", "POSTGRESQL"), sqlserver.from_connection_string(given, "dbo", driver, python)]
+    postgresql, other = ends
+    rows = tmp_path / "rows.csv"
+    rows.write_text("1,1.10,2024-02-29,it's\n2,-0.05,0999-01-01,a\n3,9999999999999.99,1970-01-01,~\n", "utf-8")
+    try:
+        loading.fill_postgresql(postgresql, SMALL, rows)
+        loading.fill_sqlserver(other, SMALL, rows)
+        expected = verify.read(postgresql, SMALL, "public", checksum=True)
+        assert verify.check(other, SMALL, "dbo", expected, full=True).faults == []
+        other.query(f"update {TABLE} set name = 'It''s' where id = 1")
+        assert "values differ" in str(verify.check(other, SMALL, "dbo", expected, full=True))
+        other.query(f"alter table {TABLE} alter column name nvarchar(10)")
+        assert "narrower nvarchar(10)" in str(verify.check(other, SMALL, "dbo", expected, full=True))
+        with pytest.raises(database.QueryFailed, match=r"SQL Server: ERROR: .*nowhere"):
+            other.query("select * from nowhere")
+    finally:
+        for end in ends:
+            end.query(f"drop table if exists {TABLE}")

@@ -15,7 +15,7 @@ from typing import IO, Any, Union
 from urllib.parse import quote
 
 # Product names as the command line and the results have them.
-PRODUCTS = {"pg": "PostgreSQL", "my": "MariaDB", "sqlite": "SQLite"}
+PRODUCTS = {"pg": "PostgreSQL", "my": "MariaDB", "sqlite": "SQLite", "ms": "SQL Server"}
 SETTLE_SECONDS = 20
 
 
@@ -73,6 +73,7 @@ class Database:
             "pg": ["--no-align", "--tuples-only", "--field-separator=\t", "--file=-"],
             "my": ["--batch", "--skip-column-names", "--raw"],
             "sqlite": ["-batch", "-separator", "\t"],
+            "ms": [],
         }[self.product]
         return [line.split("\t") for line in self.feed(options, sql.encode()).splitlines()]
 
@@ -95,7 +96,7 @@ class Database:
 
     def facts(self) -> dict[str, Any]:
         """All of it as plain values, for the scripts of peers."""
-        facts = {"url": self.url({"pg": "postgresql", "my": "mysql"}.get(self.product, "sqlite"))}
+        facts = {"url": self.url({"pg": "postgresql", "my": "mysql", "ms": "mssql"}.get(self.product, "sqlite"))}
         return {**asdict(self), **facts, "odbc": self.odbc(), "schema": self.schema()}
 
 
@@ -118,11 +119,13 @@ def sqlite_database(path: Path) -> Database:
 
 
 def settle(databases: Mapping[tuple[str, str], Database]) -> None:
-    """Have both servers write what they still hold, so that one run's pages are not the next one's cost.
+    """Have the servers write what they still hold, so that one run's pages are not the next one's cost.
 
-    PostgreSQL has CHECKPOINT. MariaDB is told to keep no dirty pages until it has none.
+    PostgreSQL and SQL Server have CHECKPOINT. MariaDB is told to keep no dirty pages until it has none.
     """
-    databases["pg", "dst"].query("checkpoint")
+    for product in ("pg", "ms"):
+        if (product, "dst") in databases:
+            databases[product, "dst"].query("checkpoint")
     mariadb = databases["my", "dst"]
     mariadb.query("set global innodb_max_dirty_pages_pct = 0")
     deadline = time.monotonic() + SETTLE_SECONDS

@@ -25,15 +25,21 @@ MARIADB_TYPES = {
     "timestamp": "datetime(6)",
     "text": "longtext",
 }
+SQLSERVER_TYPES = {
+    "integer": "int",
+    "double precision": "float",
+    "timestamp": "datetime2(6)",
+    "text": "nvarchar(max)",
+}
 INTEGER_BITS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "integer": 32, "bigint": 64}
 FAMILIES = {
     **dict.fromkeys(INTEGER_BITS, "integer"),
     **dict.fromkeys(("numeric", "decimal"), "decimal"),
     **dict.fromkeys(("real", "float", "double", "double precision"), "float"),
     **dict.fromkeys(("char", "character", "varchar", "character varying", "text"), "text"),
-    **dict.fromkeys(("tinytext", "mediumtext", "longtext"), "text"),
+    **dict.fromkeys(("tinytext", "mediumtext", "longtext", "nchar", "nvarchar"), "text"),
     "date": "date",
-    **dict.fromkeys(("timestamp", "timestamp without time zone", "datetime"), "timestamp"),
+    **dict.fromkeys(("timestamp", "timestamp without time zone", "datetime", "datetime2"), "timestamp"),
 }
 
 
@@ -92,12 +98,15 @@ class Dataset:
         return f"{self.name}-{size}"
 
     def ddl(self, table: str, product: str) -> str:
-        """The CREATE TABLE of one of the tables for `pg`, `my` or `sqlite`."""
+        """The CREATE TABLE of one of the tables for `pg`, `my`, `ms` or `sqlite`."""
         parts = []
         for column in self.columns:
             words = column.type
             if product == "my":
                 words = MARIADB_TYPES.get(column.type, column.type.replace("numeric", "decimal"))
+            elif product == "ms":
+                national = "n" if column.base in ("char", "varchar") else ""
+                words = SQLSERVER_TYPES.get(column.type, national + column.type)
             parts.append(f"{column.name} {words}{'' if column.nullable else ' not null'}")
         if self.primary_key:
             parts.append(f"primary key ({', '.join(self.primary_key)})")

@@ -21,9 +21,10 @@ DRIVERS = ["odbc-postgresql", "odbc-mariadb", "libsqliteodbc", "unixodbc"]
 ODBC2PARQUET = "11.0.1"
 
 
-def everything(steps: Steps, peers: Iterable[Peer], *, install_peers: bool) -> list[str]:
+def everything(steps: Steps, peers: Iterable[Peer], *, install_peers: bool, with_sqlserver: bool) -> list[str]:
     """Install, and give the names of those peers that can run. Without `install_peers` only what the bench itself needs
     is installed, and the peers are those that were installed before.
+    With `with_sqlserver` the bench itself needs a client and a driver for that.
     """
     if sys.version_info < (3, 11):
         raise StepFailed("the pinned peers need Python 3.11 or newer; name another: make bench PYTHON=...")
@@ -31,11 +32,15 @@ def everything(steps: Steps, peers: Iterable[Peer], *, install_peers: bool) -> l
     packages = [*SERVERS, *CLIENTS, *DRIVERS, *debian.for_compiling(), *debian.for_virtual_environments()]
     if install_peers and "pgloader" in names:
         packages.append("pgloader")
+    if install_peers and "freebcp" in names:
+        packages.append("freetds-bin")
     if install_peers and "odbc2parquet" in names:
         packages.append("unixodbc-dev")
     debian.require(steps, packages)
     steps.run("cargo build --release", ["cargo", "build", "--release", "--workspace", "--locked"])
     environment(steps, "bench")
+    if with_sqlserver:
+        environment(steps, "sqlserver")
     if install_peers:
         for name in dict.fromkeys(peer.requirements for peer in peers if peer.requirements):
             environment(steps, name)
@@ -59,6 +64,8 @@ def is_installed(peer: Peer) -> bool:
         return (FOLDER / f"venv-{peer.requirements}" / "made-from.txt").is_file()
     if peer.name == "pgloader":
         return not debian.missing(["pgloader"])
+    if peer.name == "freebcp":
+        return not debian.missing(["freetds-bin"])
     return peer.name != "odbc2parquet" or odbc2parquet_program().is_file()
 
 
@@ -67,7 +74,7 @@ def odbc2parquet_program() -> Path:
     return FOLDER / "cargo" / "bin" / "odbc2parquet"
 
 
-def versions(names: Iterable[str]) -> dict[str, dict[str, str]]:
+def versions(names: Iterable[str], *, with_sqlserver: bool) -> dict[str, dict[str, str]]:
     """Versions of the servers, their clients and drivers, and of every peer of `names`."""
     wanted = list(names)
     packages = machine.package_versions([*SERVERS, *CLIENTS, *DRIVERS, "libpq5", "libmariadb3"])
@@ -83,11 +90,13 @@ def versions(names: Iterable[str]) -> dict[str, dict[str, str]]:
     }
     if "pgloader" in wanted:
         found["pgloader"] = machine.package_versions(["pgloader"])
+    if "freebcp" in wanted:
+        found["freebcp"] = machine.package_versions(["freetds-bin"])
     if "odbc2parquet" in wanted:
         found["odbc2parquet"] = {"odbc2parquet": machine.first_line([str(odbc2parquet_program()), "--version"])}
     if "sling" in wanted:
         found["sling"] = {"sling": machine.first_line([str(sling_program(FOLDER)), "--version"])}
-    for name in ("ingestr", "duckdb", "libraries", "dlt"):
+    for name in ("ingestr", "duckdb", "libraries", "dlt", *(["sqlserver"] if with_sqlserver else [])):
         python = FOLDER / f"venv-{name}" / "bin" / "python"
         if python.exists():
             found[name] = machine.library_versions(python)

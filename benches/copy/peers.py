@@ -16,12 +16,17 @@ from pathlib import Path
 from typing import Any, Optional
 
 import floor
+import sqlserver
 from datasets import Dataset
 
 from database import Database
 
 HERE = Path(__file__).resolve().parent
-ROUTES = ("pg_pg", "sqlite_pg", "pg_my", "my_pg")
+# Between the bench's private servers; and those that there are beside them, for lineitem, if a SQL Server is given.
+PRIVATE_ROUTES = ("pg_pg", "sqlite_pg", "pg_my", "my_pg")
+SQLSERVER_ROUTES = ("ms_pg", "pg_ms")
+ALL_ROUTES = (*PRIVATE_ROUTES, *SQLSERVER_ROUTES)
+ROUTES = ALL_ROUTES if sqlserver.GIVEN else PRIVATE_ROUTES
 TO_POSTGRESQL = ("pg_pg", "sqlite_pg", "my_pg")
 
 # Nothing that is measured shall call home, nor look for updates.
@@ -60,13 +65,14 @@ class Peer:
 
     `commands` gives the parts of the pipe for a job. `environment` adds variables. `requirements` is the virtual
     environment of that name. `creates`: whether it makes the destination's tables itself; else they are made before.
-    `slow_on`: routes on which it takes more than five times the floor, and so runs after everything else, once.
-    `datasets`: those that it is tried with. `schema` is where its tables arrive if not in the destination's own.
+    `slow_on`: routes on which it takes more than five times the floor (dray, where there is none), and so runs after
+    everything else, once. `datasets`: those that it is tried with. `schema` is where its tables arrive if
+    not in the destination's own.
     """
 
     name: str
     commands: Callable[[Job], Commands]
-    routes: tuple[str, ...] = ROUTES
+    routes: tuple[str, ...] = PRIVATE_ROUTES
     datasets: tuple[str, ...] = ("lineitem",)
     requirements: Optional[str] = None
     creates: Callable[[Job], bool] = lambda job: True
@@ -140,6 +146,9 @@ def dray(job: Job, *options: str) -> Commands:
     executable = HERE.parent.parent / "target" / "release" / "dray"
     mode = "replace" if unless_many_from_sqlite(job) else "append"
     arguments = ["project.zip", "main.py", job.table_pattern(), f"mode={mode}", *options]
+    if job.source.product == "ms":
+        table = job.dataset.tables[0]
+        arguments[2:3] = [f"{job.source.schema()}.{table}", f"into={table}"]
     return [[str(executable), "run", "--python", sys.executable, *arguments]]
 
 
@@ -220,6 +229,25 @@ def odbc2parquet(job: Job) -> Commands:
     return [["sh", "-c", '"$1" "$2" "$3" "$4" "$5" "$6" "$7" && shift 7 && "$@"', "sh", *query, *insert]]
 
 
+def freebcp(job: Job) -> Commands:
+    """freebcp of FreeTDS and psql in a pipe. How far it is goes to standard output, so its rows leave by another."""
+    table, there = job.dataset.tables[0], job.source if job.source.product == "ms" else job.destination
+    where = ["-c", "-S", f"{there.host}:{there.port}", "-U", there.user, "-P", there.password, "-D", there.name]
+    if job.source.product == "ms":
+        program = ["freebcp", f"{job.source.schema()}.{table}", "out", "/dev/fd/3", *where]
+        return [
+            ["sh", "-c", 'exec "$@" 3>&1 >&2', "sh", *program],
+            job.destination.client(f"--command=copy {table} from stdin"),
+        ]
+    # One batch, for otherwise there is a commit after every 1,000 rows.
+    batch = ["-b", str(job.dataset.rows), "-h", "TABLOCK"]
+    program = ["freebcp", f"{job.destination.schema()}.{table}", "in", "/dev/stdin", *where, *batch]
+    return [
+        job.source.client(f"--command=copy {table} to stdout"),
+        ["sh", "-c", 'exec "$@" >/dev/null', "sh", *program],
+    ]
+
+
 def never(job: Job) -> bool:
     """The tool cannot make tables."""
     return False
@@ -240,11 +268,21 @@ def unless_many_from_sqlite(job: Job) -> bool:
 ALL_DATASETS = ("lineitem", "wide", "long", "small")
 OWN_DATASETS = (*ALL_DATASETS, "keyed")
 
+# Those that have a route.
 PEERS = {
     peer.name: peer
     for peer in (
         Peer("floor", floor_commands, datasets=OWN_DATASETS, creates=many_between_postgresql, quick=True),
-        Peer("dray", dray, datasets=OWN_DATASETS, creates=unless_many_from_sqlite, quick=True),
+        Peer(
+            "dray",
+            dray,
+            routes=ALL_ROUTES,
+            datasets=OWN_DATASETS,
+            creates=unless_many_from_sqlite,
+            quick=True,
+        ),
+        # By the ODBC drivers alone: rows as arrays of parameters instead of the bulk copy.
+        Peer("dray-odbc", dray_with(lanes="odbc"), routes=("pg_ms",), quick=True),
         # In as many key ranges as there are cores, and with both other kinds of verification.
         Peer("dray-ranges", dray_with(ranges=os.cpu_count() or 1), datasets=("keyed",), quick=True),
         Peer("dray-unverified", dray_with(verify="none"), datasets=("keyed",), quick=True),
@@ -282,15 +320,32 @@ PEERS = {
             requirements="libraries",
             quick=True,
         ),
+        # FreeTDS's bcp; and Microsoft's driver for Python, by statements and by its own bulk copy.
+        Peer("freebcp", freebcp, routes=SQLSERVER_ROUTES, creates=never),
+        Peer(
+            "mssql-python",
+            script("mssql-python", "sqlserver"),
+            routes=SQLSERVER_ROUTES,
+            requirements="sqlserver",
+            creates=never,
+        ),
+        Peer(
+            "mssql-bulkcopy",
+            script("mssql-bulkcopy", "sqlserver"),
+            routes=("pg_ms",),
+            requirements="sqlserver",
+            creates=never,
+        ),
         Peer("polars", script("polars", "libraries"), requirements="libraries", slow_on=("pg_my",), full_only=True),
         Peer("pgloader", pgloader, routes=TO_POSTGRESQL, datasets=ALL_DATASETS),
         Peer("ingestr", ingestr, requirements="ingestr", slow_on=("sqlite_pg", "pg_my")),
         Peer(
             "arrow-odbc",
             script("arrow-odbc", "libraries"),
+            routes=ALL_ROUTES,
             requirements="libraries",
             creates=never,
-            slow_on=TO_POSTGRESQL,
+            slow_on=(*TO_POSTGRESQL, "ms_pg"),
         ),
         Peer(
             "sling",
@@ -298,10 +353,18 @@ PEERS = {
             datasets=("lineitem", "small"),
             requirements="sling",
             environment=sling_environment,
-            slow_on=ROUTES,
+            slow_on=PRIVATE_ROUTES,
         ),
-        Peer("dlt", script("dlt", "dlt"), requirements="dlt", slow_on=ROUTES, full_only=True, schema="dlt"),
+        Peer("dlt", script("dlt", "dlt"), requirements="dlt", slow_on=PRIVATE_ROUTES, full_only=True, schema="dlt"),
         Peer("odbc2parquet", odbc2parquet, creates=never, slow_on=TO_POSTGRESQL, full_only=True),
-        Peer("pyodbc", script("pyodbc", "libraries"), requirements="libraries", creates=never, slow_on=ROUTES),
+        Peer(
+            "pyodbc",
+            script("pyodbc", "libraries"),
+            routes=ALL_ROUTES,
+            requirements="libraries",
+            creates=never,
+            slow_on=(*PRIVATE_ROUTES, "ms_pg"),
+        ),
     )
+    if set(peer.routes) & set(ROUTES)
 }

@@ -20,11 +20,13 @@ import table
 import verify
 from datasets import Dataset
 from peers import PEERS, QUIET, Job, Peer
+from sqlserver import Sqlserver
 
 import database
 from database import Database
 
-# What a slow peer may take: so many times the floor, but not less than so many seconds. dray and the floor have more.
+# What a slow peer may take: so many times the floor, or dray where there is none, but not less than so many seconds.
+# dray and the floor have more.
 LEAST_LIMIT_S = 60.0
 OWN_LIMIT_S = 1800.0
 # Databases that are not a peer's to make; whatever else is there after a run is dropped before the next one.
@@ -91,6 +93,12 @@ class Rounds:
             verdict = verify.check(mariadb, dataset, "src", self._expected[dataset.key], full=True)
             if verdict.faults:
                 raise database.QueryFailed(f"MariaDB's source is not what PostgreSQL's is: {verdict}")
+        if "ms_pg" in routes:
+            source = self._databases["ms", "src"]
+            loading.fill_sqlserver(source, dataset, rows)
+            verdict = verify.check(source, dataset, source.schema(), self._expected[dataset.key], full=True)
+            if verdict.faults:
+                raise database.QueryFailed(f"SQL Server's source is not what PostgreSQL's is: {verdict}")
         if "sqlite_pg" in routes:
             self._databases["sqlite", dataset.key] = loading.fill_sqlite(dataset, rows)
         print(f"{'ok':>6}{time.monotonic() - started:8.1f} s", flush=True)
@@ -113,10 +121,10 @@ class Rounds:
                         wanted[line.peer] = summary.rounds_of(line.wall_ratio.median, rounds)
 
     def measure_slow(self, dataset: Dataset, route: str, names: Sequence[str], number: int) -> None:
-        """Those peers that are slow there, once, beside the floor of a round of their own."""
+        """Those peers that are slow there, once, beside the floor, or dray, of a round of their own."""
         slow = [peer for peer in self._taking_part(names, dataset, route) if route in peer.slow_on]
         if slow:
-            self.round(dataset, route, number, [PEERS[summary.FLOOR], *slow])
+            self.round(dataset, route, number, [PEERS[summary.reference(route)], *slow])
 
     def measure_memory(self, dataset: Dataset, route: str) -> None:
         """dray alone, for its memory."""
@@ -194,6 +202,8 @@ class Rounds:
         if job.destination.product == "pg":
             maintenance = self._databases["pg", "src"]
             maintenance.query("drop database if exists dst with (force); create database dst")
+        elif isinstance(job.destination, Sqlserver):
+            job.destination.empty()
         else:
             kept = ", ".join(f"'{name}'" for name in MARIADB_OWN)
             names = self._databases["my", "src"].query(
@@ -214,14 +224,14 @@ class Rounds:
 
     def _limit(self, job: Job, peer: Peer) -> float:
         """Seconds after which a run is stopped."""
-        floors = [
+        bases = [
             run.wall_s
             for run in self.runs
-            if (run.dataset, run.route, run.peer) == (job.dataset.key, job.route, summary.FLOOR)
+            if (run.dataset, run.route, run.peer) == (job.dataset.key, job.route, summary.reference(job.route))
         ]
-        if peer.name in (summary.FLOOR, "dray") or not floors:
+        if peer.name in (summary.FLOOR, "dray") or not bases:
             return OWN_LIMIT_S
-        return max(LEAST_LIMIT_S, self._limit_factor * max(floors))
+        return max(LEAST_LIMIT_S, self._limit_factor * max(bases))
 
     def _show(self, run: Run) -> None:
         """What came of a run, on the line of its round."""

@@ -5,6 +5,8 @@
 Prints a line a round; whole logs go to target/logs/bench/, raw results to target/bench/result-<time>.json, the table
 and the charts beside it, and to benches/results/ if nothing was left out. Standard library only; what needs more runs
 in environments that are made below target/bench/.
+
+With DRAY_TEST_MSSQL set (see `sqlserver.py`), lineitem is copied from and to that SQL Server too: routes ms_pg, pg_ms.
 """
 
 from __future__ import annotations
@@ -28,10 +30,11 @@ import datasets  # noqa: E402
 import install  # noqa: E402
 import machine  # noqa: E402
 import servers  # noqa: E402
+import sqlserver  # noqa: E402
 import summary  # noqa: E402
 import table  # noqa: E402
 from datasets import Dataset  # noqa: E402
-from peers import PEERS, ROUTES  # noqa: E402
+from peers import PEERS, PRIVATE_ROUTES, ROUTES, SQLSERVER_ROUTES  # noqa: E402
 from rounds import Rounds, described  # noqa: E402
 from steps import TARGET, StepFailed, Steps, relative, stop_on_signals, tail  # noqa: E402
 
@@ -95,7 +98,7 @@ SIZES = {
 }
 DATASETS = ("lineitem", "keyed", "wide", "long", "small")
 # Of the datasets beside lineitem; keyed is there for dray's own options, whose cost matters on all.
-MORE_ROUTES = {"keyed": ROUTES, **dict.fromkeys(("wide", "long", "small"), ("pg_pg", "sqlite_pg"))}
+MORE_ROUTES = {"keyed": PRIVATE_ROUTES, **dict.fromkeys(("wide", "long", "small"), ("pg_pg", "sqlite_pg"))}
 
 
 def main() -> int:
@@ -161,7 +164,10 @@ def bench(arguments: argparse.Namespace) -> int:
     print(command)
     steps = Steps("bench")
     peers = [peer for peer in PEERS.values() if chosen(peer.name, arguments)]
-    installed = install.everything(steps, peers, install_peers=not quick or arguments.peers is not None)
+    with_sqlserver = bool(set(SQLSERVER_ROUTES) & set(wanted_routes(arguments)))
+    installed = install.everything(
+        steps, peers, install_peers=not quick or arguments.peers is not None, with_sqlserver=with_sqlserver
+    )
     absent = [peer.name for peer in peers if peer.name not in installed]
     if absent:
         print(f"  not installed, left out: {', '.join(absent)}")
@@ -173,7 +179,7 @@ def bench(arguments: argparse.Namespace) -> int:
         "size": arguments.size,
         "whole": False,
         "machine": machine.facts(Path(tempfile.gettempdir())),
-        "versions": install.versions(installed),
+        "versions": install.versions(installed, with_sqlserver=with_sqlserver),
         "settings": {"postgresql": POSTGRESQL_SETTINGS, "mariadb": MARIADB_OPTIONS},
     }
     file = install.FOLDER / f"result-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}.json"
@@ -182,12 +188,18 @@ def bench(arguments: argparse.Namespace) -> int:
     deadline = (time.monotonic() if quick else begun) + minutes * 60
     on_disk = Path(tempfile.gettempdir())
     with servers.running(POSTGRESQL_SETTINGS, MARIADB_OPTIONS, parent=on_disk) as variables:
-        rounds = Rounds(database.servers_databases(variables), install.FOLDER, steps.logs, deadline, size.limit_factor)
+        databases = database.servers_databases(variables)
+        given = sqlserver.databases(install.FOLDER / "venv-sqlserver") if with_sqlserver else {}
+        if given:
+            result["versions"]["databases"]["SQL Server"] = given["ms", "src"].query("select @@version")[0][0]
+        rounds = Rounds({**databases, **given}, install.FOLDER, steps.logs, deadline, size.limit_factor)
         measured: list[Dataset] = []
         try:
             measure_all(rounds, measured, arguments, size, installed)
             result["whole"] = not quick and not narrowed(arguments)
         finally:
+            for one in given.values():
+                one.empty()
             result["datasets"] = {one.key: described(one, rounds.csv_bytes.get(one.key, 0)) for one in measured}
             result["main_dataset"] = measured[0].key if measured else ""
             result["runs"] = [asdict(run) for run in rounds.runs]
@@ -218,7 +230,7 @@ def measure_all(
     rounds: Rounds, measured: list[Dataset], arguments: argparse.Namespace, size: Size, peers: list[str]
 ) -> None:
     """What matters most first: if the time is up, the slow peers are what is left out."""
-    routes = [route for route in ROUTES if arguments.routes is None or route in arguments.routes]
+    routes = wanted_routes(arguments)
     wanted = arguments.datasets or ["lineitem", *[one.name for one in size.more]]
     count = arguments.rounds or size.rounds
     main_dataset = datasets.lineitem(arguments.rows or size.rows)
@@ -234,15 +246,22 @@ def measure_all(
         rounds.prepare(one, more_routes)
         for route in more_routes:
             rounds.measure_route(one, route, peers, arguments.rounds or size.more_rounds)
-    if "lineitem" in wanted and "dray" in peers and not arguments.no_memory:
+    private = [route for route in routes if route in PRIVATE_ROUTES]
+    if "lineitem" in wanted and "dray" in peers and private and not arguments.no_memory:
         for rows in size.memory_rows:
-            measure_memory(rounds, measured, datasets.lineitem(rows), routes)
+            measure_memory(rounds, measured, datasets.lineitem(rows), private)
     if "lineitem" in wanted:
         for route in routes:
             rounds.measure_slow(main_dataset, route, peers, count + 1)
     for one in more:
         for route in (route for route in routes if route in MORE_ROUTES[one.name]):
             rounds.measure_slow(one, route, peers, (arguments.rounds or size.more_rounds) + 1)
+
+
+def wanted_routes(arguments: argparse.Namespace) -> list[str]:
+    """The routes that are measured; to and from SQL Server only lineitem is copied."""
+    there = ROUTES if arguments.datasets is None or "lineitem" in arguments.datasets else PRIVATE_ROUTES
+    return [route for route in there if arguments.routes is None or route in arguments.routes]
 
 
 def measure_memory(rounds: Rounds, measured: list[Dataset], dataset: Dataset, routes: list[str]) -> None:

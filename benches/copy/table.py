@@ -12,6 +12,8 @@ ROUTES = {
     "sqlite_pg": "SQLite to PostgreSQL",
     "pg_my": "PostgreSQL to MariaDB",
     "my_pg": "MariaDB to PostgreSQL",
+    "ms_pg": "SQL Server to PostgreSQL",
+    "pg_ms": "PostgreSQL to SQL Server",
 }
 FLOOR_LABEL = "*floor* (the databases' own tools in a pipe)"
 MEBIBYTE = 2**20
@@ -46,6 +48,17 @@ and not timed. dray, and tools that make the destination's table themselves, did
 was made before. Of many tables between two PostgreSQL the floor, psycopg and DuckDB made theirs as well; many from
 SQLite were made before for dray, too. Tools of more than five times the floor ran once, and were stopped at
 {result["limit_factor"]:.0f} ×.
+{sqlserver(result)}"""
+
+
+def sqlserver(result: dict[str, Any]) -> str:
+    """What is different where SQL Server is an end; nothing without such a route."""
+    if all(summary.reference(route) == summary.FLOOR for _, route in summary.parts(result)):
+        return ""
+    return f"""
+SQL Server is not one of the private servers, and has its own settings: {result["versions"]["databases"]["SQL Server"]}.
+From and to it there is no floor, as Microsoft's bcp is no package of Debian: × is the ratio to dray, and FreeTDS's
+freebcp is one of the peers. dray-odbc is dray with `lanes="odbc"`. What has arrived there is read by pyodbc.
 """
 
 
@@ -74,8 +87,10 @@ def overview(result: dict[str, Any], dataset: str) -> str:
     rows = [
         [peer if peer != "dray" else "**dray**", *[cell(found[route].get(peer)) for route in routes]] for peer in peers
     ]
+    others = any(summary.reference(route) != summary.FLOOR for route in routes)
+    times_whose = "the floor's" + (", or dray's where SQL Server is an end" if others else "")
     return (
-        f"{title(result, dataset)}. Wall seconds, and how many times the floor's.\n\n"
+        f"{title(result, dataset)}. Wall seconds, and how many times {times_whose}.\n\n"
         + grid(["", *[ROUTES[route] for route in routes]], rows)
         if routes
         else ""
@@ -88,7 +103,7 @@ def cell(line: Optional[Line]) -> str:
         return ""
     if line.wall_s is None:
         return without_time(line)
-    ratio = f" ({line.wall_ratio.median:.2f} ×)" if line.wall_ratio and line.peer != summary.FLOOR else ""
+    ratio = f" ({line.wall_ratio.median:.2f} ×)" if line.wall_ratio and line.peer != line.reference else ""
     return f"{seconds(line.wall_s.median)}{ratio}"
 
 
@@ -122,7 +137,8 @@ def details(lines: list[Line]) -> str:
                 "",
             ]
         )
-    return grid(["", "wall s", "least to most", "× floor", "CPU s", "× floor's", "peak MiB", "runs", ""], rows)
+    to = lines[0].reference
+    return grid(["", "wall s", "least to most", f"× {to}", "CPU s", f"× {to}'s", "peak MiB", "runs", ""], rows)
 
 
 def times(ratio: Optional[Spread]) -> str:

@@ -102,13 +102,16 @@ def columns_in(database: Database, schema: str) -> dict[str, dict[str, MadeColum
 
 
 def row_checksum(product: str, columns: tuple[Column, ...]) -> str:
-    """An aggregate that depends on every value of every row, not on the order of rows, and is the same number in
-    PostgreSQL and MariaDB: the sum of 48 bits of each row's MD5.
+    """An aggregate that depends on every value of every row, not on the order of rows, and is the same number in each
+    product: the sum of 48 bits of each row's MD5. In SQL Server it is so for text of ASCII.
     """
     texts = [value_text(product, column, number(product, column)) for column in columns]
     if product == "pg":
         row = f"array_to_string(array[{', '.join(texts)}], '|', '~')"
         return f"sum(('x' || substr(md5({row}), 1, 12))::bit(48)::bigint)"
+    if product == "ms":
+        row = f"concat_ws('|', {', '.join(f'''coalesce({text}, '~')''' for text in texts)})"
+        return f"sum(cast(cast(substring(hashbytes('md5', {row}), 1, 6) as bigint) as decimal(38, 0)))"
     row = f"concat_ws('|', {', '.join(f'''ifnull({text}, '~')''' for text in texts)})"
     return f"sum(cast(conv(substr(md5({row}), 1, 12), 16, 10) as unsigned))"
 
@@ -119,10 +122,15 @@ def number(product: str, column: Column) -> str:
         return column.name
     if product == "pg":
         return f"{column.name}::{column.type}"
+    if product == "ms":
+        types = {"integer": "bigint", "float": "float", "timestamp": "datetime2(6)"}
+        return f"cast({column.name} as {types.get(column.family, column.type)})"
     types = {"integer": "signed", "float": "double", "timestamp": "datetime(6)"}
     return f"cast({column.name} as {types.get(column.family, column.type.replace('numeric', 'decimal'))})"
 
 
 def value_text(product: str, column: Column, expression: str) -> str:
     """An expression as text."""
-    return f"({expression})::text" if product == "pg" else f"cast({expression} as char)"
+    if product == "pg":
+        return f"({expression})::text"
+    return f"cast({expression} as {'varchar(max)' if product == 'ms' else 'char'})"

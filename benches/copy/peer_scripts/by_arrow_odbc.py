@@ -11,7 +11,7 @@ wanted = job.read()
 options = PSQLODBC if wanted.source.product == "pg" else ""
 for table in wanted.tables:
     reader = arrow_odbc.read_arrow_batches_from_odbc(
-        query=f"select * from {table}",
+        query=f"select * from {wanted.source.schema}.{table}",
         connection_string=wanted.source.odbc + options,
         batch_size=ROWS,
         max_text_size=4000,

@@ -26,12 +26,14 @@ def input_size(type_name: str) -> tuple[int, int, int]:
 
 
 wanted = job.read()
+if wanted.destination.product == "ms":
+    SQL_TYPES.update(char=pyodbc.SQL_WVARCHAR, varchar=pyodbc.SQL_WVARCHAR)
 source = pyodbc.connect(wanted.source.odbc + (PSQLODBC if wanted.source.product == "pg" else ""))
 destination = pyodbc.connect(wanted.destination.odbc, autocommit=False)
 out, into = source.cursor(), destination.cursor()
 marks = ",".join("?" * len(wanted.columns))
 for table in wanted.tables:
-    out.execute(f"select * from {table}")
+    out.execute(f"select * from {wanted.source.schema}.{table}")
     # SQLite's driver gives floats for decimals and text for dates, which fast_executemany does not take for them.
     into.fast_executemany = wanted.source.product != "sqlite"
     if into.fast_executemany:
