@@ -17,6 +17,7 @@ from typing import Any
 import pymysql
 import pytest
 from conftest import Script
+from copying import Copying
 from databases import Database, Databases, part
 
 REPORT = """
@@ -294,6 +295,60 @@ def test_a_connection_that_is_killed_while_it_loads_leaves_the_table_as_it_was(
     killer.join()
     assert failed["error"]["code"] == "database.connection_lost", failed["error"]
     assert target.query("SELECT id, note FROM t") == [(-1, "old")]
+    assert target.tables() == {"t"}
+
+
+@pytest.mark.parametrize("lane", LOADS)
+@pytest.mark.parametrize("mode", ["append", "replace"])
+def test_a_table_that_the_copy_makes_is_loaded_on_several_sessions_if_ranges_are_asked_for(
+    databases: Databases, copying: Copying, mode: str, lane: str
+) -> None:
+    source, target = databases("sqlite"), databases("mariadb")
+    source.numbered("t", 150_000, "some text to carry over, which is made a little longer: ")
+    if mode == "replace":
+        target.fill("t", {"id": "INT PRIMARY KEY"}, [(-1,)])
+    with server_variable(target, "local_infile", "1" if lane == "load_data" else "0"):
+        copied = copying(source, target, mode=mode, ranges=3, verify="checksum")
+        again = copying(source, target, mode="truncate", ranges=3)
+    assert (copied.error("t"), copied.tables["t"]["write_lane"]) == (None, lane)
+    assert copied.tables["t"]["write_lane_reason"].endswith("; on 3 sessions")
+    assert "sessions" not in again.tables["t"]["write_lane_reason"], "its rows would not be one transaction"
+    for table in (copied, again):
+        assert (table.error("t"), table.tables["t"]["rows"]) == (None, 150_000)
+    assert target.query("SELECT id, square, note FROM t ORDER BY id") == source.query("SELECT * FROM t ORDER BY id")
+    assert target.tables() == {"t"}
+
+
+@pytest.mark.parametrize("patience", [0, 60])
+def test_a_further_session_that_is_killed_takes_the_whole_load_back(
+    databases: Databases, copying: Copying, patience: int
+) -> None:
+    source, target = databases("sqlite"), databases("mariadb")
+    source.numbered("t", 300_000, "some text to carry over, which is made a little longer: ")
+    target.fill("t", {"id": "INT PRIMARY KEY", "square": "BIGINT", "note": "LONGTEXT"}, [(-1, 0, "old")])
+    killed: list[int] = []
+
+    def kill() -> None:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline and not killed:
+            loading = [number for number, _, statement in others(target) if statement.startswith("LOAD DATA")]
+            if len(loading) > 1:
+                killed.append(max(loading))
+                with contextlib.suppress(pymysql.Error):
+                    target.execute(f"KILL {killed[0]}")
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    copied = copying(source, target, mode="replace", ranges=2, patience=patience)
+    killer.join()
+    assert killed
+    error = copied.error("t")
+    if patience == 0:
+        assert error is not None and error["code"] == "database.connection_lost", error
+        assert target.query("SELECT id, note FROM t") == [(-1, "old")]
+    else:
+        assert error is None and len(copied.tables["t"]["retries"]) == 1, copied.tables["t"]
+        assert target.query("SELECT COUNT(*), SUM(id) FROM t") == source.query("SELECT COUNT(*), SUM(id) FROM t")
     assert target.tables() == {"t"}
 
 

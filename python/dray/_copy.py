@@ -248,7 +248,8 @@ def copy_tables(
             copies, on as many machines, copy each table once: its name in the target decides which part it is in. A
             part may have no tables.
         ranges: Most key ranges of one table that are read at once, each on a connection of its own and all of one
-            state; by default 1, the table as a whole.
+            state; by default 1, the table as a whole. Also the most sessions that load a table which the copy makes
+            in MariaDB or MySQL.
         lanes: ``auto`` takes the fastest way out of and into each database, ``odbc`` its ODBC driver alone.
         parallel: Most tables at once. By default as many as there are processor cores, at least 2, at most 8; never
             more than the target takes (SQLite: 1) or than leave each table 32 MiB of ``memory_limit``.
@@ -371,7 +372,7 @@ def copy_table(
         on_reject: ``fail`` or ``file``.
         rejects: The folder of rejected rows.
         max_rejects: The most of them.
-        ranges: Most key ranges of the table that are read at once.
+        ranges: Most key ranges of the table that are read at once, and most sessions that load a new one.
         lanes: ``auto`` or ``odbc``.
         memory_limit: By how much the process may grow, in bytes or as ``"512MiB"``.
         infinity: ``refuse`` or ``null``.

@@ -443,6 +443,10 @@ impl<'a, 'pool> Call<'a, 'pool> {
         if let Some(reason) = &done.one_range {
             report.read_lane_reason.push_str(&ranges::in_one(reason));
         }
+        if done.write_sessions > 1 {
+            let sessions = format!("; on {} sessions", done.write_sessions);
+            report.write_lane_reason.push_str(&sessions);
+        }
         for connection in done.sources {
             pool.give(Purpose::Read, connection);
         }

@@ -210,6 +210,7 @@ fn open(
         keys: Vec::new(),
         estimated_rows,
         ranges: Vec::new(),
+        write_sessions: 1,
         sifted: false,
         narrower: Vec::new(),
         verification: Verification::NOTHING,
@@ -384,6 +385,7 @@ impl Shared {
         let (what, budget) = (self.plan.source.clone(), self.budget);
         let resources = Resources {
             memory_bytes: budget.lane_bytes(),
+            sessions: 1,
             interrupt: self.interrupt.clone(),
         };
         let read = move || match lane.open(connection, &what, &columns, None, &resources) {

@@ -162,6 +162,8 @@ pub(super) struct Done {
     pub ranges: usize,
     /// Why it is one though the plan has more, if so.
     pub one_range: Option<String>,
+    /// Sessions that the rows were loaded on.
+    pub write_sessions: usize,
     /// The target's connection, if it can be used again.
     pub target: Option<Connection>,
 }
@@ -183,6 +185,7 @@ pub(super) fn run(
 ) -> Result<Done, Box<TableError>> {
     let resources = |interrupt: &Interrupt| Resources {
         memory_bytes: budget.lane_bytes,
+        sessions: plan.write_sessions,
         interrupt: interrupt.clone(),
     };
     let at = |phase: Phase, side: Side| Place { phase, side };
@@ -280,6 +283,7 @@ pub(super) fn run(
     })();
     match loaded {
         Ok(Ok(((moved, sources), verified, ranges, one_range))) => {
+            let write_sessions = writer.sessions();
             let is_free = clean_up(plan, beside, writer.as_mut());
             let target = is_free.then(|| writer.into_connection()).flatten();
             let before = None;
@@ -290,6 +294,7 @@ pub(super) fn run(
                 sources,
                 ranges,
                 one_range,
+                write_sessions,
                 target,
             })
         }
@@ -303,6 +308,7 @@ pub(super) fn run(
                 sources: Vec::new(),
                 ranges: 0,
                 one_range: None,
+                write_sessions: 0,
                 target: None,
             })
         }

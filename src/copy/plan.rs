@@ -55,6 +55,8 @@ pub struct TablePlan {
     pub estimated_rows: Option<u64>,
     /// The ranges that the table is read in, two at least; none if it is read in one.
     pub ranges: Vec<Range>,
+    /// Most sessions that load it, where the lane can do with several.
+    pub write_sessions: usize,
     /// What is looked at after the rows.
     pub verification: Verification,
 }
@@ -495,6 +497,8 @@ pub(super) fn plan(
         narrower,
         estimated_rows,
         ranges: parts,
+        // A part that is taken back is one session's.
+        write_sessions: if sifted { 1 } else { wishes.ranges },
         verification,
     })
 }

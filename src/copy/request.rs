@@ -125,7 +125,7 @@ pub struct Request {
     pub on_reject: OnReject,
     /// The part of all tables that this call copies; `None`: all of them.
     pub shard: Option<Shard>,
-    /// Most key ranges of one table that are read at once; `None`: one.
+    /// Most key ranges of one table that are read at once, and most sessions that load one where that gains; `None`: one.
     pub ranges: Option<usize>,
     /// For how long a database that is starting, waking up or too busy is asked again, and whether a table whose connection
     /// was lost is copied again; zero: neither.

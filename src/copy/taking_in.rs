@@ -245,6 +245,7 @@ fn plan(
         keys: Vec::new(),
         estimated_rows: None,
         ranges: Vec::new(),
+        write_sessions: 1,
         sifted: false,
         narrower,
         verification,

@@ -713,6 +713,8 @@ pub struct WireFormat {
 pub struct Resources {
     /// Bytes that the lane and its client library may hold beside the batches that it is handed.
     pub memory_bytes: usize,
+    /// Most sessions that a lane in may load on, where it gains from several.
+    pub sessions: usize,
     /// Stops the lane; a session that the lane was opened with has it already.
     pub interrupt: Interrupt,
 }
@@ -843,6 +845,11 @@ pub trait Writer: Send {
     /// After [`Self::finish`]: how many rows the server says that it has taken in all; `None` if it does not say.
     fn rows_taken(&self) -> Option<u64> {
         None
+    }
+
+    /// After [`Self::finish`]: on how many sessions the rows were loaded.
+    fn sessions(&self) -> usize {
+        1
     }
 
     /// Reads these columns of a table as the transaction sees it, on the transaction's own session, and hands the rows over

@@ -185,7 +185,7 @@ pub const OPTIONS: &[Key] = &[
     Key {
         name: "ranges",
         kind: Kind::Count,
-        about: "Most key ranges of one table that are read at once",
+        about: "Most key ranges of one table that are read at once; also most sessions that load a new one of MariaDB or MySQL",
         default: "1",
     },
     Key {

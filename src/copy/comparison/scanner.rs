@@ -194,6 +194,7 @@ impl<'a> Scanner<'a> {
             .map_err(|reason| TableError::refused(place, "copy.no_lane", reason))?;
         let resources = Resources {
             memory_bytes: self.budget.lane_bytes(),
+            sessions: 1,
             interrupt: self.interrupt.clone(),
         };
         let mut reader = lane

@@ -1,13 +1,16 @@
 //! The lanes in: rows as a text that is sent in chunks of whole rows, by `LOAD DATA LOCAL INFILE` from memory or, where
 //! the server forbids that, by INSERTs of many rows.
 //!
-//! A thread sends one chunk while the next is written. What became of a chunk's rows is looked at in `chunk`.
+//! A thread sends one chunk while the next is written. What became of a chunk's rows is looked at in `chunk`. Where several
+//! sessions are asked for, and the table was made for this load, further threads send chunks on sessions of their own: InnoDB
+//! takes rows on one core a session. Nobody knows the table before it is renamed, so each chunk is then a transaction of its
+//! own, and no session waits for what another one holds.
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
-        mpsc::{Receiver, SyncSender, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread,
     time::{Duration, Instant},
@@ -46,8 +49,14 @@ const FILE_CHUNK_BYTES: usize = 4 << 20;
 /// Bytes of an INSERT; longer ones gain nothing.
 const VALUES_CHUNK_BYTES: usize = 1 << 20;
 
-/// Chunks that go around: one is written, one waits, one is being sent.
+/// Chunks that go around: one is written, one waits, one is being sent; and one more for each further session.
 const CHUNKS: usize = 3;
+
+/// After so many chunks further sessions are opened, if they are asked for: a small table is in by then.
+const CHUNKS_ALONE: usize = 4;
+
+/// How often a thread that waits for a chunk looks whether another one has failed.
+const LOOK_AROUND: Duration = Duration::from_millis(50);
 
 /// Bytes of an INSERT beside its rows, and of the packet around it.
 const STATEMENT_BYTES: usize = 64 * 1024;
@@ -60,6 +69,9 @@ const STATEMENT_BYTES: usize = 64 * 1024;
 /// still reads from a client that has sent everything would explain it, and is not proven.
 const SETUP: &str = "SET SESSION net_read_timeout = 30, wait_timeout = 31536000, sql_notes = 1, \
                      max_error_count = 64, autocommit = 1";
+
+/// Statements belong to a transaction until it is ended.
+const TRANSACTIONS: &str = "SET autocommit = 0";
 
 /// What decides whether LOAD DATA LOCAL can be had; the second is Galera's.
 const VARIABLES: &str = "SHOW VARIABLES WHERE variable_name IN ('local_infile', 'wsrep_load_data_splitting')";
@@ -148,6 +160,12 @@ struct ChunkWriter {
     connection: Connection,
     dialect: &'static dyn Dialect,
     memory_bytes: usize,
+    library: Library,
+    settings: Settings,
+    /// Most sessions that may load.
+    sessions_max: usize,
+    /// Those that have.
+    sessions: usize,
     /// Not there while a load has it.
     client: Option<Client>,
     loading: Option<Loading>,
@@ -171,19 +189,38 @@ struct Recipe {
     chunk_bytes: usize,
     /// The most bytes of a statement's rows, and what the server calls the limit.
     bytes_max: Option<(usize, &'static str)>,
+    /// Whether several sessions may load it, and each chunk is committed by itself.
+    shared: bool,
 }
+
+/// What the threads of a load have in common. It is theirs alone: with the last one its channels end.
+struct Shared {
+    recipe: Arc<Recipe>,
+    full: Mutex<Receiver<Chunk>>,
+    empty: SyncSender<Chunk>,
+    /// Nobody waits for the rows any more, or a thread has failed.
+    abandoned: Arc<AtomicBool>,
+}
+
+/// Sends chunks on its session, and in the end gives that back with the number of rows.
+type LoadThread = thread::JoinHandle<(Client, Result<u64, Error>)>;
 
 /// A load that is under way.
 struct Loading {
-    thread: thread::JoinHandle<(Client, Result<u64, Error>)>,
+    /// The first one has the writer's own session.
+    threads: Vec<LoadThread>,
+    /// For further threads.
+    shared: Weak<Shared>,
+    abandoned: Arc<AtomicBool>,
     full: SyncSender<Chunk>,
     empty: Receiver<Chunk>,
-    /// Chunks that are with the thread.
+    /// Chunks that were sent in all.
+    chunks: usize,
+    /// Chunks that are with the threads.
     sent: usize,
     spare: Vec<Chunk>,
     chunk: Chunk,
     recipe: Arc<Recipe>,
-    abandoned: Arc<AtomicBool>,
     /// Bytes of the chunk that is being filled.
     fill_bytes: usize,
 }
@@ -194,18 +231,20 @@ impl ChunkWriter {
         let settings = Settings::of(&connection.settings, library.mariadb).map_err(Error::Unsupported)?;
         let dialect = connection.dialect;
         let interrupt = resources.interrupt.child();
-        let setup = dialect.session_setup(Purpose::Write).iter().copied().chain([SETUP]);
         let left = connection.kept.take::<Left>().and_then(|Left(mut client)| {
             client.stop_with(&interrupt);
             client.answers().then_some(client)
         });
-        let connect = || Client::connect(library, &settings, None, &setup.collect::<Vec<_>>(), &interrupt);
-        let client = left.map_or_else(connect, Ok)?;
+        let client = left.map_or_else(|| connect(library, &settings, dialect, &interrupt), Ok)?;
         Ok(ChunkWriter {
             form,
             connection,
             dialect,
             memory_bytes: resources.memory_bytes,
+            library,
+            settings,
+            sessions_max: resources.sessions.max(1),
+            sessions: 1,
             client: Some(client),
             loading: None,
             recipe: None,
@@ -284,47 +323,84 @@ impl ChunkWriter {
             ));
         };
         let (full, from_writer) = sync_channel::<Chunk>(1);
-        let (to_writer, empty) = sync_channel::<Chunk>(CHUNKS);
+        let (to_writer, empty) = sync_channel::<Chunk>(CHUNKS + self.sessions_max);
         let abandoned = Arc::new(AtomicBool::new(false));
-        let (given_up, of_thread) = (Arc::clone(&abandoned), Arc::clone(&recipe));
-        let thread = thread::Builder::new()
-            .name("dray-load".to_owned())
-            .spawn(move || load_all(client, &of_thread.statement, &from_writer, &to_writer, &given_up));
-        let thread = thread.map_err(|error| Error::Unsupported(format!("no thread to load with: {error}")))?;
+        let shared = Arc::new(Shared {
+            recipe: Arc::clone(&recipe),
+            full: Mutex::new(from_writer),
+            empty: to_writer,
+            abandoned: Arc::clone(&abandoned),
+        });
         self.loading = Some(Loading {
-            thread,
+            shared: Arc::downgrade(&shared),
+            threads: vec![spawn(client, shared)?],
+            abandoned,
             full,
             empty,
+            chunks: 0,
             sent: 0,
             spare: (1..CHUNKS).map(|_| Chunk::default()).collect(),
             chunk: Chunk {
                 first_row: 1,
                 ..Chunk::default()
             },
-            abandoned,
             fill_bytes: first_chunk_bytes.min(recipe.chunk_bytes),
             recipe,
         });
         Ok(())
     }
 
-    /// Ends the load's thread and takes the connection back; the load's error, if it failed.
+    /// Opens the further sessions, once there are rows enough. Those that cannot be had are done without.
+    fn share(&mut self) -> Result<(), Error> {
+        let Some(loading) = &mut self.loading else {
+            return Ok(());
+        };
+        if !loading.recipe.shared || loading.chunks != CHUNKS_ALONE {
+            return Ok(());
+        }
+        for _ in 1..self.sessions_max {
+            let Some(shared) = loading.shared.upgrade() else {
+                return Ok(());
+            };
+            let opened = connect(self.library, &self.settings, self.dialect, &self.interrupt)
+                .and_then(|mut client| client.execute(TRANSACTIONS).map(|_| client));
+            match opened {
+                Ok(client) => loading.threads.push(spawn(client, shared)?),
+                Err(error) if self.interrupt.is_raised() => return Err(error),
+                Err(error) => {
+                    tracing::debug!(event = "copy.no_further_session", error = %error, "loaded on fewer sessions");
+                    break;
+                }
+            }
+            loading.spare.push(Chunk::default());
+        }
+        self.sessions = self.sessions.max(loading.threads.len());
+        Ok(())
+    }
+
+    /// Ends the load's threads and takes the connection back; the load's error, if it failed.
     fn take_back(&mut self) -> Result<(), Error> {
         let Some(loading) = self.loading.take() else {
             return Ok(());
         };
-        // Without the channel the thread ends after what it has.
+        // Without the channel the threads end after what they have.
         drop(loading.full);
-        match loading.thread.join() {
-            Ok((client, result)) => {
-                self.client = Some(client);
-                self.rows_taken += result?;
-                Ok(())
-            }
-            Err(_) => Err(Error::Unsupported(
-                "the thread that loads rows has ended by itself".to_owned(),
-            )),
+        let mut ended = Ok(());
+        for (number, thread) in loading.threads.into_iter().enumerate() {
+            let result = match thread.join() {
+                Ok((client, result)) => {
+                    if number == 0 {
+                        self.client = Some(client);
+                    }
+                    result.map(|rows| self.rows_taken += rows)
+                }
+                Err(_) => Err(Error::Unsupported(
+                    "a thread that loads rows has ended by itself".to_owned(),
+                )),
+            };
+            ended = ended.and(result);
         }
+        ended
     }
 
     /// Hands the chunk to the thread and takes an empty one.
@@ -347,6 +423,7 @@ impl ChunkWriter {
         if loading.full.send(chunk).is_err() {
             return self.ended_early();
         }
+        loading.chunks += 1;
         loading.sent += 1;
         while long && loading.sent > 0 {
             let Ok(mut back) = loading.empty.recv() else {
@@ -358,7 +435,7 @@ impl ChunkWriter {
             }
             loading.spare.push(back);
         }
-        Ok(())
+        self.share()
     }
 
     /// The thread ends before its channel only if something failed.
@@ -373,7 +450,7 @@ impl ChunkWriter {
 impl Writer for ChunkWriter {
     fn begin(&mut self) -> Result<(), Error> {
         // Not START TRANSACTION, which the DDL that may follow would end for good.
-        self.client()?.execute("SET autocommit = 0").map(drop)
+        self.client()?.execute(TRANSACTIONS).map(drop)
     }
 
     fn execute(&mut self, sql: &str) -> Result<i64, Error> {
@@ -411,6 +488,9 @@ impl Writer for ChunkWriter {
             Form::File => FILE_CHUNK_BYTES,
             Form::Values => VALUES_CHUNK_BYTES.min(bytes_max.map_or(usize::MAX, |(bytes, _)| bytes / 2)),
         };
+        let shared = self.sessions_max > 1 && self.created.is_some();
+        // Of each session one is being sent, and as much lies in its client library.
+        let part = if shared { self.sessions_max + 2 } else { CHUNKS };
         let mariadb = self.dialect.name() == super::MARIADB.name();
         self.recipe = Some(Arc::new(Recipe {
             statement: Statement {
@@ -420,8 +500,9 @@ impl Writer for ChunkWriter {
             },
             names: columns.iter().map(|column| column.name.clone()).collect(),
             rules: columns.iter().map(|column| FieldRules::of(column, mariadb)).collect(),
-            chunk_bytes: chunk_bytes.min(self.memory_bytes / 16),
+            chunk_bytes: chunk_bytes.min(self.memory_bytes / 16 * CHUNKS / part),
             bytes_max,
+            shared,
         }));
         self.start(FIRST_CHUNK_BYTES)
     }
@@ -521,6 +602,10 @@ impl Writer for ChunkWriter {
         Some(self.rows_taken)
     }
 
+    fn sessions(&self) -> usize {
+        self.sessions
+    }
+
     fn read_back(
         &mut self,
         table: &Relation,
@@ -563,12 +648,12 @@ impl Writer for ChunkWriter {
             loading.abandoned.store(true, Ordering::Relaxed);
             // The chunk that is being sent may wait for a lock, which its statement is killed for.
             let began = Instant::now();
-            let Some(Loading { full, thread, .. }) = self.loading.as_mut() else {
+            let Some(Loading { full, threads, .. }) = self.loading.as_mut() else {
                 return Ok(());
             };
-            // Replaced by a channel that nobody listens to: the thread ends after the chunk that it has.
+            // Replaced by a channel that nobody listens to: the threads end after the chunk that they have.
             *full = sync_channel(0).0;
-            while !thread.is_finished() {
+            while !threads.iter().all(thread::JoinHandle::is_finished) {
                 if began.elapsed() > ABANDON_PATIENCE {
                     self.interrupt.raise();
                 }
@@ -603,30 +688,62 @@ impl Writer for ChunkWriter {
     }
 }
 
-/// Sends chunks until there are no more, or one fails.
-fn load_all(
-    mut client: Client,
-    statement: &Statement,
-    full: &Receiver<Chunk>,
-    empty: &SyncSender<Chunk>,
-    abandoned: &AtomicBool,
-) -> (Client, Result<u64, Error>) {
+/// A session for loads.
+fn connect(
+    library: Library,
+    settings: &Settings,
+    dialect: &dyn Dialect,
+    interrupt: &Interrupt,
+) -> Result<Client, Error> {
+    let setup = dialect.session_setup(Purpose::Write).iter().copied().chain([SETUP]);
+    Client::connect(library, settings, None, &setup.collect::<Vec<_>>(), interrupt)
+}
+
+/// Starts a thread that sends chunks on this session.
+fn spawn(client: Client, shared: Arc<Shared>) -> Result<LoadThread, Error> {
+    let thread = thread::Builder::new()
+        .name("dray-load".to_owned())
+        .spawn(move || load_all(client, &shared));
+    thread.map_err(|error| Error::Unsupported(format!("no thread to load with: {error}")))
+}
+
+/// Sends chunks until there are no more, or one fails, here or in another thread.
+fn load_all(mut client: Client, shared: &Shared) -> (Client, Result<u64, Error>) {
     client.enter_thread();
     let mut result = Ok(0);
-    while let Ok(mut chunk) = full.recv() {
-        if abandoned.load(Ordering::Relaxed) {
+    loop {
+        let next = shared
+            .full
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .recv_timeout(LOOK_AROUND);
+        if shared.abandoned.load(Ordering::Relaxed) {
             break;
         }
+        let mut chunk = match next {
+            Ok(chunk) => chunk,
+            Err(RecvTimeoutError::Timeout) => continue,
+            Err(RecvTimeoutError::Disconnected) => break,
+        };
+        let sent = send(&mut client, &shared.recipe, &chunk);
         // Each row of it was counted.
-        let sent = statement.send_chunk(&mut client, &chunk);
         result = result.and_then(|rows| sent.map(|()| rows + chunk.ends.len() as u64));
         if result.is_err() {
+            shared.abandoned.store(true, Ordering::Relaxed);
             break;
         }
         chunk.clear();
         // The writer may be done already.
-        let _ = empty.send(chunk);
+        let _ = shared.empty.send(chunk);
     }
     client.leave_thread();
     (client, result)
+}
+
+fn send(client: &mut Client, recipe: &Recipe, chunk: &Chunk) -> Result<(), Error> {
+    recipe.statement.send_chunk(client, chunk)?;
+    match recipe.shared {
+        true => client.execute("COMMIT").map(drop),
+        false => Ok(()),
+    }
 }
