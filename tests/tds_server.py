@@ -112,6 +112,8 @@ class TdsServer:
         if "c.is_identity" in sql and self.columns:
             cells = [[column.name, "0", "0", column.declared, "0", "U", "0", "0"] for column in self.columns]
             return table(["nvarchar(128)"] * 8, [[long_text(cell) for cell in row] for row in cells], done(0x10))
+        if "sp_getapplock" in sql:
+            return table(["nvarchar(128)"], [[long_text("1")]], done(0x10))
         if "SELECT" in sql.split(" UPDATE ")[0] and not sql.startswith("IF "):
             return table(["nvarchar(128)"], [], done(0x10))
         return done(0)
