@@ -24,7 +24,7 @@ test:
 	@$(PYTHON) tests/run.py $(PYTEST)
 
 test-long:
-	@DRAY_ROUND_TRIPS=10000 DRAY_KILLS=300 DRAY_DIST=optimized $(PYTHON) tests/run.py $(PYTEST)
+	@DRAY_ROUND_TRIPS=10000 DRAY_KILLS=300 DRAY_DIST=optimized DRAY_TEST_AT_LENGTH=1 $(PYTHON) tests/run.py $(PYTEST)
 
 lint:
 	@$(PYTHON) tests/lint.py

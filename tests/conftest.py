@@ -34,6 +34,9 @@ ROOT = Path(__file__).resolve().parent.parent
 # handler, like this process now, starts its children with the default action.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# `make test-long`: what `make test` does for some of all cases is done for each.
+AT_LENGTH = "DRAY_TEST_AT_LENGTH" in os.environ
+
 # A variable that would change what dray or Python does must not leak from the terminal into a test.
 CLEARED = re.compile(r"^(AZ_BATCH_|DRAY_|PYTHON|ODBC)|^(VIRTUAL_ENV|LD_LIBRARY_PATH|LD_PRELOAD|RUST_LOG|NO_COLOR)$")
 
