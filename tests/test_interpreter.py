@@ -12,6 +12,7 @@ import sys
 import zipfile
 
 import pytest
+from conftest import AT_LENGTH
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DRAY = os.environ.get("DRAY_EXECUTABLE", str(ROOT / "target" / "debug" / "dray"))
@@ -244,7 +245,7 @@ def test_child_interpreters_of_every_kind_import_dray(node, base, chosen, loadin
     assert seen == {how: [chosen, "_native.abi3.so"] for how in ("spawn", "fork", "forkserver", "subprocess")}
 
 
-@pytest.mark.parametrize("base", USABLE if "DRAY_TEST_AT_LENGTH" in os.environ else OLDEST_AND_NEWEST)
+@pytest.mark.parametrize("base", USABLE if AT_LENGTH else OLDEST_AND_NEWEST)
 def test_numpy_of_a_virtual_environment_works_with_either_loading(node, base, tmp_path):
     environment = tmp_path / "env"
     assert run(base, "-m", "venv", "--without-pip", environment, cwd="/").returncode == 0

@@ -90,7 +90,7 @@ impl<'a> Merging<'a> {
         let (from, to) = (dialect.quote_relation(&staging), dialect.quote_relation(self.target));
         let quote = |name: &String| dialect.quote(name);
         let columns = list(self.columns, quote);
-        let on = self.same_key(|name| (format!("dray_old.{}", quote(name)), format!("dray_new.{}", quote(name))));
+        let on = self.old_is_new(dialect);
         let first = self.key.first().map(quote).unwrap_or_default();
         let mut merge = Vec::new();
         if self.deletes {
@@ -134,7 +134,7 @@ impl<'a> Merging<'a> {
         let (from, to) = (dialect.quote_relation(&staging), dialect.quote_relation(self.target));
         let quote = |name: &String| dialect.quote(name);
         let columns = list(self.columns, quote);
-        let on = self.same_key(|name| (format!("dray_old.{}", quote(name)), format!("dray_new.{}", quote(name))));
+        let on = self.old_is_new(dialect);
         let mut merge = Vec::new();
         if self.deletes {
             merge.push(format!(
@@ -165,6 +165,12 @@ impl<'a> Merging<'a> {
             staging,
             merge,
         }
+    }
+
+    /// That a row of the target and one that has come have the same key.
+    fn old_is_new(&self, dialect: &dyn Dialect) -> String {
+        let quote = |name: &String| dialect.quote(name);
+        self.same_key(|name| (format!("dray_old.{}", quote(name)), format!("dray_new.{}", quote(name))))
     }
 
     fn others(&self) -> impl Iterator<Item = &'a String> {

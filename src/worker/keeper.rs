@@ -61,7 +61,7 @@ pub struct Keeper {
     process: Pid,
     /// Orders go out, one [`Report`] comes in. Its end is how each learns of the other's death.
     pub(super) socket: UnixStream,
-    orders: Option<PipeWriter>,
+    orders: PipeWriter,
     has_foreseen: bool,
     printed: Option<[PipeReader; 2]>,
 }
@@ -87,7 +87,7 @@ impl Keeper {
             ForkResult::Parent { child } => Ok(Keeper {
                 process: child,
                 socket,
-                orders: Some(orders),
+                orders,
                 has_foreseen: false,
                 printed: Some([stdout, stderr]),
             }),
@@ -127,9 +127,7 @@ impl Keeper {
 
     /// A worker that is gone is noticed by the keeper, not here.
     fn tell(&mut self, path: &Path) {
-        if let Some(orders) = &mut self.orders {
-            let _ = orders.write_all(&[path.as_os_str().as_bytes(), b"\0"].concat());
-        }
+        let _ = self.orders.write_all(&[path.as_os_str().as_bytes(), b"\0"].concat());
     }
 
     /// Waits for its end, while the socket stays open: the end of that would tell the keeper to kill at once what may

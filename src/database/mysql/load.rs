@@ -190,7 +190,7 @@ struct Recipe {
     /// The most bytes of a statement's rows, and what the server calls the limit.
     bytes_max: Option<(usize, &'static str)>,
     /// Whether several sessions may load it, and each chunk is committed by itself.
-    shared: bool,
+    on_several_sessions: bool,
 }
 
 /// What the threads of a load have in common. It is theirs alone: with the last one its channels end.
@@ -199,7 +199,7 @@ struct Shared {
     full: Mutex<Receiver<Chunk>>,
     empty: SyncSender<Chunk>,
     /// Nobody waits for the rows any more, or a thread has failed.
-    abandoned: Arc<AtomicBool>,
+    abandoned: AtomicBool,
 }
 
 /// Sends chunks on its session, and in the end gives that back with the number of rows.
@@ -211,7 +211,6 @@ struct Loading {
     threads: Vec<LoadThread>,
     /// For further threads.
     shared: Weak<Shared>,
-    abandoned: Arc<AtomicBool>,
     full: SyncSender<Chunk>,
     empty: Receiver<Chunk>,
     /// Chunks that were sent in all.
@@ -324,17 +323,15 @@ impl ChunkWriter {
         };
         let (full, from_writer) = sync_channel::<Chunk>(1);
         let (to_writer, empty) = sync_channel::<Chunk>(CHUNKS + self.sessions_max);
-        let abandoned = Arc::new(AtomicBool::new(false));
         let shared = Arc::new(Shared {
             recipe: Arc::clone(&recipe),
             full: Mutex::new(from_writer),
             empty: to_writer,
-            abandoned: Arc::clone(&abandoned),
+            abandoned: AtomicBool::new(false),
         });
         self.loading = Some(Loading {
             shared: Arc::downgrade(&shared),
             threads: vec![spawn(client, shared)?],
-            abandoned,
             full,
             empty,
             chunks: 0,
@@ -351,11 +348,11 @@ impl ChunkWriter {
     }
 
     /// Opens the further sessions, once there are rows enough. Those that cannot be had are done without.
-    fn share(&mut self) -> Result<(), Error> {
+    fn open_further_sessions(&mut self) -> Result<(), Error> {
         let Some(loading) = &mut self.loading else {
             return Ok(());
         };
-        if !loading.recipe.shared || loading.chunks != CHUNKS_ALONE {
+        if !loading.recipe.on_several_sessions || loading.chunks != CHUNKS_ALONE {
             return Ok(());
         }
         for _ in 1..self.sessions_max {
@@ -435,7 +432,7 @@ impl ChunkWriter {
             }
             loading.spare.push(back);
         }
-        self.share()
+        self.open_further_sessions()
     }
 
     /// The thread ends before its channel only if something failed.
@@ -488,9 +485,13 @@ impl Writer for ChunkWriter {
             Form::File => FILE_CHUNK_BYTES,
             Form::Values => VALUES_CHUNK_BYTES.min(bytes_max.map_or(usize::MAX, |(bytes, _)| bytes / 2)),
         };
-        let shared = self.sessions_max > 1 && self.created.is_some();
+        let on_several_sessions = self.sessions_max > 1 && self.created.is_some();
         // Of each session one is being sent, and as much lies in its client library.
-        let part = if shared { self.sessions_max + 2 } else { CHUNKS };
+        let part = if on_several_sessions {
+            self.sessions_max + 2
+        } else {
+            CHUNKS
+        };
         let mariadb = self.dialect.name() == super::MARIADB.name();
         self.recipe = Some(Arc::new(Recipe {
             statement: Statement {
@@ -502,7 +503,7 @@ impl Writer for ChunkWriter {
             rules: columns.iter().map(|column| FieldRules::of(column, mariadb)).collect(),
             chunk_bytes: chunk_bytes.min(self.memory_bytes / 16 * CHUNKS / part),
             bytes_max,
-            shared,
+            on_several_sessions,
         }));
         self.start(FIRST_CHUNK_BYTES)
     }
@@ -645,7 +646,9 @@ impl Writer for ChunkWriter {
 
     fn rollback(&mut self) -> Result<(), Error> {
         if let Some(loading) = &self.loading {
-            loading.abandoned.store(true, Ordering::Relaxed);
+            if let Some(shared) = loading.shared.upgrade() {
+                shared.abandoned.store(true, Ordering::Relaxed);
+            }
             // The chunk that is being sent may wait for a lock, which its statement is killed for.
             let began = Instant::now();
             let Some(Loading { full, threads, .. }) = self.loading.as_mut() else {
@@ -742,7 +745,7 @@ fn load_all(mut client: Client, shared: &Shared) -> (Client, Result<u64, Error>)
 
 fn send(client: &mut Client, recipe: &Recipe, chunk: &Chunk) -> Result<(), Error> {
     recipe.statement.send_chunk(client, chunk)?;
-    match recipe.shared {
+    match recipe.on_several_sessions {
         true => client.execute("COMMIT").map(drop),
         false => Ok(()),
     }

@@ -151,6 +151,8 @@ mod tests {
         ] {
             assert_eq!(classify(&diagnostic(sqlstate, native, "")), expected, "{native}");
         }
+        let missing = diagnostic("42000", 33_557_097, "relation \"master_dbo.t\" does not exist");
+        assert_eq!(classify(&missing), Class::NotFound);
     }
 
     #[test]

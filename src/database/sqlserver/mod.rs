@@ -289,10 +289,8 @@ impl Dialect for SqlServer {
     fn literal(&self, text: &str) -> String {
         // An index on a `varchar` is of no use against a text in UTF-16. And Babelfish finds a `datetimeoffset` greater than
         // every one of them.
-        match text.is_ascii() {
-            true => format!("'{}'", text.replace('\'', "''")),
-            false => catalog::literal(text),
-        }
+        let national = if text.is_ascii() { "" } else { "N" };
+        format!("{national}'{}'", text.replace('\'', "''"))
     }
 
     fn table_lock(&self, LockName(number): LockName) -> Option<TableLock> {
@@ -481,6 +479,12 @@ mod tests {
             MICROSOFT.write_as(&column("c", "datetimeoffset(0)")).expression,
             "CAST(? AS datetimeoffset(0))"
         );
+    }
+
+    #[test]
+    fn a_text_is_of_the_national_kind_where_it_has_to_be() {
+        assert_eq!(MICROSOFT.literal("it's"), "'it''s'");
+        assert_eq!(MICROSOFT.literal("é's"), "N'é''s'");
     }
 
     #[test]
