@@ -37,6 +37,7 @@ def main() -> int:
     parser.add_argument("--executable", type=Path, default=ROOT / "target" / "release" / "dray")
     parser.add_argument("--small-only", action="store_true", help="leave the project of 100 MB out")
     arguments = parser.parse_args()
+    arguments.executable = arguments.executable.resolve()
     if not arguments.executable.is_file():
         print(f"{arguments.executable} is not there: run `make build`")
         return 1
