@@ -41,6 +41,7 @@ class Azure:
 
     url: str = ""
     identities: list[str] = field(default_factory=lambda: [ONE])
+    token: str = TOKEN
     secrets: dict[str, Any] = field(default_factory=dict)
     forbidden: set[str] = field(default_factory=set)
     faults: dict[str, list[Any]] = field(default_factory=dict)
@@ -113,7 +114,7 @@ def metadata_token(azure: Azure, query: dict[str, str]) -> tuple[int, Any]:
         )
         return 400, {"error": "invalid_request", "error_description": words}
     return 200, {
-        "access_token": TOKEN, "client_id": wanted or azure.identities[0], "expires_in": "86399",
+        "access_token": azure.token, "client_id": wanted or azure.identities[0], "expires_in": "86399",
         "expires_on": str(int(time.time()) + 86399), "ext_expires_in": "86399", "not_before": "1699910000",
         "resource": query["resource"], "token_type": "Bearer",
     }  # fmt: skip
@@ -121,7 +122,7 @@ def metadata_token(azure: Azure, query: dict[str, str]) -> tuple[int, Any]:
 
 def vault_secret(azure: Azure, asked: Asked) -> tuple[int, Any]:
     """As Key Vault answers."""
-    if asked.headers.get("authorization") not in (f"Bearer {TOKEN}", f"Bearer {PRINCIPAL_TOKEN}"):
+    if asked.headers.get("authorization") not in (f"Bearer {azure.token}", f"Bearer {PRINCIPAL_TOKEN}"):
         return 401, {
             "error": {"code": "Unauthorized", "message": "AKV10000: Request is missing a Bearer or PoP token."}
         }

@@ -291,7 +291,7 @@ def test_an_unknown_name_is_an_error_that_says_where_it_was_looked_for(script: S
         ),
         (
             {"type": "AzurePostgreSql", "typeProperties": {"server": "s", "servicePrincipalId": "i"}},
-            "activity.token_needed",
+            "activity.missing_key",
             112,
         ),
         (

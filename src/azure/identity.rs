@@ -8,8 +8,17 @@ use super::error::AzureError;
 use super::http::{Outcome, Patience, Service, exchange, service_agent};
 use super::metadata::Metadata;
 
-/// The audience of tokens for Azure SQL Database, Managed Instance and Synapse.
-pub const SQL_AUDIENCE: &str = "https://database.windows.net/";
+/// The audience of tokens for Azure SQL Database, Managed Instance and Synapse, in the cloud that the server's host is in.
+/// The slash at its end is a part of it (azure-docs, `how-to-use-vm-token.md`).
+pub fn sql_audience(host: &str) -> String {
+    format!("https://{}/", cloud_of(host).sql_suffix)
+}
+
+/// The audience of tokens for Azure Database for PostgreSQL, in the cloud that the server's host is in (azure-docs,
+/// `postgresql/flexible-server/how-to-connect-with-managed-identity.md`).
+pub fn postgresql_audience(host: &str) -> String {
+    format!("https://ossrdbms-aad.{}", cloud_of(host).sql_suffix)
+}
 
 const CALL_LIMIT: Duration = Duration::from_secs(30);
 
@@ -28,7 +37,8 @@ pub struct Token {
     pub usable_until: u64,
 }
 
-/// An identity in Entra.
+/// An identity in Entra. May hold a secret, and so has no `Debug`.
+#[derive(Clone, PartialEq, Eq)]
 pub enum Identity {
     /// One that the node was given.
     Managed {
@@ -74,7 +84,7 @@ impl Identity {
         }
     }
 
-    /// Asks for a token for `audience`, such as `https://vault.azure.net` or [`SQL_AUDIENCE`]. Not remembered here: whoever
+    /// Asks for a token for `audience`, such as `https://vault.azure.net`. Not remembered here: whoever
     /// asks twice gets two.
     ///
     /// Waits for the network, with repetitions, as long as `patience` says.
@@ -236,7 +246,7 @@ pub(super) struct Cloud {
     pub vault_audience: &'static str,
     /// Where its service principals sign in.
     authority: &'static str,
-    /// What else ends an audience of this cloud.
+    /// What servers of databases end in, and the audiences of tokens for them.
     sql_suffix: &'static str,
 }
 
@@ -263,7 +273,7 @@ pub(super) const CLOUDS: [Cloud; 3] = [
     },
 ];
 
-/// The cloud of a vault's host or of an audience; the public one for hosts of no cloud.
+/// The cloud of the host of a vault or of a database, or of an audience; the public one for hosts of no cloud.
 pub(super) fn cloud_of(host: &str) -> &'static Cloud {
     let host = host.trim_end_matches('/').to_ascii_lowercase();
     let ends = |suffix: &str| {

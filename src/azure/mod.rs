@@ -22,5 +22,5 @@ mod vault;
 
 pub use error::{AzureError, Refusal};
 pub use http::Patience;
-pub use identity::{Identity, SQL_AUDIENCE, Token, look_for_managed_identity};
+pub use identity::{Identity, Token, look_for_managed_identity, postgresql_audience, sql_audience};
 pub use vault::Vault;

@@ -117,8 +117,17 @@ impl Writer<'_> {
             SignIn::ManagedIdentity => self.put(Field::Authentication, "ActiveDirectoryMsi")?,
             SignIn::ServicePrincipal => self.put(Field::Authentication, "ActiveDirectoryServicePrincipal")?,
             SignIn::EntraPassword => self.put(Field::Authentication, "ActiveDirectoryPassword")?,
+            // The driver takes it beside the connection string; `Dialect::connection_structure` takes it out.
+            SignIn::AccessToken => {
+                if let Some(token) = self.settings.get(Field::AccessToken) {
+                    self.string.push_password("AccessToken", token);
+                }
+            }
         }
-        self.credentials()?;
+        // With a token there may be neither.
+        if self.settings.sign_in != SignIn::AccessToken {
+            self.credentials()?;
+        }
         for (keyword, value) in &self.settings.microsoft {
             self.string.push(keyword, value);
         }

@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use super::driver::{Family, attribute, candidates};
 use super::keys::{Key, Meaning, SERVICE_TYPES, ServiceType};
-use super::linked_service::SQL_SERVER_AUTHENTICATION;
+use super::linked_service::{AZURE_POSTGRESQL_AUTHENTICATION, SQL_SERVER_AUTHENTICATION};
 use super::settings::{Field, Product};
 use super::text::{LIBPQ, MICROSOFT, Parameter, SCHEMES, parameter};
 
@@ -102,9 +102,13 @@ fn particular(product: Product, field: Field) -> Option<&'static str> {
             | Field::ServicePrincipalKey
             | Field::ServicePrincipalCredential
             | Field::ServicePrincipalCredentialType
-            | Field::Credential,
-        ) => "refused: PostgreSQL takes a token of Microsoft Entra as the password, which dray does not fetch",
+            | Field::Credential
+            | Field::Tenant,
+        ) => "see below",
+        (Product::Postgresql, Field::Authentication) => "`ActiveDirectoryDefault`: a token as the password, see below",
+        (Product::Postgresql, Field::AuthenticationType) => "how to sign in, see below",
         (_, Field::AuthenticationType) => "`Basic`; anything else is refused",
+        (Product::SqlServer, Field::AccessToken) => "`AccessToken`, see below",
         (Product::Postgresql, Field::SslMode) => {
             "`SSLmode`: 0 disable, 1 allow, 2 prefer, 3 require, 4 verify-ca, 5 verify-full, or the word; absent: prefer. For \
              the last two `sslrootcert` is what the node trusts, unless libpq finds one itself"
@@ -288,8 +292,10 @@ fn document() -> String {
             writeln!(text, "\n### Keywords of `connectionString`, {title}\n\nWithout case and blanks.\n\n| keyword | becomes |\n|---|---|").unwrap();
             rows(&mut text, product, service.keywords.iter());
         }
-        if product == Product::SqlServer {
-            text.push_str(&sign_in());
+        match product {
+            Product::SqlServer => text.push_str(&sign_in()),
+            Product::Postgresql => text.push_str(&sign_in_to_postgresql()),
+            Product::MySql | Product::Sqlite => {}
         }
     }
     text.push_str(
@@ -314,8 +320,35 @@ fn sign_in() -> String {
          connection string gives. It is the pool's identity: the factory's own is not on the node, nor is the client id of a \
          `credential`. A pool with one identity needs no client id |\n\
          | service principal | `Authentication=ActiveDirectoryServicePrincipal`, `UID` its id, `PWD` its secret |\n\
+         | `Authentication=ActiveDirectoryDefault`, also in a connection string with a `Driver` | `AccessToken`: a token that dray fetches, see below |\n\
+         | `AccessToken=...`, also in a connection string with a `Driver` | `AccessToken`, which goes to the driver beside its connection string (`SQL_COPT_SS_ACCESS_TOKEN`) |\n\
          | Windows account | `UID` and `PWD`, by FreeTDS alone; without a user `Trusted_Connection=yes`, by a Kerberos ticket |\n\n\
-         What goes by Microsoft Entra needs Microsoft's driver.\n",
+         What goes by Microsoft Entra needs Microsoft's driver. The driver itself asks for the tokens of a managed identity and \
+         of a service principal, each time that it connects.\n\n\
+         `ActiveDirectoryDefault` is the service principal of AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET if \
+         all are set, else the pool's managed identity (the one of AZURE_CLIENT_ID if that is). dray asks for the token, for the audience of the cloud that \
+         the server's name is in, once for all processes of a run, and again where it is about to end. {TOKENS_END}\n",
+        authentication.join(", ")
+    )
+}
+
+/// What somebody has to know whose copy takes hours.
+const TOKENS_END: &str = "A token holds for about an hour for a service principal, and for a day for a managed identity; \
+     connections that are open by then stay, and a call of dray that begins later has a new one, but one that goes on \
+     for longer than that and connects again is refused by the server.";
+
+fn sign_in_to_postgresql() -> String {
+    let authentication: Vec<String> = AZURE_POSTGRESQL_AUTHENTICATION
+        .iter()
+        .map(|name| format!("`{name}`"))
+        .collect();
+    format!(
+        "\n### How to sign in to PostgreSQL\n\n`authenticationType` is one of {}, for `PostgreSqlV2` and `PostgreSql` `Basic` alone. Where nothing is said: a \
+         service principal if there is a `servicePrincipalId`, a managed identity if there is a `credential`, else the \
+         password.\n\nA service principal (`servicePrincipalId`, `servicePrincipalKey` or `servicePrincipalCredential`, `tenant`) and a managed identity (the pool's; the one of \
+         AZURE_CLIENT_ID if it has several) sign in by a token, which dray fetches and hands to the server as `PWD`; `username` is \
+         the name that the database knows the identity by. Without an `sslMode` that is `require`. A URL does the same with \
+         `authentication=ActiveDirectoryDefault`, for the service principal of the environment or else the pool's identity. {TOKENS_END}\n",
         authentication.join(", ")
     )
 }

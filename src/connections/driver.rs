@@ -194,6 +194,7 @@ pub(super) fn attribute(family: Family, field: Field) -> Option<&'static str> {
         (Family::Sqlite, _) => return None,
         (_, Field::User) => "UID",
         (_, Field::Password) => "PWD",
+        (Family::Microsoft18 | Family::Microsoft17, Field::AccessToken) => "AccessToken",
         (Family::Psqlodbc, Field::SslMode) => "SSLmode",
         (Family::MySql, Field::SslMode) => "SSLMODE",
         (Family::MariaDb | Family::MySql, Field::RootCertificate) => "SSLCA",

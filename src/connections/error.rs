@@ -158,20 +158,6 @@ pub enum ConnectionError {
         supported: Vec<String>,
     },
 
-    /// PostgreSQL and MySQL take a token of Microsoft Entra in place of a password, and there is none.
-    #[error(
-        "linked service `{name}` signs in to {product} by Microsoft Entra ({how}), which takes an access token as the \
-         password; dray does not fetch one"
-    )]
-    TokenNeeded {
-        /// The linked service.
-        name: String,
-        /// `PostgreSQL` or `MySQL`.
-        product: &'static str,
-        /// What in the linked service says so.
-        how: String,
-    },
-
     /// The password was encrypted by a self-hosted integration runtime, or kept back by it.
     #[error(
         "linked service `{name}` brings no password: {}",
@@ -327,7 +313,6 @@ impl Failing for ConnectionError {
             ConnectionError::MissingKey { .. } => "activity.missing_key",
             ConnectionError::WrongKind { .. } => "activity.wrong_kind",
             ConnectionError::UnknownAuthentication { .. } => "activity.unknown_authentication",
-            ConnectionError::TokenNeeded { .. } => "activity.token_needed",
             ConnectionError::PasswordKeptBack { .. } => "activity.password_kept_back",
             ConnectionError::RefusedKey { .. } => "activity.refused_key",
             ConnectionError::MissingParameter { .. } => "activity.missing_parameter",
@@ -363,11 +348,6 @@ impl Failing for ConnectionError {
             ConnectionError::PasswordKeptBack { .. } => Some(
                 "pass the password as a SecureString in the activity's `extendedProperties`, and give the copy a \
                  connection string of your own"
-                    .to_owned(),
-            ),
-            ConnectionError::TokenNeeded { .. } => Some(
-                "fetch a token for `https://ossrdbms-aad.database.windows.net` in the script, and give the copy a \
-                 connection string with it as `PWD`"
                     .to_owned(),
             ),
             ConnectionError::UnsupportedType { .. } | ConnectionError::RefusedKey { .. } => {

@@ -1,4 +1,5 @@
-//! From a reference in ADF's files to the secret itself: which vault its linked service names, and whose token opens it.
+//! From a reference in ADF's files to the secret itself: which vault its linked service names, and whose token opens it;
+//! and tokens that open a database.
 //!
 //! ADF resolves no such reference for custom activities, and hands over of the vault no more than its linked service, and
 //! that only if the activity references it (azure-docs, `store-credentials-in-key-vault.md`). A token is asked for once per
@@ -26,25 +27,15 @@ impl Connections {
         let name = reference.secret_name.as_deref().ok_or_else(|| lacks("`secretName`"))?;
         let vault = self.vault(store)?;
         let get = |name: &str| self.variable(name);
-        let patience = Patience::from_environment(get);
         let identity = Identity::from_environment(get);
         let version = reference
             .secret_version
             .as_deref()
             .filter(|version| !version.is_empty());
-        let sharing = Sharing::of(self.variable("DRAY_RUN").as_deref().map(Path::new));
-
+        let sharing = self.sharing();
         let fetch = || -> Result<Fetched, AzureError> {
-            let audience = vault.audience();
-            let fetch_token = || {
-                let token = identity.token(audience, get, patience)?;
-                telemetry::redactor().add(&token.text);
-                Ok::<_, AzureError>(Fetched {
-                    value: token.text,
-                    holds_until: Some(token.usable_until),
-                })
-            };
-            let token = sharing.once(&format!("token {} {audience}", identity.describe()), fetch_token)?;
+            let token = self.token(&identity, vault.audience())?;
+            let patience = Patience::from_environment(get);
             let value = vault.secret((name, version), &token, &identity.describe(), patience)?;
             Ok(Fetched {
                 value,
@@ -60,6 +51,33 @@ impl Connections {
         parts.push(value.clone());
         telemetry::redactor().add_all(parts.iter().map(String::as_str));
         Ok(value)
+    }
+
+    /// A token of this identity for `audience`, fetched by whoever asks for it first and has nobody's that still holds;
+    /// masked from then on.
+    ///
+    /// # Errors
+    /// Those of [`Identity::token`].
+    pub(super) fn token(&self, identity: &Identity, audience: &str) -> Result<String, AzureError> {
+        let get = |name: &str| self.variable(name);
+        let fetch = || {
+            let token = identity.token(audience, get, Patience::from_environment(get))?;
+            telemetry::redactor().add(&token.text);
+            Ok::<_, AzureError>(Fetched {
+                value: token.text,
+                holds_until: Some(token.usable_until),
+            })
+        };
+        let token = self
+            .sharing()
+            .once(&format!("token {} {audience}", identity.describe()), fetch)?;
+        // Another process may have fetched it.
+        telemetry::redactor().add(&token);
+        Ok(token)
+    }
+
+    fn sharing(&self) -> Sharing {
+        Sharing::of(self.variable("DRAY_RUN").as_deref().map(Path::new))
     }
 
     fn vault(&self, store: &str) -> Result<Vault, ConnectionError> {

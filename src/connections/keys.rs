@@ -146,6 +146,7 @@ const SQL_SERVER_KEYWORDS: &[Key] = &[
     sets(&["hostnameincertificate"], Field::HostNameInCertificate),
     sets(&["integratedsecurity", "trustedconnection"], Field::IntegratedSecurity),
     sets(&["authentication"], Field::Authentication),
+    sets(&["accesstoken"], Field::AccessToken),
     sets(&["applicationintent"], Field::ApplicationIntent),
     sets(&["applicationname", "app"], Field::ApplicationName),
     sets(&["connectretrycount"], Field::ConnectRetryCount),
@@ -208,7 +209,6 @@ const POSTGRESQL_KEYS: &[Key] = &[
     sets(&["sslKey"], Field::ClientKey),
     sets(&["sslPassword"], Field::ClientKeyPassword),
     sets(&["authenticationType"], Field::AuthenticationType),
-    sets(&["credential"], Field::Credential),
     ignored(&["trustServerCertificate"], LIBPQ_TRUST),
     ignored(&["timeout"], LOGIN),
     ignored(&["connectionTimeout"], LOGIN),
@@ -220,7 +220,17 @@ const POSTGRESQL_KEYS: &[Key] = &[
     ignored(&["encoding"], UTF8),
 ];
 
-const POSTGRESQL_PRINCIPAL_KEYS: &[Key] = &[
+const POSTGRESQL_ENTRA_KEYS: &[Key] = &[
+    sets(&["credential"], Field::Credential),
+    sets(&["servicePrincipalId"], Field::ServicePrincipalId),
+    sets(&["servicePrincipalKey"], Field::ServicePrincipalKey),
+    sets(
+        &["servicePrincipalCredentialType"],
+        Field::ServicePrincipalCredentialType,
+    ),
+    sets(&["servicePrincipalCredential"], Field::ServicePrincipalCredential),
+    sets(&["tenant"], Field::Tenant),
+    ignored(&["azureCloudType"], CLOUD),
     refused(&["servicePrincipalEmbeddedCert"], CERTIFICATE),
     refused(&["servicePrincipalEmbeddedCertPassword"], CERTIFICATE),
 ];
@@ -422,11 +432,7 @@ pub static SERVICE_TYPES: [ServiceType; 11] = [
     sql_server("AzureSqlMI", &[SQL_SERVER_KEYS, SERVICE_PRINCIPAL_KEYS], true),
     sql_server("AzureSqlDW", &[SQL_SERVER_KEYS, SERVICE_PRINCIPAL_KEYS], true),
     sql_server("SqlServer", &[SQL_SERVER_KEYS], false),
-    postgresql(
-        "AzurePostgreSql",
-        &[POSTGRESQL_KEYS, SERVICE_PRINCIPAL_KEYS, POSTGRESQL_PRINCIPAL_KEYS],
-        true,
-    ),
+    postgresql("AzurePostgreSql", &[POSTGRESQL_KEYS, POSTGRESQL_ENTRA_KEYS], true),
     postgresql("PostgreSqlV2", &[POSTGRESQL_KEYS], false),
     postgresql("PostgreSql", &[POSTGRESQL_KEYS], false),
     mysql("AzureMySql", &[MYSQL_KEYS, MYSQL_CLIENT_KEYS], true),

@@ -8,8 +8,9 @@ use serde_json::{Map, Value};
 use super::error::{ConnectionError, Origin};
 use super::expression::Parameters;
 use super::keys::{Key, Meaning, SERVICE_TYPES, ServiceType};
-use super::settings::{Field, Product, Settings, SignIn, normalized, truth};
+use super::settings::{DEFAULT_IDENTITY, Field, Product, Settings, SignIn, SslMode, TokenOf, normalized, truth};
 use crate::activity::{Resource, member, scalar_text};
+use crate::azure::Identity;
 use crate::connection_string::{ConnectionString, Fault, Quoting, attributes};
 use crate::json_file::kind_of;
 
@@ -84,9 +85,15 @@ impl Service<'_> {
                 settings.set(Field::Encrypt, if encrypt { "mandatory" } else { "optional" });
             }
         } else {
-            self.refuse_entra(product, &settings)?;
-            self.read_secrets(&mut settings, &[Field::Password, Field::ClientKeyPassword])?;
-            self.refuse_kept_back(&settings)?;
+            self.read_secrets(&mut settings, &[Field::ClientKeyPassword])?;
+            settings.token_of = self.entra(&mut settings, client_id)?;
+            match settings.token_of {
+                Some(_) => self.prepare_for_token(&mut settings)?,
+                None => {
+                    self.read_secrets(&mut settings, &[Field::Password])?;
+                    self.refuse_kept_back(&settings)?;
+                }
+            }
         }
         if settings.get(Field::Server).is_none() && settings.get(Field::Socket).is_none() {
             if !is_legacy && self.member("encryptedCredential").is_some() {
@@ -175,6 +182,11 @@ impl Service<'_> {
         let found = given.or(in_string);
         let integrated = settings.get(Field::IntegratedSecurity).and_then(truth) == Some(true);
         let sign_in = match found.as_deref().map(normalized).as_deref() {
+            None if settings.get(Field::AccessToken).is_some() => SignIn::AccessToken,
+            Some(DEFAULT_IDENTITY) => {
+                settings.token_of = Some(TokenOf::Environment);
+                SignIn::AccessToken
+            }
             Some("sql" | "sqlpassword" | "basic") => SignIn::Password,
             Some("windows") if settings.get(Field::User).is_some() => SignIn::WindowsPassword,
             Some("windows" | "activedirectoryintegrated") => SignIn::Kerberos,
@@ -210,6 +222,7 @@ impl Service<'_> {
                 }
             }
             SignIn::ServicePrincipal => self.service_principal(settings)?,
+            SignIn::AccessToken => {}
             SignIn::ManagedIdentity => {
                 settings.remove(Field::Password);
                 if let (None, Some(client_id)) = (settings.get(Field::User), client_id) {
@@ -225,6 +238,25 @@ impl Service<'_> {
     }
 
     fn service_principal(&self, settings: &mut Settings) -> Result<(), ConnectionError> {
+        let (id, secret) = self.principal(settings)?;
+        // In a connection string of ADO.NET they are user and password.
+        let id = id.or_else(|| settings.get(Field::User).map(str::to_owned));
+        let id = id.ok_or_else(|| self.missing("servicePrincipalId"))?;
+        let secret = match secret {
+            Some(secret) => Some(secret),
+            None => {
+                self.read_secrets(settings, &[Field::Password])?;
+                settings.get(Field::Password).map(str::to_owned)
+            }
+        };
+        let secret = secret.ok_or_else(|| self.no_principal_key())?;
+        settings.set(Field::User, id);
+        settings.set(Field::Password, secret);
+        Ok(())
+    }
+
+    /// The application id and the secret of a service principal, as far as the service's own keys have them.
+    fn principal(&self, settings: &mut Settings) -> Result<(Option<String>, Option<String>), ConnectionError> {
         let kind = settings.get(Field::ServicePrincipalCredentialType).map(normalized);
         if kind.as_deref() == Some("serviceprincipalcert") {
             return Err(self.refused(
@@ -236,55 +268,64 @@ impl Service<'_> {
             settings,
             &[Field::ServicePrincipalKey, Field::ServicePrincipalCredential],
         )?;
-        let id = settings
-            .get(Field::ServicePrincipalId)
-            .or_else(|| settings.get(Field::User));
-        let id = id.ok_or_else(|| self.missing("servicePrincipalId"))?.to_owned();
         let secret = settings
             .get(Field::ServicePrincipalKey)
-            .or_else(|| settings.get(Field::ServicePrincipalCredential))
-            .map(str::to_owned);
-        // In a connection string of ADO.NET they are user and password.
-        let secret = match secret {
-            Some(secret) => Some(secret),
-            None => {
-                self.read_secrets(settings, &[Field::Password])?;
-                settings.get(Field::Password).map(str::to_owned)
-            }
-        };
-        let secret = secret.ok_or_else(|| match self.member("encryptedCredential") {
-            Some(_) => self.kept_back(true),
-            None => self.missing("servicePrincipalKey"),
-        })?;
-        settings.set(Field::User, id);
-        settings.set(Field::Password, secret);
-        Ok(())
+            .or_else(|| settings.get(Field::ServicePrincipalCredential));
+        Ok((
+            settings.get(Field::ServicePrincipalId).map(str::to_owned),
+            secret.map(str::to_owned),
+        ))
     }
 
-    /// PostgreSQL and MySQL take tokens of Entra in place of passwords, which somebody would have to fetch.
-    fn refuse_entra(&self, product: Product, settings: &Settings) -> Result<(), ConnectionError> {
-        let needed = |how: &str| ConnectionError::TokenNeeded {
-            name: self.name.clone(),
-            product: if product == Product::MySql {
-                "MySQL"
-            } else {
-                "PostgreSQL"
-            },
-            how: how.to_owned(),
-        };
-        match settings.get(Field::AuthenticationType).map(normalized).as_deref() {
-            None if settings.get(Field::ServicePrincipalId).is_some() => Err(needed("`servicePrincipalId`")),
-            None if settings.get(Field::Credential).is_some() => Err(needed("`credential`")),
-            None | Some("basic") => Ok(()),
-            Some("serviceprincipal" | "systemassignedmanagedidentity" | "userassignedmanagedidentity") => {
-                let found = settings.get(Field::AuthenticationType).unwrap_or_default();
-                Err(needed(&format!("`{found}`")))
+    fn no_principal_key(&self) -> ConnectionError {
+        match self.member("encryptedCredential") {
+            Some(_) => self.kept_back(true),
+            None => self.missing("servicePrincipalKey"),
+        }
+    }
+
+    /// Whose token of Entra is the password of a database in Azure that is not SQL Server; None: the password is one.
+    fn entra(&self, settings: &mut Settings, client_id: Option<&str>) -> Result<Option<TokenOf>, ConnectionError> {
+        let found = settings.get(Field::AuthenticationType).map(str::to_owned);
+        let is_principal = match found.as_deref().map(normalized).as_deref() {
+            None if settings.get(Field::ServicePrincipalId).is_some() => true,
+            None if settings.get(Field::Credential).is_some() => false,
+            None | Some("basic") => return Ok(None),
+            Some("serviceprincipal") if self.service_type.in_azure => true,
+            Some("systemassignedmanagedidentity" | "userassignedmanagedidentity") if self.service_type.in_azure => {
+                false
             }
             Some(_) => {
-                let found = settings.get(Field::AuthenticationType).unwrap_or_default();
-                Err(self.unknown_authentication(found.to_owned(), &["Basic"]))
+                let supported = match self.service_type.in_azure {
+                    true => AZURE_POSTGRESQL_AUTHENTICATION,
+                    false => &AZURE_POSTGRESQL_AUTHENTICATION[..1],
+                };
+                return Err(self.unknown_authentication(found.unwrap_or_default(), supported));
             }
+        };
+        if !is_principal {
+            let client_id = client_id.map(str::to_owned);
+            return Ok(Some(TokenOf::Identity(Identity::Managed { client_id })));
         }
+        let (id, secret) = self.principal(settings)?;
+        let tenant_id = settings.get(Field::Tenant).ok_or_else(|| self.missing("tenant"))?;
+        Ok(Some(TokenOf::Identity(Identity::ServicePrincipal {
+            tenant_id: tenant_id.to_owned(),
+            client_id: id.ok_or_else(|| self.missing("servicePrincipalId"))?,
+            client_secret: secret.ok_or_else(|| self.no_principal_key())?,
+        })))
+    }
+
+    /// What goes with a token in place of a password: the name that the database knows the identity by, and TLS, for whoever
+    /// reads the token can use it.
+    fn prepare_for_token(&self, settings: &mut Settings) -> Result<(), ConnectionError> {
+        if settings.get(Field::User).is_none() {
+            return Err(self.missing("username"));
+        }
+        if settings.get(Field::SslMode).is_none() && settings.get(Field::EncryptionMethod).is_none() {
+            settings.set(Field::SslMode, SslMode::Require.libpq());
+        }
+        Ok(())
     }
 
     /// The string of type `Odbc`: `userName`, `password` and `credential` are appended, in place of a user or password in
@@ -404,6 +445,14 @@ impl Service<'_> {
         }
     }
 }
+
+/// `authenticationType` of `AzurePostgreSql`; a server elsewhere knows the first alone.
+pub(super) const AZURE_POSTGRESQL_AUTHENTICATION: &[&str] = &[
+    "Basic",
+    "ServicePrincipal",
+    "SystemAssignedManagedIdentity",
+    "UserAssignedManagedIdentity",
+];
 
 /// `authenticationType` of the SQL Server family.
 pub(super) const SQL_SERVER_AUTHENTICATION: &[&str] = &[

@@ -3,7 +3,7 @@
 //! Owns where a name is looked up and in which order, what each key of a linked service becomes (CONNECTIONS.md, which a
 //! test holds to the code), and which driver of the node serves a product. It must not know how a connection is opened,
 //! or who asks. Knows [`crate::activity`] for what ADF handed over, [`crate::odbc`] for the drivers that there are, and
-//! [`crate::azure`] for secrets that lie in a Key Vault.
+//! [`crate::azure`] for secrets that lie in a Key Vault and for tokens that databases take.
 //!
 //! A name is, in this order: the environment variable `DRAY_CONNECTION_` and the name, a linked service, a dataset, an
 //! entry of `[tool.dray.connections]`, a data source of odbc.ini. A variable is set for this one run and so says what is
@@ -35,11 +35,13 @@ pub use error::{ConnectionError, Origin};
 pub use text::is_connection_text;
 
 use crate::activity::{Handover, KeyVaultSecret, Resource, secrets_of_text};
+use crate::azure::{Identity, postgresql_audience, sql_audience};
 use crate::connection_string::ConnectionString;
 use crate::odbc::DriverSearch;
 use crate::project::Project;
 use expression::Parameters;
 use linked_service::Target;
+use settings::{DEFAULT_IDENTITY, Field, Product, TokenOf, normalized};
 
 /// What the variables are called that give a connection to a name.
 const VARIABLE_PREFIX: &str = "DRAY_CONNECTION_";
@@ -91,9 +93,10 @@ impl Connections {
         })
     }
 
-    /// Without any names: for texts.
+    /// Without any names of a run or a project: for texts.
     pub fn of_node() -> Connections {
         Connections {
+            environment: env::vars_os().collect(),
             node: Node::here(),
             ..Connections::default()
         }
@@ -282,12 +285,46 @@ impl Connections {
     }
 
     fn to_string(&self, target: Target, origin: &Origin, search: &DriverSearch) -> Result<Resolved, ConnectionError> {
+        let target = self.with_token(target)?;
         let secrets = secrets_of(&target);
         let string = match target {
             Target::String(string) => string,
             Target::Settings(settings) => attributes::connection_string(&settings, search, &self.node, origin)?,
         };
         Ok(Resolved { string, secrets })
+    }
+
+    /// Fetches the token that the connection takes, if it takes one. What is opened with it after its end, which is an hour
+    /// away for a service principal and a day for a managed identity, is refused by the server.
+    fn with_token(&self, target: Target) -> Result<Target, ConnectionError> {
+        let identity = |of: TokenOf| match of {
+            TokenOf::Environment => Identity::from_environment(|name| self.variable(name)),
+            TokenOf::Identity(identity) => identity,
+        };
+        match target {
+            Target::Settings(mut settings) => {
+                if let Some(of) = settings.token_of.take() {
+                    let host = host_of(settings.get(Field::Server).unwrap_or_default());
+                    let (field, audience) = match settings.product {
+                        Product::SqlServer => (Field::AccessToken, sql_audience(host)),
+                        _ => (Field::Password, postgresql_audience(host)),
+                    };
+                    let token = self.token(&identity(of), &audience)?;
+                    settings.set(field, token);
+                }
+                Ok(Target::Settings(settings))
+            }
+            Target::String(mut string) => {
+                let authentication = string.get("Authentication").map(normalized);
+                if authentication.as_deref() == Some(DEFAULT_IDENTITY) {
+                    let audience = sql_audience(host_of(string.get("Server").unwrap_or_default()));
+                    let token = self.token(&identity(TokenOf::Environment), &audience)?;
+                    string.remove("Authentication");
+                    string.push_password("AccessToken", &token);
+                }
+                Ok(Target::String(string))
+            }
+        }
     }
 
     fn variable(&self, name: &str) -> Option<String> {
@@ -319,6 +356,12 @@ pub fn variable_name(name: &str) -> String {
         false => '_',
     });
     format!("{VARIABLE_PREFIX}{}", plain.collect::<String>())
+}
+
+/// The host in a server's name: `tcp:host,1433` and `host\instance` are SQL Server's.
+fn host_of(server: &str) -> &str {
+    let server = server.rsplit_once("tcp:").map_or(server, |(_, rest)| rest);
+    server.split([',', '\\']).next().unwrap_or_default().trim()
 }
 
 fn is_named(found: Option<&str>, name: &str) -> bool {

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::azure::Identity;
+
 /// Which kind of server, or file, is connected to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Product {
@@ -75,8 +77,12 @@ pub enum Field {
     ServicePrincipalCredentialType,
     /// Linked services: its secret, in the newer spelling.
     ServicePrincipalCredential,
+    /// Linked services: the directory of a service principal.
+    Tenant,
     /// Linked services: reference to a credential of the factory.
     Credential,
+    /// SQL Server: a token of Microsoft Entra, in place of user and password.
+    AccessToken,
     /// MySQL: path of a Unix socket.
     Socket,
     /// MySQL: seconds to wait for the server.
@@ -119,7 +125,9 @@ impl Field {
             Field::ServicePrincipalKey => "servicePrincipalKey",
             Field::ServicePrincipalCredentialType => "servicePrincipalCredentialType",
             Field::ServicePrincipalCredential => "servicePrincipalCredential",
+            Field::Tenant => "tenant",
             Field::Credential => "credential",
+            Field::AccessToken => "AccessToken",
             Field::Socket => "socket",
             Field::ConnectTimeout => "connection timeout",
             Field::BusyTimeout => "timeout",
@@ -128,7 +136,7 @@ impl Field {
     }
 }
 
-/// How the user is known to SQL Server; everything else knows passwords alone.
+/// How the user is known to SQL Server; to everything else by a password, which may be a token ([`Settings::token_of`]).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SignIn {
     /// `UID` and `PWD` as they are, if they are there at all.
@@ -144,6 +152,8 @@ pub enum SignIn {
     ServicePrincipal,
     /// A user of Microsoft Entra by name and password.
     EntraPassword,
+    /// A token of Microsoft Entra that goes to the driver as it is.
+    AccessToken,
 }
 
 impl SignIn {
@@ -151,10 +161,23 @@ impl SignIn {
     pub fn is_entra(self) -> bool {
         matches!(
             self,
-            SignIn::ManagedIdentity | SignIn::ServicePrincipal | SignIn::EntraPassword
+            SignIn::ManagedIdentity | SignIn::ServicePrincipal | SignIn::EntraPassword | SignIn::AccessToken
         )
     }
 }
+
+/// Whose token of Microsoft Entra a connection takes.
+#[derive(Clone, PartialEq, Eq)]
+pub enum TokenOf {
+    /// Of whom the environment says: [`Identity::from_environment`].
+    Environment,
+    /// Of this one.
+    Identity(Identity),
+}
+
+/// `Authentication` of a connection whose token dray fetches, in the word of ADO.NET; Microsoft's ODBC drivers, up to 18.6,
+/// know no such way.
+pub const DEFAULT_IDENTITY: &str = "activedirectorydefault";
 
 /// TLS, in libpq's words, which ADF's numbers and MySQL's words are put into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -264,6 +287,8 @@ pub struct Settings {
     pub product: Product,
     /// How the user is known.
     pub sign_in: SignIn,
+    /// Whose token of Microsoft Entra is still to be fetched: for SQL Server the access token, else the password.
+    pub token_of: Option<TokenOf>,
     /// The values by field, as written where they came from.
     values: BTreeMap<Field, String>,
     /// Parameters for libpq that have no attribute of psqlodbc.
@@ -280,6 +305,7 @@ impl Settings {
         Settings {
             product,
             sign_in: SignIn::Password,
+            token_of: None,
             values: BTreeMap::new(),
             libpq: Vec::new(),
             microsoft: Vec::new(),
@@ -312,6 +338,7 @@ impl Settings {
             Field::ClientKeyPassword,
             Field::ServicePrincipalKey,
             Field::ServicePrincipalCredential,
+            Field::AccessToken,
         ]
         .into_iter()
         .filter_map(|field| self.get(field))

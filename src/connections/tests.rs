@@ -526,18 +526,23 @@ fn a_connection_that_cannot_be_made_says_why() {
         ),
         (
             "AzurePostgreSql",
-            json!({"server": "s", "servicePrincipalId": "i", "servicePrincipalKey": "k"}),
-            "activity.token_needed",
+            json!({"server": "s", "username": "u", "servicePrincipalId": "i", "servicePrincipalKey": "k"}),
+            "activity.missing_key",
         ),
         (
             "AzurePostgreSql",
             json!({"server": "s", "credential": {"referenceName": "c"}}),
-            "activity.token_needed",
+            "activity.missing_key",
         ),
         (
             "AzurePostgreSql",
-            json!({"server": "s", "authenticationType": "SystemAssignedManagedIdentity"}),
-            "activity.token_needed",
+            json!({"server": "s", "username": "u", "authenticationType": "Kerberos"}),
+            "activity.unknown_authentication",
+        ),
+        (
+            "PostgreSqlV2",
+            json!({"server": "s", "username": "u", "authenticationType": "SystemAssignedManagedIdentity"}),
+            "activity.unknown_authentication",
         ),
         ("PostgreSqlV2", json!({"server": "s", "sslMode": 9}), "connection.value"),
         (

@@ -8,7 +8,7 @@ use percent_encoding::percent_decode_str;
 use super::error::{ConnectionError, Origin};
 use super::keys::{Meaning, ServiceType};
 use super::linked_service::{Target, is_off};
-use super::settings::{Field, Product, Settings, SignIn, normalized, truth};
+use super::settings::{DEFAULT_IDENTITY, Field, Product, Settings, SignIn, SslMode, TokenOf, normalized, truth};
 use crate::connection_string::{ConnectionString, Fault, Quoting, attributes};
 
 /// Gives the value of an environment variable; `None` if it is not set.
@@ -175,7 +175,7 @@ pub(super) fn parameter(product: Product, name: &str) -> Option<Parameter> {
         (Product::SqlServer, "connectretryinterval") => Sets(Field::ConnectRetryInterval),
         (Product::SqlServer, "multisubnetfailover") => Sets(Field::MultiSubnetFailover),
         (Product::SqlServer, "trustedconnection") => Sets(Field::IntegratedSecurity),
-        (Product::SqlServer, "authentication") => Sets(Field::Authentication),
+        (Product::SqlServer | Product::Postgresql, "authentication") => Sets(Field::Authentication),
         (Product::SqlServer, "connecttimeout" | "connectiontimeout" | "timeout" | "logintimeout") => Refused(LOGIN),
         (Product::Postgresql, plain) => Libpq(LIBPQ.iter().find(|each| normalized(each) == plain)?),
         (Product::SqlServer, plain) => Microsoft(MICROSOFT.iter().find(|each| normalized(each) == plain)?),
@@ -262,6 +262,12 @@ impl Reader<'_> {
                 reason: reason.to_owned(),
             };
             let Some(key) = known.and_then(|known| known.keyword(keyword)) else {
+                let plain = normalized(keyword);
+                if let Some(name) = MICROSOFT.into_iter().find(|name| normalized(name) == plain) {
+                    let value = self.expand(&attribute.value, |plain| Ok(plain.to_owned()))?;
+                    settings.microsoft.push((name, value));
+                    continue;
+                }
                 return Err(refused(
                     "a connection string without `Driver` is taken for ADO.NET's, which has no such keyword",
                 ));
@@ -353,18 +359,38 @@ impl Reader<'_> {
                 Some("activedirectoryserviceprincipal") => SignIn::ServicePrincipal,
                 Some("activedirectorypassword") => SignIn::EntraPassword,
                 Some("activedirectoryintegrated") => SignIn::Kerberos,
+                Some(DEFAULT_IDENTITY) => {
+                    settings.token_of = Some(TokenOf::Environment);
+                    SignIn::AccessToken
+                }
+                None if settings.get(Field::AccessToken).is_some() => SignIn::AccessToken,
                 Some(_) => {
                     return Err(ConnectionError::Value {
                         origin: self.origin.clone(),
                         setting: "Authentication",
                         problem: "must be `SqlPassword`, `ActiveDirectoryMsi`, `ActiveDirectoryServicePrincipal`, \
-                                  `ActiveDirectoryPassword` or `ActiveDirectoryIntegrated`"
+                                  `ActiveDirectoryPassword`, `ActiveDirectoryIntegrated` or `ActiveDirectoryDefault`"
                             .to_owned(),
                     });
                 }
                 None if settings.get(Field::IntegratedSecurity).and_then(truth) == Some(true) => SignIn::Kerberos,
                 None => SignIn::Password,
             };
+        }
+        if settings.product == Product::Postgresql
+            && let Some(found) = settings.get(Field::Authentication).map(normalized)
+        {
+            if found != DEFAULT_IDENTITY {
+                return Err(ConnectionError::Value {
+                    origin: self.origin.clone(),
+                    setting: "Authentication",
+                    problem: "must be `ActiveDirectoryDefault`; without it the password counts".to_owned(),
+                });
+            }
+            settings.token_of = Some(TokenOf::Environment);
+            if settings.get(Field::SslMode).is_none() {
+                settings.set(Field::SslMode, SslMode::Require.libpq());
+            }
         }
         if settings.product != Product::Sqlite
             && settings.get(Field::Server).is_none()

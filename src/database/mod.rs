@@ -312,8 +312,11 @@ pub trait Dialect: Send + Sync {
 
     /// An attribute that is a structure, by its number, made of a part of the connection string that the driver does not
     /// know; the part is taken out.
-    fn connection_structure(&self, _string: &mut ConnectionString) -> Option<(i32, Vec<u8>)> {
-        None
+    ///
+    /// # Errors
+    /// [`odbc::Error::ConnectionString`] for what the driver cannot take.
+    fn connection_structure(&self, _string: &mut ConnectionString) -> Result<Option<(i32, Vec<u8>)>, Error> {
+        Ok(None)
     }
 
     /// What helps against a connection that was refused with this.
@@ -946,7 +949,7 @@ impl Connection {
                 resolved.set_default(key, value);
             }
             options.attributes = dialect.connection_attributes(purpose);
-            options.structure = dialect.connection_structure(&mut resolved);
+            options.structure = dialect.connection_structure(&mut resolved)?;
         }
         let session = Session::connect(search, &resolved, &options, interrupt).map_err(|mut error| {
             if let odbc::Error::Connect { diagnostics, hint } = &mut error {

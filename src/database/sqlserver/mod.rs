@@ -26,7 +26,7 @@ use super::{
     Merging, Mode, Purpose, ReadAs, ReadLane, Relation, Savepoint, Source, Table, TableLock, Transfer, ValueCheck,
     WriteAs, WriteLane, generic,
 };
-use crate::odbc::{ConnectionString, Diagnostic, Quirks, ResultColumn, Session};
+use crate::odbc::{self, ConnectionString, Diagnostic, Quirks, ResultColumn, Session};
 
 /// Through Microsoft's driver, and what any other driver is taken for.
 pub(super) static MICROSOFT: SqlServer = SqlServer { freetds: false };
@@ -88,13 +88,16 @@ impl Dialect for SqlServer {
         }
     }
 
-    fn connection_structure(&self, string: &mut ConnectionString) -> Option<(i32, Vec<u8>)> {
+    fn connection_structure(&self, string: &mut ConnectionString) -> Result<Option<(i32, Vec<u8>)>, Error> {
+        let Some(token) = string.get("AccessToken").map(str::to_owned) else {
+            return Ok(None);
+        };
         if self.freetds {
-            return None;
+            let problem = "FreeTDS takes no `AccessToken`: Microsoft's driver does";
+            return Err(odbc::Error::ConnectionString(problem.to_owned()).into());
         }
-        let token = string.get("AccessToken")?.to_owned();
         string.remove("AccessToken");
-        Some((ACCESS_TOKEN, access_token(&token)))
+        Ok(Some((ACCESS_TOKEN, access_token(&token))))
     }
 
     fn connect_hint(&self, diagnostic: &Diagnostic) -> Option<&'static str> {
@@ -490,7 +493,7 @@ mod tests {
     #[test]
     fn a_token_is_handed_over_with_its_bytes_apart() {
         let mut string = ConnectionString::parse("Driver=x;AccessToken=ab;Server=s").unwrap();
-        let (number, bytes) = MICROSOFT.connection_structure(&mut string).unwrap();
+        let (number, bytes) = MICROSOFT.connection_structure(&mut string).unwrap().unwrap();
         assert_eq!((number, bytes.as_slice()), (1256, &[4, 0, 0, 0, b'a', 0, b'b', 0][..]));
         assert_eq!(string.reveal(), "Driver=x;Server=s;");
         assert!(string.secrets().next().is_none());
