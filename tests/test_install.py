@@ -85,6 +85,8 @@ def test_all_that_is_missing_or_wrong_is_named_with_two_ways_to_mend_it(run, tas
         "# nothing\n--index-url https://nowhere.invalid/simple\n-e .\n",
         "alpha @ https://nowhere.invalid/alpha-1.5-py3-none-any.whl\n",
         "mine==1\nmy-package\n",
+        "dray\n",
+        "Dray[extra]>=99; python_version > '3'\nalpha\n",
     ],
 )
 def test_what_is_met_is_passed(run, requirements):
@@ -229,6 +231,20 @@ def test_a_wheel_in_the_project_is_installed_anew_when_it_changes(install, index
     assert install(f"--no-index\n./{name}\n", files={name: wheel.read_bytes()}).stdout.startswith("1.0")
     wheel = index.wheel("alpha", files={"alpha.py": "VERSION = 'changed'"})
     assert install(f"--no-index\n./{name}\n", files={name: wheel.read_bytes()}).stdout.startswith("changed")
+
+
+@pytest.mark.parametrize("uv", [False, True], ids=["pip", "uv"])
+def test_the_package_that_dray_brings_itself_is_not_installed(install, index, uv):
+    index.wheel("alpha")
+    index.wheel("dray", "9.0", files={"dray/__init__.py": "raise SystemExit('another package of this name')"})
+    code = "import alpha, dray; print(alpha.VERSION, hasattr(dray, 'copy_tables'))"
+    ran = install(index.lines + "-r more.txt\n", code, uv=uv, files={"more.txt": "alpha\ndray\n"})
+    assert ran.stdout == "1.0 True\n", ran.stderr
+    assert "`dray` of requirements.txt is left out" in ran.stderr
+
+
+def test_a_project_that_asks_for_dray_alone_has_nothing_to_install(install):
+    assert install("dray\n", "import dray; print(1)", env={"PATH": "/usr/bin:/bin"}).stdout == "1\n"
 
 
 @pytest.fixture

@@ -442,3 +442,27 @@ def test_without_pip_and_uv_both_are_named(pack, tree, index, tmp_path):
     shutil.copy(TESTS_BIN / "uv", bare / "bin" / "uv")
     if (Path(sys.base_prefix) / "bin").is_dir():
         assert "chosen by uv" in pack(folder, env={"PATH": f"{bare}/bin"}).stdout
+
+
+@pytest.mark.parametrize("uv", [False, True], ids=["pip", "uv"])
+def test_the_package_that_dray_brings_itself_is_not_packed(pack, dray, tree, index, task, tmp_path, uv):
+    index.wheel("alpha", files={"alpha.py": "VERSION = 'mine'"})
+    index.wheel("dray", "9.0", files={"dray/__init__.py": "raise SystemExit('another package of this name')"})
+    files = {
+        "main.py": "import alpha, dray; print(alpha.VERSION, hasattr(dray, 'copy_tables'))",
+        "requirements.txt": "--no-index\n--find-links wheels\n-r sub/more.txt\n",
+        "sub/more.txt": "alpha\nDray >= 0.1  # for the editor\n-c limits.txt\n",
+        "sub/limits.txt": "alpha==1.0\n",
+    }
+    folder = tree(files)
+    shutil.copytree(index.folder, folder / "wheels")
+    said = pack(folder, "--python", HERE, uv=uv).stdout
+    assert "1 packages of requirements.txt" in said
+    assert "note: `dray` of requirements.txt is left out: `dray run` brings that package itself" in said
+    ran = dray("run", "--python", sys.base_prefix + "/bin/python3", tmp_path / "project.zip", cwd=task.folder)
+    assert ran.stdout == "mine True\n", ran.stderr
+
+
+def test_a_project_that_asks_for_dray_alone_has_nothing_to_pack(pack, tree, tmp_path):
+    said = pack(tree({"main.py": "1", "requirements.txt": "dray\n"}), env={"PIP_NO_INDEX": "1"}).stdout
+    assert "no dependencies; 2 files of the project" in said and "note: `dray` of requirements.txt" in said

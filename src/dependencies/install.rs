@@ -16,13 +16,14 @@ use nix::unistd::Pid;
 use sha2::{Digest, Sha256};
 
 use super::check::end_of;
+use super::requirements::{asks_for_anything, without_own_package};
 use super::store::{Store, StoreError};
 use super::{DependencyError, Packages, Requirements};
 use crate::interpreter::Interpreter;
 use crate::project::hexadecimal;
 
 /// Another way to install the same requirements gets another key.
-const KEY_PREFIX: &str = "installed1";
+const KEY_PREFIX: &str = "installed2";
 
 /// How often an installer is asked whether it has ended.
 const ASKED: Duration = Duration::from_millis(20);
@@ -118,15 +119,27 @@ fn make(
     };
     // Beside the packages, and gone with the rest of what is not kept.
     let beside = folder.parent().unwrap_or(folder);
-    let file = if requirements.is_file() {
+    fs_err::create_dir(folder).map_err(failed("make a folder for packages"))?;
+    let others = without_own_package(&requirements.text, working_folder);
+    if others.is_some() {
+        tracing::info!(
+            event = "dependencies.own_package",
+            "`dray` of {} is left out: `dray run` brings that package itself",
+            requirements.file
+        );
+    }
+    let file = if requirements.is_file() && others.is_none() {
         working_folder.join(requirements.file)
     } else {
+        let text = others.as_ref().unwrap_or(&requirements.text);
+        if !asks_for_anything(text) {
+            return Ok(());
+        }
         let file = beside.join("requirements.txt");
-        fs_err::write(&file, &requirements.text).map_err(failed("write the requirements"))?;
+        fs_err::write(&file, text).map_err(failed("write the requirements"))?;
         file
     };
     let output = beside.join("installer.txt");
-    fs_err::create_dir(folder).map_err(failed("make a folder for packages"))?;
     let mut no_uv = false;
     for installer in ["uv", "pip"] {
         let written = fs_err::File::create(&output).map_err(failed("write the installer's output"))?;

@@ -29,7 +29,7 @@ pub use glibc::glibc_version;
 pub use install::install;
 pub use packed::lay_out;
 pub use packed_for::{Distribution, PackedFor};
-pub use requirements::{Requirements, asks_for_anything, has_hashes};
+pub use requirements::{Requirements, asks_for_anything, decoded, has_hashes, without_own_package};
 pub use store::{Store, StoreEntry};
 
 use std::path::PathBuf;

@@ -1,14 +1,17 @@
 //! What a project says that it needs: requirements.txt, in pip's format, or the dependencies in its pyproject.toml.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::DependencyError;
-use super::requirement::Requirement;
+use super::requirement::{Requirement, normalised};
 use crate::project::{Manifest, Project, ProjectError};
 
 /// The file at the top of a project.
 pub const FILE_NAME: &str = "requirements.txt";
+
+/// The package that the payload brings. The index has an unrelated one of that name.
+const OWN_PACKAGE: &str = "dray";
 
 /// Larger than any; a file of hashes for some hundred packages has half a megabyte.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
@@ -76,8 +79,8 @@ impl Requirements {
         self.file == FILE_NAME
     }
 
-    /// All requirements that name a distribution, of the file and of those that it includes by `-r`. Options, paths and URLs
-    /// without a name say nothing that could be checked.
+    /// All requirements that name a distribution, of the file and of those that it includes by `-r`, but for dray's own
+    /// package, which every run has. Options, paths and URLs without a name say nothing that could be checked.
     ///
     /// # Errors
     /// [`DependencyError::Requirement`].
@@ -96,6 +99,7 @@ impl Requirements {
             };
             for line in lines(text) {
                 match line.kind() {
+                    Line::Requirement(text) if is_own(text) => {}
                     Line::Requirement(requirement) => {
                         requirements.push(requirement.parse().map_err(|cause| DependencyError::Requirement {
                             file: file.clone(),
@@ -133,7 +137,7 @@ fn read(project: &Project, path: &str) -> Result<Option<String>, ProjectError> {
 }
 
 /// As pip reads it: UTF-16 where a byte order mark says so, as PowerShell's `pip freeze > requirements.txt` writes it.
-fn decoded(bytes: &[u8]) -> String {
+pub fn decoded(bytes: &[u8]) -> String {
     let utf16 = |bytes: &[u8], to_unit: fn([u8; 2]) -> u16| {
         let units: Vec<u16> = bytes.chunks_exact(2).map(|pair| to_unit([pair[0], pair[1]])).collect();
         String::from_utf16_lossy(&units)
@@ -200,9 +204,64 @@ impl LogicalLine {
         Line::Requirement(text)
     }
 
+    fn find_links(&self) -> Option<&str> {
+        let rest = self
+            .text
+            .strip_prefix("--find-links")
+            .or(self.text.strip_prefix("-f"))?;
+        Some(rest.trim_start_matches(['=', ' ', '\t']))
+    }
+
     fn is_constraint(&self) -> bool {
         self.text.starts_with("-c") || self.text.starts_with("--constraint")
     }
+}
+
+/// A file of requirements without dray's own package, which must not be looked for in an index; None if neither it nor a file
+/// that it includes names that. For another place than `folder`, where the file lies: what it includes stands in place of
+/// the inclusion, and what is named from there is named by its whole path.
+pub fn without_own_package(text: &str, folder: &Path) -> Option<String> {
+    let mut is_named = false;
+    let text = flat(text, folder, &mut BTreeSet::new(), &mut is_named);
+    is_named.then_some(text)
+}
+
+fn flat(text: &str, folder: &Path, seen: &mut BTreeSet<PathBuf>, is_named: &mut bool) -> String {
+    let mut flattened = String::new();
+    for line in lines(text) {
+        let line = match line.kind() {
+            Line::Requirement(requirement) if is_own(requirement) => {
+                *is_named = true;
+                continue;
+            }
+            Line::File(named) if !named.contains("://") => {
+                let path = folder.join(named);
+                match fs_err::read(&path) {
+                    _ if line.is_constraint() => format!("-c {}", path.display()),
+                    Ok(_) if !seen.insert(path.clone()) => continue,
+                    Ok(bytes) => flat(&decoded(&bytes), path.parent().unwrap_or(folder), seen, is_named),
+                    // Why not, the installer will say.
+                    Err(_) => format!("-r {}", path.display()),
+                }
+            }
+            _ => match line
+                .find_links()
+                .map(|named| folder.join(named))
+                .filter(|path| path.exists())
+            {
+                Some(path) => format!("--find-links {}", path.display()),
+                None => line.text,
+            },
+        };
+        flattened += line.trim_end();
+        flattened.push('\n');
+    }
+    flattened
+}
+
+fn is_own(requirement: &str) -> bool {
+    let parsed = requirement.parse::<Requirement>();
+    parsed.is_ok_and(|requirement| normalised(&requirement.name) == OWN_PACKAGE)
 }
 
 /// Whether a file of requirements asks for anything, and does not only set options.

@@ -100,13 +100,20 @@ pub fn pack(request: &Request) -> Result<Packed, PackError> {
     }
     let manifest = project.manifest()?;
     let source = resolve::Source::of(&project, &manifest, request.requirements.as_deref())?;
+    let mut notes = Vec::new();
+    if let Some(source) = source.as_ref().filter(|source| source.names_own_package) {
+        notes.push(format!(
+            "`dray` of {} is left out: `dray run` brings that package itself",
+            source.shown
+        ));
+    }
+    let source = source.filter(resolve::Source::asks_for_anything);
     let written: Vec<&Path> = std::iter::once(&request.output)
         .chain(&request.lock)
         .map(PathBuf::as_path)
         .collect();
     let mut members = sources::collect(&request.folder, &manifest.exclude, &written, source.is_some())?;
     let project_files = members.len();
-    let mut notes = Vec::new();
     let mut packages = Vec::new();
     let mut described = None;
     let mut distributions = Vec::new();
@@ -124,7 +131,7 @@ pub fn pack(request: &Request) -> Result<Packed, PackError> {
         let packed_for = PackedFor::new(request.target.python, request.target.platform(), distributions.clone());
         let text = serde_json::to_string_pretty(&packed_for).unwrap_or_default() + "\n";
         members.insert(PACKED_MANIFEST.to_owned(), Member::of_text(text));
-        described = Some((source.shown(), wheels.resolver));
+        described = Some((source.shown, wheels.resolver));
     }
     if let Some(lock) = &request.lock {
         write_lock(lock, &request.target, &distributions)?;

@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
 use super::{PackError, Target};
-use crate::dependencies::{Requirements, asks_for_anything, has_hashes};
+use crate::dependencies::{Requirements, asks_for_anything, decoded, has_hashes, without_own_package};
 use crate::project::{Manifest, Project};
 
 /// `download.py` found no pip.
@@ -21,46 +21,63 @@ const SCRIPT: &str = include_str!("download.py");
 /// Lines of a failed tool that are shown.
 const SHOWN_LINES: usize = 12;
 
-/// Where the requirements stand.
-pub(super) enum Source {
-    /// A file on disk.
-    File { path: PathBuf, shown: String },
-    /// The dependencies in pyproject.toml.
-    Text(String),
+/// Requirements to get wheels for.
+pub(super) struct Source {
+    /// Where they stand, for people.
+    pub shown: String,
+    /// None: `text` is not what a file on disk has.
+    path: Option<PathBuf>,
+    text: String,
+    /// Whether they also name the package `dray`, which is not got: every run has it.
+    pub names_own_package: bool,
 }
 
 impl Source {
     /// `named`, else the project's own; None where it has none.
     pub fn of(project: &Project, manifest: &Manifest, named: Option<&Path>) -> Result<Option<Source>, PackError> {
-        let file = |path: &Path, shown: &Path| -> Result<Option<Source>, PackError> {
-            let failed = |source| PackError::Io {
-                doing: "read the requirements".to_owned(),
-                source,
-            };
-            let path = fs_err::canonicalize(path).map_err(failed)?;
-            let text = fs_err::read(&path).map_err(failed)?;
-            let shown = shown.display().to_string();
-            Ok(asks_for_anything(&String::from_utf8_lossy(&text)).then_some(Source::File { path, shown }))
-        };
-        if let Some(named) = named {
-            return file(named, named);
-        }
-        let Some(requirements) = Requirements::of(project, manifest)? else {
-            return Ok(None);
-        };
-        match project {
-            Project::Folder(folder) if requirements.is_file() => {
-                file(&folder.root().join(requirements.file), Path::new(requirements.file))
+        let (path, shown) = match named {
+            Some(named) => (named.to_owned(), named.display().to_string()),
+            None => {
+                let Some(requirements) = Requirements::of(project, manifest)? else {
+                    return Ok(None);
+                };
+                let shown = requirements.file.to_owned();
+                match project {
+                    Project::Folder(folder) if requirements.is_file() => (folder.root().join(&shown), shown),
+                    _ => return Ok(Some(Source::new(shown, None, requirements.text, Path::new("")))),
+                }
             }
-            _ => Ok(Some(Source::Text(requirements.text))),
+        };
+        let failed = |source| PackError::Io {
+            doing: "read the requirements".to_owned(),
+            source,
+        };
+        let path = fs_err::canonicalize(path).map_err(failed)?;
+        let text = decoded(&fs_err::read(&path).map_err(failed)?);
+        let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+        Ok(Some(Source::new(shown, Some(path), text, &folder)))
+    }
+
+    fn new(shown: String, path: Option<PathBuf>, text: String, folder: &Path) -> Source {
+        match without_own_package(&text, folder) {
+            None => Source {
+                shown,
+                path,
+                text,
+                names_own_package: false,
+            },
+            Some(text) => Source {
+                shown,
+                path: None,
+                text,
+                names_own_package: true,
+            },
         }
     }
 
-    pub fn shown(&self) -> String {
-        match self {
-            Source::File { shown, .. } => shown.clone(),
-            Source::Text(_) => "pyproject.toml".to_owned(),
-        }
+    /// Whether there is anything to get.
+    pub fn asks_for_anything(&self) -> bool {
+        asks_for_anything(&self.text)
     }
 }
 
@@ -83,16 +100,15 @@ pub(super) fn wheels(source: &Source, project: &Path, target: &Target) -> Result
         .prefix("dray-pack-")
         .tempdir()
         .map_err(io("make a temporary folder"))?;
-    let mut requirements = match source {
-        Source::File { path, .. } => path.clone(),
-        Source::Text(text) => {
+    let mut requirements = match &source.path {
+        Some(path) => path.clone(),
+        None => {
             let path = work.path().join("requirements.txt");
-            fs_err::write(&path, text).map_err(io("write the requirements"))?;
+            fs_err::write(&path, &source.text).map_err(io("write the requirements"))?;
             path
         }
     };
-    let text = fs_err::read(&requirements).map_err(io("read the requirements"))?;
-    let is_lock = has_hashes(&String::from_utf8_lossy(&text));
+    let is_lock = has_hashes(&source.text);
     let mut is_chosen = is_lock;
     let mut resolver = "pip";
     if !is_lock && let Some(chosen) = choose_by_uv(&requirements, project, target)? {
