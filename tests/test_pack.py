@@ -466,3 +466,13 @@ def test_the_package_that_dray_brings_itself_is_not_packed(pack, dray, tree, ind
 def test_a_project_that_asks_for_dray_alone_has_nothing_to_pack(pack, tree, tmp_path):
     said = pack(tree({"main.py": "1", "requirements.txt": "dray\n"}), env={"PIP_NO_INDEX": "1"}).stdout
     assert "no dependencies; 2 files of the project" in said and "note: `dray` of requirements.txt" in said
+
+
+@pytest.mark.parametrize("platform", ["manylinux_2_41_x86_64", "manylinux_2_33_x86_64", "manylinux_2_30_x86_64"])
+def test_a_c_library_that_uv_has_no_name_for_can_be_packed_for(pack, tree, index, tmp_path, platform):
+    minor = int(platform.split("_")[2])
+    for of in (17, minor, 42):
+        index.wheel("native", files={"native.py": str(of)}, tag=f"cp312-cp312-manylinux_2_{of}_x86_64")
+    pack(tree({"requirements.txt": index.lines + "native\n"}), "--platform", platform, uv=True)
+    assert zipfile.ZipFile(tmp_path / "project.zip").read(PACKED + "native.py").decode() == str(minor)
+    assert packed_manifest(tmp_path / "project.zip")["platform"] == platform

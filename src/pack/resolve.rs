@@ -4,6 +4,7 @@
 //! pip then fetches exactly those, since uv fetches nothing without installing it. Without uv, pip does both. A lock, whose
 //! requirements have hashes, is chosen already and only fetched.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -169,12 +170,7 @@ fn choose_by_uv(requirements: &Path, project: &Path, target: &Target) -> Result<
         .arg("--python-version")
         .arg(format!("{}.{}", target.python.0, target.python.1))
         .arg("--python-platform")
-        .arg(format!(
-            "{}-manylinux_{}_{}",
-            std::env::consts::ARCH,
-            target.glibc.0,
-            target.glibc.1
-        ))
+        .arg(uv_platform(target))
         .arg(requirements);
     let output = match run(command, project) {
         Ok(output) => output,
@@ -194,6 +190,18 @@ fn choose_by_uv(requirements: &Path, project: &Path, target: &Target) -> Result<
         target: shown(target),
         output: last_lines(&output.stderr),
     })
+}
+
+/// The C libraries of glibc 2 that uv 0.13 takes as `--python-platform`; it refuses others.
+const KNOWN_TO_UV: [RangeInclusive<u32>; 3] = [17..=17, 28..=28, 31..=40];
+
+/// The highest platform that uv has a name for and that is not above the target. What was built for one in between is then
+/// no reason for uv to choose a version, and the best wheel of that version is taken all the same.
+fn uv_platform(target: &Target) -> String {
+    let (major, minor) = target.glibc;
+    let known = KNOWN_TO_UV.iter().flat_map(Clone::clone);
+    let known = known.filter(|known| *known <= minor).max().unwrap_or(minor);
+    format!("{}-manylinux_{major}_{known}", std::env::consts::ARCH)
 }
 
 /// Fetches by the pip of `python3`; where that has none, by one that uv provides.
