@@ -468,6 +468,11 @@ def test_a_project_that_asks_for_dray_alone_has_nothing_to_pack(pack, tree, tmp_
     assert "no dependencies; 2 files of the project" in said and "note: `dray` of requirements.txt" in said
 
 
+def test_a_worktrees_link_to_its_repository_is_left_out(pack, tree, tmp_path):
+    pack(tree({"main.py": "1", ".git": "gitdir: /elsewhere/.git/worktrees/x\n", "sub/.git": "gitdir: ../.git/modules"}))
+    assert members(tmp_path / "project.zip") == ["main.py"]
+
+
 @pytest.mark.parametrize("platform", ["manylinux_2_41_x86_64", "manylinux_2_33_x86_64", "manylinux_2_30_x86_64"])
 def test_a_c_library_that_uv_has_no_name_for_can_be_packed_for(pack, tree, index, tmp_path, platform):
     minor = int(platform.split("_")[2])

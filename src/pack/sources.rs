@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::ignored::Ignored;
 use super::{Content, Member, Members, PackError};
 
-/// Never part of a project: histories, what dray and Python leave behind.
+/// Never part of a project, as folders or as files (`.git` of a worktree): histories, what dray and Python leave behind.
 const LEFT_OUT: [&str; 3] = [".git", ".dray", "__pycache__"];
 
 /// Where packed packages lie; left out where they are packed anew.
@@ -70,11 +70,11 @@ impl Walk {
 
     fn leaves_out(&self, path: &Path, relative: &str, name: &str, is_folder: bool) -> bool {
         let always = if is_folder {
-            LEFT_OUT.contains(&name) || (self.packs_anew && relative == PACKED) || is_virtual_environment(path)
+            (self.packs_anew && relative == PACKED) || is_virtual_environment(path)
         } else {
             name.ends_with(".pyc") || self.written.iter().any(|written| is_written(path, written))
         };
-        always || self.ignored.leaves_out(relative, is_folder)
+        LEFT_OUT.contains(&name) || always || self.ignored.leaves_out(relative, is_folder)
     }
 }
 
