@@ -306,3 +306,21 @@ def test_an_installation_is_stopped_with_all_that_it_started(start, project, slo
     assert store(tmp_path) == []
     outputs = json.loads((folder / "outputs.json").read_text())
     assert outputs["dray"]["status"] == "failed"
+
+
+def test_waiting_for_another_tasks_installation_ends_at_the_time_limit(start, project, slow, tmp_path):
+    env = slow("sleep 300")
+    path = project({"main.py": "print('started')", "requirements.txt": "alpha\n"})
+    runs = []
+    for options in ([], ["--timeout", "2s"]):
+        folder = tmp_path / f"task-{len(runs)}"
+        folder.mkdir()
+        runs.append(start("run", "--install", *options, path, cwd=folder, env=env))
+        for _ in range(1000):
+            if (tmp_path / "calls").is_file():
+                break
+            time.sleep(0.01)
+    _, stderr = runs[1].communicate(timeout=30)
+    assert runs[1].returncode == 116 and "dependencies.waiting" in stderr, stderr
+    runs[0].send_signal(signal.SIGTERM)
+    assert runs[0].wait(timeout=30) == 143

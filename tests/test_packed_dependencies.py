@@ -340,6 +340,29 @@ def test_what_was_not_used_for_long_is_removed_and_what_is_in_use_is_not(node, s
     assert process.wait(timeout=30) == 0
 
 
+@pytest.mark.parametrize("options", [[], ["--timeout", "30s"]], ids=["no limit", "time limit"])
+def test_an_entry_that_lacks_a_file_and_is_in_use_is_not_waited_for(node, start, tmp_path, options):
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    folder = tmp_path / "using"
+    folder.mkdir()
+    code = f"import pkg; print(1, flush=True); open({str(gate)!r}).read()"
+    process = start("run", node.zip(code), cwd=folder, env=node.env)
+    assert process.stdout.readline() == "1\n"
+    (entry,) = node.entries()
+    (entry / "site-packages/pkg").chmod(0o755)
+    (entry / "site-packages/pkg/inner.py").unlink()
+    for unpacked in (True, False):  # beside the other one, where the next task finds it
+        begun = time.monotonic()
+        ran = node.run("import pkg; print(pkg.VALUE)", *options)
+        assert (was_unpacked(ran), ran.stdout) == (unpacked, "42\n") and time.monotonic() - begun < 10
+        assert "lack files, and a task that runs uses them" in ran.stderr
+    gate.write_text("")
+    assert process.wait(timeout=30) == 0
+    ran = node.run("import pkg; print(pkg.VALUE)")
+    assert (was_unpacked(ran), ran.stdout) == (True, "42\n")
+
+
 def test_a_link_that_leaves_the_packages_is_still_unpacked_with_the_project(node, tmp_path, dray):
     path = tmp_path / "linked.zip"
     with zipfile.ZipFile(path, "w") as archive:

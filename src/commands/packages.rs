@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::options::{OptionError, Options, RunArguments};
 use super::run::RunFailure;
 use crate::dependencies::{
-    self, DependencyError, PACKED_FOLDER, Packages, PackedFor, Requirements, Store, glibc_version,
+    self, DependencyError, PACKED_FOLDER, Packages, PackedFor, Requirements, Store, Wait, glibc_version,
 };
 use crate::failure::Failure;
 use crate::interpreter::{self, Interpreter};
@@ -132,7 +132,8 @@ pub fn provide(
             let store = open_store().map_err(|cause| DependencyError::NoStore { cause })?;
             let installed = stops
                 .cancelling(|cancel| {
-                    dependencies::install(requirements, interpreter, working_folder, &store, cancel, deadline)
+                    let wait = Wait { cancel, deadline };
+                    dependencies::install(requirements, interpreter, working_folder, &store, wait)
                 })
                 .map_err(|error| RunFailure::Signals(nix::Error::from_raw(error.raw_os_error().unwrap_or(0))))?;
             super::run::refuse_if_stopped(stops, "dependencies were installed")?;

@@ -19,7 +19,7 @@ use super::preemption::watch_for_preemption;
 use super::secrets::share;
 use crate::activity::{ActivityError, BatchIdentity, Handover, KeyVaultSecret, as_arguments};
 use crate::connections::Connections;
-use crate::dependencies::{self, PACKED_FOLDER, Packages};
+use crate::dependencies::{self, PACKED_FOLDER, Packages, Wait};
 use crate::failure::{ExitCode, Failing, Failure};
 use crate::fingerprint::Fingerprint;
 use crate::interpreter::{self, Found, Interpreter, LaidOut, Loading, Payload};
@@ -443,8 +443,9 @@ pub(super) fn act(
         keeper.order(run_folder.path());
     }
 
+    let deadline = plan.timeout.map(|limit| started + limit);
     let phase = Instant::now();
-    let (working_folder, packed) = lay_out_project(plan, run_folder, stops)?;
+    let (working_folder, packed) = lay_out_project(plan, run_folder, stops, deadline)?;
     progress.took("unpack", phase);
     progress.working_folder = Some(working_folder.clone());
     // A folder that is run in place may hold the outputs.json of a run before.
@@ -464,7 +465,6 @@ pub(super) fn act(
     progress.took("interpreter", phase);
 
     let phase = Instant::now();
-    let deadline = plan.timeout.map(|limit| started + limit);
     let packages = packages::provide(
         &plan.dependencies,
         packed,
@@ -536,7 +536,12 @@ pub(super) fn act(
 }
 
 /// The script's working directory, and the packages in the project: a zip is unpacked, a folder is taken as it is.
-fn lay_out_project(plan: &Plan, run_folder: &RunFolder, stops: &Stops) -> Result<(PathBuf, Option<Packages>), Failure> {
+fn lay_out_project(
+    plan: &Plan,
+    run_folder: &RunFolder,
+    stops: &Stops,
+    deadline: Option<Instant>,
+) -> Result<(PathBuf, Option<Packages>), Failure> {
     let archive = match &plan.project {
         Project::Folder(folder) => {
             let root = fs_err::canonicalize(folder.root()).map_err(|source| RunFailure::TaskFolder {
@@ -561,7 +566,7 @@ fn lay_out_project(plan: &Plan, run_folder: &RunFolder, stops: &Stops) -> Result
             plan.dependencies.python_version(),
             &plan.limits,
             threads,
-            cancel,
+            Wait { cancel, deadline },
             store.as_ref(),
         )
     };

@@ -93,8 +93,8 @@ pub enum DependencyError {
         /// Its last lines.
         output: String,
     },
-    /// `--install` was stopped by the time limit, or by a signal, which then says so itself.
-    #[error("the time limit was reached while the project's dependencies were installed")]
+    /// Getting them ready was stopped by the time limit, or by a signal, which then says so itself.
+    #[error("the time limit was reached before the project's dependencies were in place")]
     Stopped,
     /// There is no folder on the node that is this user's own.
     #[error("`--install` needs a folder to keep packages in: {cause}")]

@@ -8,7 +8,6 @@
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
@@ -17,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use super::check::end_of;
 use super::requirements::{asks_for_anything, without_own_package};
-use super::store::{Store, StoreError};
+use super::store::{Store, StoreError, Wait};
 use super::{DependencyError, Packages, Requirements};
 use crate::interpreter::Interpreter;
 use crate::project::hexadecimal;
@@ -30,8 +29,8 @@ const ASKED: Duration = Duration::from_millis(20);
 
 /// The folder with `requirements` for `interpreter`: that of an earlier task, or made now.
 ///
-/// `working_folder` is the project's tree on disk, which paths in the requirements start from. Setting `cancel`, or
-/// `deadline`, ends the installer.
+/// `working_folder` is the project's tree on disk, which paths in the requirements start from. The end of `wait` ends the
+/// installer.
 ///
 /// # Errors
 /// [`DependencyError::NoInstaller`], [`DependencyError::Install`] with the installer's last lines,
@@ -41,13 +40,12 @@ pub fn install(
     interpreter: &Interpreter,
     working_folder: &Path,
     store: &Store,
-    cancel: &AtomicBool,
-    deadline: Option<Instant>,
+    wait: Wait<'_>,
 ) -> Result<Packages, DependencyError> {
     let started = Instant::now();
     let key = format!("{KEY_PREFIX}-{}", identity(requirements, interpreter, working_folder)?);
-    let taken = store.take(&key, cancel, |folder| {
-        make(requirements, interpreter, working_folder, folder, cancel, deadline)
+    let taken = store.take(&key, wait, |folder| {
+        make(requirements, interpreter, working_folder, folder, wait)
     });
     match taken {
         Ok(entry) => {
@@ -110,8 +108,7 @@ fn make(
     interpreter: &Interpreter,
     working_folder: &Path,
     folder: &Path,
-    cancel: &AtomicBool,
-    deadline: Option<Instant>,
+    wait: Wait<'_>,
 ) -> Result<(), DependencyError> {
     let failed = |doing: &str| {
         let doing = doing.to_owned();
@@ -169,7 +166,7 @@ fn make(
             installer,
             "installing the project's dependencies"
         );
-        let status = wait(child, cancel, deadline)?;
+        let status = wait_for(child, wait)?;
         if status.success() {
             break;
         }
@@ -227,7 +224,7 @@ fn command(installer: &str, interpreter: &Interpreter, folder: &Path) -> Command
 }
 
 /// Waits for an installer, and ends it with all that it started when the run is to stop.
-fn wait(mut child: Child, cancel: &AtomicBool, deadline: Option<Instant>) -> Result<ExitStatus, DependencyError> {
+fn wait_for(mut child: Child, wait: Wait<'_>) -> Result<ExitStatus, DependencyError> {
     loop {
         let ended = child.try_wait().map_err(|source| DependencyError::Io {
             doing: "wait for the installer".to_owned(),
@@ -236,7 +233,7 @@ fn wait(mut child: Child, cancel: &AtomicBool, deadline: Option<Instant>) -> Res
         if let Some(status) = ended {
             return Ok(status);
         }
-        if cancel.load(Ordering::Relaxed) || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+        if wait.is_over() {
             // All of it, before what it has written is removed; what has left its group is ended with the run.
             let _ = killpg(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL);
             let _ = child.wait();

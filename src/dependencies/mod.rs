@@ -30,7 +30,7 @@ pub use install::install;
 pub use packed::lay_out;
 pub use packed_for::{Distribution, PackedFor};
 pub use requirements::{Requirements, asks_for_anything, decoded, has_hashes, without_own_package};
-pub use store::{Store, StoreEntry};
+pub use store::{Store, StoreEntry, Wait};
 
 use std::path::PathBuf;
 

@@ -3,10 +3,10 @@
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
-use super::store::{Store, StoreEntry, StoreError};
-use super::{PACKED_FOLDER, Packages};
+use super::store::{Store, StoreEntry, StoreError, Wait};
+use super::{DependencyError, PACKED_FOLDER, Packages};
 use crate::project::{Archive, Limits, ProjectError, Split};
 
 /// Another way to lay out the same packages gets another key.
@@ -14,27 +14,30 @@ const KEY_PREFIX: &str = "packed1";
 
 /// Writes the project's tree to `tree`, as [`Archive::unpack`] does, and says where its packed packages are, if it has any.
 ///
-/// `python` is the version that they were packed for, if that is known. With a `store` they are unpacked into it once for the node, and the tree has a symbolic link in their place. What is
-/// wrong with the store is no error: they are then unpacked into the tree.
+/// `python` is the version that they were packed for, if that is known. With a `store` they are unpacked into it once for the
+/// node, and the tree has a symbolic link in their place. What is wrong with the store is no error: they are then unpacked
+/// into the tree. The end of `wait` ends the wait for another task that unpacks them; unpacking goes on, unless it was
+/// cancelled.
 ///
 /// # Errors
-/// Those of [`Archive::unpack`].
+/// Those of [`Archive::unpack`]; [`DependencyError::Stopped`].
 pub fn lay_out(
     archive: &Archive,
     tree: &Path,
     python: Option<(u32, u32)>,
     limits: &Limits,
     threads: usize,
-    cancel: &AtomicBool,
+    wait: Wait<'_>,
     store: Option<&Store>,
-) -> Result<Option<Packages>, ProjectError> {
+) -> Result<Option<Packages>, DependencyError> {
+    let cancel = wait.cancel;
     archive.check(limits)?;
     let split = match store {
         Some(_) => archive.split(PACKED_FOLDER)?,
         None => None,
     };
     if let (Some(store), Some(split)) = (store, split)
-        && let Some(entry) = take(store, &split, python, threads, cancel)?
+        && let Some(entry) = take(store, &split, python, threads, wait)?
     {
         split.outside.unpack(tree, &judged(), threads, cancel)?;
         link(entry.folder(), &tree.join(PACKED_FOLDER))?;
@@ -54,13 +57,13 @@ fn take(
     split: &Split,
     python: Option<(u32, u32)>,
     threads: usize,
-    cancel: &AtomicBool,
-) -> Result<Option<StoreEntry>, ProjectError> {
+    wait: Wait<'_>,
+) -> Result<Option<StoreEntry>, DependencyError> {
     let target = python
         .map(|(major, minor)| format!("{major}.{minor}-"))
         .unwrap_or_default();
     let key = format!("{KEY_PREFIX}-{target}{}", split.inside.identity());
-    let taken = store.take(&key, cancel, |folder| {
+    let taken = store.take(&key, wait, |folder| {
         let (needed, free) = (split.inside.unpacked_bytes(), store.room_bytes());
         if needed > free {
             return Err(ProjectError::DiskFull {
@@ -70,7 +73,7 @@ fn take(
                 unit: "bytes",
             });
         }
-        split.inside.unpack(folder, &judged(), threads, cancel).map(|_| ())
+        split.inside.unpack(folder, &judged(), threads, wait.cancel).map(|_| ())
     });
     match taken {
         Ok(entry) => {
@@ -82,23 +85,22 @@ fn take(
             );
             Ok(Some(entry))
         }
-        Err(StoreError::Make(error)) if !is_of_the_store(&error) => Err(error),
-        Err(error) if !cancel.load(Ordering::Relaxed) => {
-            let cause = match error {
-                StoreError::Io(error) => error.to_string(),
-                StoreError::Make(error) => error.to_string(),
-                StoreError::Cancelled => String::new(),
-            };
-            tracing::warn!(
-                event = "dependencies.not_kept",
-                cause,
-                "packed dependencies cannot be kept for the next task; they are unpacked for this one"
-            );
-            Ok(None)
-        }
+        Err(StoreError::Make(error)) if !is_of_the_store(&error) => Err(error.into()),
+        Err(StoreError::Cancelled) => Err(DependencyError::Stopped),
         // Unpacking the tree then says that it was cancelled.
-        Err(_) => Ok(None),
+        Err(_) if wait.cancel.load(Ordering::Relaxed) => Ok(None),
+        Err(StoreError::Io(error)) => Ok(not_kept(&error)),
+        Err(StoreError::Make(error)) => Ok(not_kept(&error)),
     }
+}
+
+fn not_kept(cause: &dyn std::fmt::Display) -> Option<StoreEntry> {
+    tracing::warn!(
+        event = "dependencies.not_kept",
+        %cause,
+        "packed dependencies cannot be kept for the next task; they are unpacked for this one"
+    );
+    None
 }
 
 /// Whether another folder may do better.

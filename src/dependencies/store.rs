@@ -9,7 +9,8 @@
 //! would take longer than the start that is to be saved, and what the script imports is compiled after its first run.
 //!
 //! A run holds a shared lock for as long as it lasts; what nobody holds is removed when it was not used for long, or
-//! when all entries together are too large.
+//! when all entries together are too large. An entry that is no longer whole cannot be replaced under a run that holds it,
+//! which may last for hours: then the next task makes a second one, `KEY-beside`.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -17,7 +18,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::fcntl::{Flock, FlockArg};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
@@ -40,6 +41,11 @@ const KEPT_BYTES: u64 = 10 * 1024 * 1024 * 1024;
 const PART_OF_FREE: u64 = 8;
 /// How often a lock that another task holds is tried.
 const LOCK_TRIED: Duration = Duration::from_millis(20);
+/// For this long a damaged entry that is in use is tried again: it may have been looked at, and no more.
+const DAMAGED_TRIED: Duration = Duration::from_secs(1);
+/// A wait that is longer than this is told.
+const TOLD_AFTER: Duration = Duration::from_secs(1);
+const BESIDE_SUFFIX: &str = "-beside";
 
 /// The node's folder of entries.
 pub struct Store {
@@ -61,12 +67,37 @@ impl StoreEntry {
     }
 }
 
+/// For how long another task that makes an entry is waited for.
+#[derive(Clone, Copy)]
+pub struct Wait<'a> {
+    /// Ends the wait when it is set.
+    pub cancel: &'a AtomicBool,
+    /// Ends it too.
+    pub deadline: Option<Instant>,
+}
+
+impl Wait<'_> {
+    pub(super) fn is_over(&self) -> bool {
+        self.cancel.load(Ordering::Relaxed) || self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+}
+
+/// What can be done with an entry, and the lock for it.
+enum Claim {
+    /// It is whole, and held.
+    Use(Flock<File>),
+    /// It is to be made; nobody else has it.
+    Make(Flock<File>),
+    /// It is not whole, and in use.
+    Damaged,
+}
+
 /// Why an entry could not be had.
 #[derive(Debug)]
 pub enum StoreError<E> {
     /// The store itself failed.
     Io(io::Error),
-    /// The flag was set while another task was making the entry.
+    /// The wait for another task that was making the entry was over.
     Cancelled,
     /// What should have made it failed.
     Make(E),
@@ -96,34 +127,79 @@ impl Store {
     }
 
     /// The entry `key`. Where there is none, or one that is no longer whole, `make` is to make the folder that it is given,
-    /// with the packages in it. Setting `cancel` ends the wait for another task that makes it.
+    /// with the packages in it. Another task that makes it is waited for.
     ///
     /// # Errors
     /// See [`StoreError`]; nothing is left of an entry that could not be made.
     pub fn take<E>(
         &self,
         key: &str,
-        cancel: &AtomicBool,
+        wait: Wait<'_>,
         make: impl FnOnce(&Path) -> Result<(), E>,
     ) -> Result<StoreEntry, StoreError<E>> {
-        let entry = self.path.join(key);
-        let lock = self.lock(key, FlockArg::LockSharedNonblock, cancel)?;
-        if is_whole(&entry) {
-            return Ok(self.in_use(entry, lock, false));
-        }
-        drop(lock);
-        let lock = self.lock(key, FlockArg::LockExclusiveNonblock, cancel)?;
-        let is_new = !is_whole(&entry);
-        if is_new {
+        for key in [key, &format!("{key}{BESIDE_SUFFIX}")] {
+            let entry = self.path.join(key);
+            let lock = match self.claim(key, wait)? {
+                Claim::Use(lock) => return Ok(self.in_use(entry, lock, false)),
+                Claim::Make(lock) => lock,
+                Claim::Damaged => {
+                    tracing::warn!(
+                        event = "dependencies.entry_damaged",
+                        entry = %entry.display(),
+                        "packages that are kept for the node's tasks lack files, and a task that runs uses them"
+                    );
+                    continue;
+                }
+            };
             self.make(key, &lock, make)?;
+            // No other task can have removed it in between: that takes the exclusive lock too, and what is given up here for
+            // a moment is only waited for by those who want to use it.
+            return match lock.relock(FlockArg::LockShared) {
+                Ok(()) => Ok(self.in_use(entry, lock, true)),
+                Err(errno) => Err(StoreError::Io(errno.into())),
+            };
         }
-        // No other task can have removed it in between: that takes the exclusive lock too, and what is given up here for a
-        // moment is only waited for by those who want to use it.
-        let lock = match lock.relock(FlockArg::LockShared) {
-            Ok(()) => lock,
-            Err(errno) => return Err(StoreError::Io(errno.into())),
-        };
-        Ok(self.in_use(entry, lock, is_new))
+        Err(StoreError::Io(io::Error::other(
+            "all that is kept of them lacks files and is in use",
+        )))
+    }
+
+    fn claim<E>(&self, key: &str, wait: Wait<'_>) -> Result<Claim, StoreError<E>> {
+        let entry = self.path.join(key);
+        let begun = Instant::now();
+        let mut is_told = false;
+        let mut damaged_since = None;
+        loop {
+            match self.try_lock(key, FlockArg::LockSharedNonblock)? {
+                Some(lock) if is_whole(&entry) => return Ok(Claim::Use(lock)),
+                Some(shared) => {
+                    drop(shared);
+                    if let Some(lock) = self.try_lock(key, FlockArg::LockExclusiveNonblock)? {
+                        match is_whole(&entry) {
+                            true => continue,
+                            false => return Ok(Claim::Make(lock)),
+                        }
+                    }
+                    if damaged_since.get_or_insert_with(Instant::now).elapsed() >= DAMAGED_TRIED {
+                        return Ok(Claim::Damaged);
+                    }
+                }
+                // Another task makes it.
+                None => damaged_since = None,
+            }
+            if wait.is_over() {
+                return Err(StoreError::Cancelled);
+            }
+            if !is_told && begun.elapsed() >= TOLD_AFTER {
+                is_told = true;
+                tracing::info!(
+                    event = "dependencies.waiting",
+                    entry = %entry.display(),
+                    "waiting for another task that makes the same packages ready"
+                );
+            }
+            std::thread::sleep(LOCK_TRIED);
+        }
     }
 
     fn in_use(&self, entry: PathBuf, lock: Flock<File>, is_new: bool) -> StoreEntry {
@@ -170,10 +246,11 @@ impl Store {
         Ok(())
     }
 
-    fn lock<E>(&self, key: &str, how: FlockArg, cancel: &AtomicBool) -> Result<Flock<File>, StoreError<E>> {
+    /// None: another task holds it.
+    fn try_lock(&self, key: &str, how: FlockArg) -> io::Result<Option<Flock<File>>> {
         let path = self.path.join(format!("{key}{LOCK_SUFFIX}"));
         loop {
-            let mut file = std::fs::OpenOptions::new()
+            let file = std::fs::OpenOptions::new()
                 .read(true)
                 .write(true)
                 .create(true)
@@ -181,22 +258,16 @@ impl Store {
                 .mode(0o600)
                 .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
                 .open(&path)?;
-            let locked = loop {
-                match Flock::lock(file, how) {
-                    Ok(locked) => break locked,
-                    Err((back, nix::errno::Errno::EWOULDBLOCK)) => file = back,
-                    Err((_, errno)) => return Err(StoreError::Io(errno.into())),
-                }
-                if cancel.load(Ordering::Relaxed) {
-                    return Err(StoreError::Cancelled);
-                }
-                std::thread::sleep(LOCK_TRIED);
+            let locked = match Flock::lock(file, how) {
+                Ok(locked) => locked,
+                Err((_, nix::errno::Errno::EWOULDBLOCK)) => return Ok(None),
+                Err((_, errno)) => return Err(errno.into()),
             };
             // Whoever removed an entry has removed this file with it.
             let there = fs_err::symlink_metadata(&path).map(|there| (there.dev(), there.ino()));
             let own = locked.metadata().map(|own| (own.dev(), own.ino()))?;
             if there.is_ok_and(|there| there == own) {
-                return Ok(locked);
+                return Ok(Some(locked));
             }
         }
     }
@@ -230,8 +301,7 @@ impl Store {
             if !is_old && all_bytes <= kept_bytes {
                 continue;
             }
-            let in_use = AtomicBool::new(true); // as if cancelled: not waited for
-            let Ok(_lock) = self.lock::<io::Error>(&key, FlockArg::LockExclusiveNonblock, &in_use) else {
+            let Ok(Some(_lock)) = self.try_lock(&key, FlockArg::LockExclusiveNonblock) else {
                 continue;
             };
             let removed = self.remove_all_of(&key);
