@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from azure_server import reference
 
 TOKEN = "eyJ-a-token-that-nobody-may-see"
 
@@ -208,7 +209,8 @@ def test_what_has_failed_stands_last_on_the_screen(dray, task, closed_port):
     env = {"AZURE_POD_IDENTITY_AUTHORITY_HOST": f"http://127.0.0.1:{closed_port}", "PATH": "/nonexistent"}
     ran = dray("doctor", "--workdir", task.folder, env=env)
     assert ran.returncode == 113
-    assert ran.stdout.splitlines()[-1] == "failed: python, identity, key vault Vault"
+    assert ran.stdout.splitlines()[-1] == "failed: python, identity"
+    assert "key vault   Vault: whether it answers is not known without a Python" in ran.stdout
 
 
 def test_connections_of_the_project_and_of_variables_are_tried(doctor, project, tmp_path):
@@ -259,8 +261,56 @@ def test_a_vault_out_of_reach_fails_and_no_metadata_service_with_it(doctor, task
     vaulted(task, f"https://127.0.0.1:{closed_port}/")
     ran = doctor("--workdir", task.folder)
     assert ran.returncode == 118
-    assert "127.0.0.1 cannot be reached" in named(ran.of("vault"), "Vault")["text"]
+    assert f"https://127.0.0.1:{closed_port}` failed" in named(ran.of("vault"), "Vault")["text"]
     assert ran.of("identity")[0]["status"] == "failed"
+
+
+def test_each_secret_that_is_referenced_is_told_and_no_value(doctor, task, azure):
+    azure.secrets.update(good="the-value-of-good", deep="the-value-of-deep", locked="the-value-of-locked")
+    azure.forbidden.add("locked")
+    blob = {"type": "AzureBlobStorage", "typeProperties": {"accountKey": reference("deep")}}
+    parameters = {"a": reference("good"), "b": [{"c": reference("locked")}, reference("good")], "d": reference("gone")}
+    task.write_activity({**parameters, "e": reference("x", store="Nowhere")}, {**azure.services, "Blob": blob})
+    ran = doctor("--workdir", task.folder, env=azure.env)
+    assert ran.returncode == 118
+    vaults = [(check["subject"], check["status"], check["text"]) for check in ran.of("vault")]
+    assert [(subject, status) for subject, status, _ in vaults].count(("KeyVault1", "ok")) == 2
+    for secret in ("good", "deep"):
+        assert ("KeyVault1", "ok", f"secret `{secret}` can be read") in vaults
+    failed = {subject: text for subject, status, text in vaults if status == "failed"}
+    texts = " ".join(text for _, status, text in vaults if status == "failed")
+    assert "secret `locked`" in texts and "ForbiddenByRbac" in texts and "secret `gone`" in texts, texts
+    assert "Nowhere" in failed and len(vaults) == 5
+    assert azure.count("/secrets/good") == 1
+    assert "the-value-of" not in ran.stdout + ran.stderr
+    assert ran.of("identity")[0]["status"] == "ok"
+
+
+def test_the_address_of_a_vault_may_be_an_expression(doctor, task, azure):
+    service = {
+        "type": "AzureKeyVault",
+        "parameters": {"address": {"type": "String", "defaultValue": azure.url}},
+        "typeProperties": {"baseUrl": "@{linkedService().address}"},
+    }
+    task.write_activity(linked_services={"Vault": service})
+    ran = doctor("--workdir", task.folder, env=azure.env)
+    assert named(ran.of("vault"), "Vault")["status"] == "ok", ran.stdout
+    assert ran.returncode == 0
+
+
+def test_a_vault_is_asked_through_the_proxy_that_a_run_would_take(doctor, task, azure, closed_port):
+    vaulted(task, azure.url)
+    proxy = {"HTTP_PROXY": f"http://127.0.0.1:{closed_port}", "NO_PROXY": ""}
+    ran = doctor("--workdir", task.folder, env={**azure.env, **proxy})
+    assert (ran.returncode, named(ran.of("vault"), "Vault")["status"]) == (118, "failed"), ran.stdout
+
+
+def test_a_token_is_asked_for_the_cloud_that_the_vault_is_in(doctor, task, azure, closed_port):
+    vaulted(task, "https://v.vault.azure.cn/")
+    proxy = {"HTTPS_PROXY": f"http://127.0.0.1:{closed_port}"}
+    ran = doctor("--workdir", task.folder, env={**azure.env, **proxy})
+    assert ran.of("identity")[0]["status"] == "ok", ran.stdout
+    assert azure.asked[0].query["resource"] == "https://vault.azure.cn"
 
 
 def test_without_a_vault_no_identity_is_missed(doctor):

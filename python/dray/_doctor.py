@@ -1,4 +1,4 @@
-"""The worker's part of `dray doctor`: looks at ODBC drivers and connections, each check a line of JSON in a file.
+"""The worker's part of `dray doctor`: looks at ODBC drivers, secrets and connections, each a line of JSON in a file.
 
 A built-in entrypoint; the file is its only argument.
 """

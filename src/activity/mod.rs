@@ -26,7 +26,7 @@ pub use reference::{KeyVaultSecret, Special, member, scalar_text};
 pub use secrets::{MASK, secrets_of_text, secrets_of_value};
 
 use crate::json_file::{JsonFile, Step};
-use reference::{exact_key, marked, marked_members};
+use reference::{collect_references, exact_key, marked, marked_members};
 
 /// Names of the three files, as ADF puts them into the task's working directory.
 pub const FILE_NAMES: [&str; 3] = ["activity.json", "linkedServices.json", "datasets.json"];
@@ -175,6 +175,19 @@ impl Handover {
             .iter()
             .filter_map(|service| service.type_name.as_deref());
         types.any(|name| name.eq_ignore_ascii_case("AzureKeyVault"))
+    }
+
+    /// Every reference to a secret in a Key Vault, once, wherever it stands.
+    pub fn key_vault_secrets(&self) -> Vec<KeyVaultSecret> {
+        let mut found = Vec::new();
+        let resources = self.linked_services.iter().chain(&self.datasets);
+        let documents = resources.map(|resource| &resource.raw);
+        for document in documents.chain(self.activity.iter().map(|activity| &activity.extended_properties)) {
+            document
+                .values()
+                .for_each(|value| collect_references(value, &mut found));
+        }
+        found
     }
 
     /// The extended properties, empty outside ADF.

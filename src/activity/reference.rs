@@ -72,6 +72,17 @@ impl Special {
     }
 }
 
+/// Adds each reference to a secret at any depth of `value` to `found` that is not in it.
+pub(super) fn collect_references(value: &Value, found: &mut Vec<KeyVaultSecret>) {
+    match (Special::of(value), value) {
+        (Some(Special::KeyVaultSecret(reference)), _) if found.contains(&reference) => {}
+        (Some(Special::KeyVaultSecret(reference)), _) => found.push(reference),
+        (_, Value::Array(items)) => items.iter().for_each(|item| collect_references(item, found)),
+        (_, Value::Object(object)) => object.values().for_each(|item| collect_references(item, found)),
+        _ => {}
+    }
+}
+
 /// The member of `object` named `key`: the exact spelling first, else one that differs in case alone.
 pub fn member<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
     exact_key(object, key).and_then(|key| object.get(key))

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::error::AzureError;
 use super::http::{Outcome, Patience, Service, exchange, service_agent};
 use super::metadata::Metadata;
+use super::vault::Vault;
 
 /// The audience of tokens for Azure SQL Database, Managed Instance and Synapse, in the cloud that the server's host is in.
 /// The slash at its end is a part of it (azure-docs, `how-to-use-vm-token.md`).
@@ -112,16 +113,19 @@ impl Identity {
 }
 
 /// Looks whether this node has a managed identity, the one of `client_id` if that is given: asks the metadata service once
-/// for a token for Key Vault, and throws it away. Gives the identity's client id, if the service tells it.
+/// for a token for `vault`, else for Key Vault in the public cloud, and throws it away. Gives the identity's client id, if
+/// the service tells it.
 ///
 /// # Errors
 /// Those of [`Identity::token`].
 pub fn look_for_managed_identity(
     client_id: Option<&str>,
+    vault: Option<&Vault>,
     get: impl Fn(&str) -> Option<String>,
 ) -> Result<Option<String>, AzureError> {
     let metadata = Metadata::new(get, LOOK_LIMIT);
-    let (what, answer) = ask_metadata(&metadata, CLOUDS[0].vault_audience, client_id, Patience::NONE)?;
+    let audience = vault.map_or(CLOUDS[0].vault_audience, Vault::audience);
+    let (what, answer) = ask_metadata(&metadata, audience, client_id, Patience::NONE)?;
     token(&answer, &what)?;
     Ok(answer["client_id"].as_str().map(str::to_owned))
 }

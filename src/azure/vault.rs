@@ -1,12 +1,12 @@
 //! Secrets in Key Vault (Azure/azure-rest-api-specs, `specification/keyvault/`, Get Secret).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ureq::http::Uri;
 
 use super::error::AzureError;
-use super::http::{Outcome, Patience, Service, exchange, service_agent};
+use super::http::{Outcome, Patience, Service, Tried, exchange, service_agent};
 use super::identity::cloud_of;
 
 const API_VERSION: &str = "7.4";
@@ -15,6 +15,9 @@ const API_VERSION: &str = "7.4";
 const NAME: AsciiSet = NON_ALPHANUMERIC.remove(b'-');
 
 const CALL_LIMIT: Duration = Duration::from_secs(30);
+
+/// Who only looks waits no longer than this.
+const LOOK_LIMIT: Duration = Duration::from_secs(10);
 
 /// A vault.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +57,25 @@ impl Vault {
             id = format!("{id}/{}", utf8_percent_encode(version, &NAME));
         }
         id
+    }
+
+    /// Looks whether it answers at all, in the way that a request for a secret would go: one try, without a token, which every
+    /// vault refuses.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn look(&self) -> Result<(), AzureError> {
+        let begun = Instant::now();
+        let request = service_agent(LOOK_LIMIT)
+            .get(&self.url)
+            .query("api-version", API_VERSION);
+        request.call().map(drop).map_err(|error| {
+            let tried = Tried {
+                attempts: 1,
+                waited: begun.elapsed(),
+            };
+            tried.unreachable(&format!("asking Key Vault `{}`", self.url), error.to_string())
+        })
     }
 
     /// The value of a secret; of its newest version if none is given. `identity` describes whose `token` it is.

@@ -129,8 +129,12 @@ fn attempt(arguments: &DoctorArguments) -> Result<Diagnosis, Failure> {
     let pythons = python::checks(&request, cache.as_deref());
     let is_usable = !pythons.iter().any(|check| check.status == Status::Failed);
     checks.extend(pythons);
-    checks.extend(azure::checks(
-        &handover,
+    let connections = Connections {
+        handover: handover.clone(),
+        ..Connections::default()
+    };
+    checks.push(azure::identity(
+        &connections,
         std::env::var("AZURE_CLIENT_ID").ok().as_deref(),
     ));
     match is_usable {
@@ -171,6 +175,7 @@ fn attempt(arguments: &DoctorArguments) -> Result<Diagnosis, Failure> {
         false => {
             drop(keeper);
             checks.extend(registered_drivers());
+            checks.extend(azure::unasked_vaults(&connections));
         }
     }
     Ok(Diagnosis::new(checks))
@@ -233,7 +238,7 @@ impl Scratch {
         }
     }
 
-    /// Has the worker look at drivers and connections; that it dies of one of them is a check as well.
+    /// Has the worker look at drivers, secrets and connections; that it dies of one of them is a check as well.
     fn examine(&self, plan: &Plan, keeper: Keeper, stops: &Stops) -> Result<Vec<Check>, Failure> {
         let run_folder = RunFolder::create(&self.path).map_err(|source| RunFailure::RunFolder {
             path: self.path.clone(),

@@ -80,16 +80,24 @@ impl Connections {
         Sharing::of(self.variable("DRAY_RUN").as_deref().map(Path::new))
     }
 
-    fn vault(&self, store: &str) -> Result<Vault, ConnectionError> {
+    /// The names of the linked services that are vaults, as they were handed over.
+    pub fn vault_names(&self) -> Vec<String> {
+        let vaults = self.handover.linked_services.iter().filter(|service| is_vault(service));
+        vaults.filter_map(|service| service.name.clone()).collect()
+    }
+
+    /// The vault of the linked service `store`.
+    ///
+    /// # Errors
+    /// It was not handed over, is no vault, or says not where it is.
+    pub fn vault(&self, store: &str) -> Result<Vault, ConnectionError> {
         let Some(service) = self.handover.linked_service(store) else {
-            let is_vault = |service: &&Resource| is_named(service.type_name.as_deref(), "AzureKeyVault");
-            let vaults = self.handover.linked_services.iter().filter(is_vault);
             return Err(ConnectionError::VaultNotReferenced {
                 store: store.to_owned(),
-                vaults: vaults.filter_map(|service| service.name.clone()).collect(),
+                vaults: self.vault_names(),
             });
         };
-        if !is_named(service.type_name.as_deref(), "AzureKeyVault") {
+        if !is_vault(service) {
             return Err(ConnectionError::NoVault {
                 name: store.to_owned(),
                 type_name: service.type_name.clone().unwrap_or_default(),
@@ -110,4 +118,8 @@ impl Connections {
         })?;
         Ok(Vault::new(&url)?)
     }
+}
+
+fn is_vault(service: &Resource) -> bool {
+    is_named(service.type_name.as_deref(), "AzureKeyVault")
 }

@@ -1,59 +1,24 @@
-//! Whether the instance metadata service gives this node a token, and whether Key Vaults can be reached.
+//! Whether the instance metadata service gives this node a token, and whether the Key Vaults that were handed over give the
+//! secrets that are referenced.
 //!
-//! A look: one try each, nothing kept. A vault gets no request, for that would have the executable link TLS.
+//! A look: one try each, nothing kept. A vault is asked in the worker alone: for that the executable would have to link TLS.
 
-use std::io;
-use std::net::{TcpStream, ToSocketAddrs};
-use std::sync::mpsc;
-use std::thread;
-use std::time::{Duration, Instant};
-
-use serde_json::Value;
+use std::time::Instant;
 
 use super::{Area, Check, Status};
-use crate::activity::{Handover, member};
+use crate::activity::KeyVaultSecret;
 use crate::azure::{Identity, look_for_managed_identity};
+use crate::connections::{ConnectionError, Connections};
 use crate::failure::Failing;
 
-/// Who does not connect within this time is not there: the metadata service is on the same host, a vault on the backbone.
-const CONNECT_LIMIT: Duration = Duration::from_secs(2);
-
-/// How long an answer, or the name of a host, may take.
-const ANSWER_LIMIT: Duration = Duration::from_secs(5);
-
-/// The identity, and each Key Vault that was handed over.
-pub fn checks(handover: &Handover, client_id: Option<&str>) -> Vec<Check> {
-    let vaults: Vec<(String, Option<String>)> = handover
-        .linked_services
-        .iter()
-        .filter(|service| {
-            service
-                .type_name
-                .as_deref()
-                .is_some_and(|kind| kind.eq_ignore_ascii_case("AzureKeyVault"))
-        })
-        .map(|service| {
-            let url = service
-                .type_properties()
-                .and_then(|own| member(own, "baseUrl"))
-                .and_then(Value::as_str);
-            (service.name.clone().unwrap_or_default(), url.map(str::to_owned))
-        })
-        .collect();
-    thread::scope(|scope| {
-        let identity = scope.spawn(|| identity(client_id, !vaults.is_empty()));
-        let vaults: Vec<_> = vaults
-            .iter()
-            .map(|(name, url)| scope.spawn(move || vault(name, url.as_deref())))
-            .collect();
-        let threads = std::iter::once(identity).chain(vaults);
-        threads.filter_map(|thread| thread.join().ok()).collect()
-    })
-}
-
-/// Looks for the identity that the metadata service gives this node. `is_needed` says whether there is a vault.
-pub fn identity(client_id: Option<&str>, is_needed: bool) -> Check {
-    let bad = if is_needed { Status::Failed } else { Status::Note };
+/// Looks for the identity that the metadata service gives this node, the one of `client_id` if that is given. It is missed
+/// only where there is a vault.
+pub fn identity(connections: &Connections, client_id: Option<&str>) -> Check {
+    let vaults = connections.vault_names();
+    let bad = match vaults.is_empty() {
+        true => Status::Note,
+        false => Status::Failed,
+    };
     if let principal @ Identity::ServicePrincipal { .. } = Identity::from_environment(|name| std::env::var(name).ok()) {
         let text = format!(
             "{}, from the environment; whether it may sign in is not tried",
@@ -61,10 +26,11 @@ pub fn identity(client_id: Option<&str>, is_needed: bool) -> Check {
         );
         return Check::new(Area::Identity, "", Status::Note, text);
     }
+    let vault = vaults.iter().find_map(|name| connections.vault(name).ok());
     let started = Instant::now();
-    match look_for_managed_identity(client_id, |name| std::env::var(name).ok()) {
+    match look_for_managed_identity(client_id, vault.as_ref(), |name| std::env::var(name).ok()) {
         Ok(client_id) => {
-            let latency_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let latency_ms = milliseconds(started);
             let named = client_id
                 .as_ref()
                 .map_or(String::new(), |id| format!("client id {id}, "));
@@ -84,81 +50,49 @@ pub fn identity(client_id: Option<&str>, is_needed: bool) -> Check {
     }
 }
 
-/// Whether a vault's host takes connections.
-pub fn vault(name: &str, base_url: Option<&str>) -> Check {
-    let Some((host, port)) = base_url.and_then(host_and_port) else {
-        let text = "its linked service has no `baseUrl` with a host".to_owned();
-        return Check::new(Area::Vault, name, Status::Failed, text);
-    };
+/// What can be told of vaults without asking them.
+pub fn unasked_vaults(connections: &Connections) -> Vec<Check> {
+    let checks = connections.vault_names().into_iter().map(|name| {
+        let text = "whether it answers is not known without a Python".to_owned();
+        Check::new(Area::Vault, &name, Status::Note, text)
+    });
+    checks.collect()
+}
+
+/// Whether a vault answers.
+pub fn vault(name: &str, connections: &Connections) -> Check {
     let started = Instant::now();
-    match connect(&host, port) {
+    let looked = connections.vault(name).and_then(|vault| Ok(vault.look()?));
+    match looked {
+        Ok(()) => {
+            let latency_ms = milliseconds(started);
+            Check::new(Area::Vault, name, Status::Ok, format!("answers in {latency_ms} ms"))
+                .fact("latency_ms", latency_ms)
+        }
+        Err(error) => failed(name, &error),
+    }
+}
+
+/// Whether this node may read a secret that is referenced. Its value is thrown away.
+pub fn secret(reference: &KeyVaultSecret, connections: &Connections) -> Check {
+    let store = reference.store.as_deref().unwrap_or_default();
+    let check = match connections.secret(reference) {
         Ok(_) => {
-            let latency_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-            let text = format!("{host} takes connections, {latency_ms} ms");
-            Check::new(Area::Vault, name, Status::Ok, text).fact("latency_ms", latency_ms)
+            let name = reference.secret_name.as_deref().unwrap_or_default();
+            Check::new(Area::Vault, store, Status::Ok, format!("secret `{name}` can be read"))
         }
-        Err(error) => Check::new(
-            Area::Vault,
-            name,
-            Status::Failed,
-            format!("{host} cannot be reached: {error}"),
-        ),
-    }
-    .fact("host", &*host)
-}
-
-fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
-    // Nothing bounds how long the system looks for a name, so that has a thread of its own, left behind if need be.
-    let (sender, receiver) = mpsc::channel();
-    let target = (host.to_owned(), port);
-    thread::spawn(move || sender.send(target.to_socket_addrs().map(Iterator::collect::<Vec<_>>)));
-    let addresses = receiver.recv_timeout(ANSWER_LIMIT).map_err(|_| {
-        let seconds = ANSWER_LIMIT.as_secs();
-        io::Error::new(
-            io::ErrorKind::TimedOut,
-            format!("its address was not found within {seconds} s"),
-        )
-    })??;
-    let mut last = io::Error::from(io::ErrorKind::NotFound);
-    for address in addresses {
-        match TcpStream::connect_timeout(&address, CONNECT_LIMIT) {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}
-
-/// Of `https://host:port/path`; the port of the scheme if it names none.
-fn host_and_port(url: &str) -> Option<(String, u16)> {
-    let (scheme, rest) = url.trim().split_once("://")?;
-    let authority = rest.split(['/', '?', '#']).next()?;
-    let default = if scheme.eq_ignore_ascii_case("http") { 80 } else { 443 };
-    let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) => (host, port.parse().ok()?),
-        None => (authority, default),
+        Err(error) => failed(store, &error),
     };
-    (!host.is_empty()).then(|| (host.to_owned(), port))
+    check
+        .fact("secret_name", reference.secret_name.clone())
+        .fact("secret_version", reference.secret_version.clone())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn failed(name: &str, error: &ConnectionError) -> Check {
+    let hint = error.hint().map_or(String::new(), |hint| format!("; {hint}"));
+    Check::new(Area::Vault, name, Status::Failed, format!("{error}{hint}")).fact("code", error.code())
+}
 
-    #[test]
-    fn the_port_is_that_of_the_address_or_of_its_scheme() {
-        for (url, expected) in [
-            ("https://v.vault.azure.net/", Some(("v.vault.azure.net", 443))),
-            ("http://169.254.169.254", Some(("169.254.169.254", 80))),
-            ("https://v:8443?x", Some(("v", 8443))),
-            ("v.vault.azure.net", None),
-            ("https:///x", None),
-        ] {
-            assert_eq!(
-                host_and_port(url),
-                expected.map(|(host, port)| (host.to_owned(), port)),
-                "{url}"
-            );
-        }
-    }
+fn milliseconds(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,4 +1,4 @@
-//! The worker's part: which ODBC drivers load, and which databases answer.
+//! The worker's part: which ODBC drivers load, which secrets can be read, and which databases answer.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -8,13 +8,16 @@ use std::time::{Duration, Instant};
 
 use odbc_sys::InfoType;
 
-use super::{Area, Check, Status};
+use super::{Area, Check, Status, azure};
 use crate::connections::Connections;
 use crate::database::script::{self, Owned, Parameters};
 use crate::database::{Connection, Purpose};
 use crate::failure::Failing;
 use crate::odbc::{DriverSearch, Encoding, Interrupt, load_driver};
 use crate::telemetry;
+
+/// For how many seconds a request to Azure is tried again; a variable that was set comes first.
+const PATIENCE: &str = "DRAY_AZURE_PATIENCE";
 
 /// How long a database may take to let somebody in; one that sleeps takes longer, and is then said to.
 const CONNECT_LIMIT: Duration = Duration::from_secs(20);
@@ -37,14 +40,17 @@ pub fn examine(connections: &Connections, package_folders: Vec<PathBuf>, report:
     for check in drivers(&search) {
         tell(&check)?;
     }
+    let mut connections = connections.clone();
+    // As it is with all that is only looked at, what fails is not tried again.
+    connections.environment.push((PATIENCE.into(), "0".into()));
     let (sender, receiver) = mpsc::channel();
-    let mut waiting = 0;
-    for (name, kind) in connections.names() {
-        let (sender, search, connections) = (sender.clone(), search.clone(), connections.clone());
-        waiting += 1;
+    let looks = looks(&connections, &search);
+    let waiting = looks.len();
+    for look in looks {
+        let sender = sender.clone();
         thread::spawn(move || {
             // Nobody listens any more if the report could not be written.
-            let _ = sender.send(connection(&name, &kind, &connections, &search));
+            let _ = sender.send(look());
         });
     }
     drop(sender);
@@ -55,6 +61,31 @@ pub fn examine(connections: &Connections, package_folders: Vec<PathBuf>, report:
         }
     }
     Ok(())
+}
+
+/// What takes time, and can be looked at at once: secrets, vaults of which none is referenced, databases.
+fn looks(connections: &Connections, search: &DriverSearch) -> Vec<Box<dyn FnOnce() -> Check + Send>> {
+    let mut looks: Vec<Box<dyn FnOnce() -> Check + Send>> = Vec::new();
+    let references = connections.handover.key_vault_secrets();
+    for name in connections.vault_names() {
+        let is_of_it = |store: &str| store.eq_ignore_ascii_case(&name);
+        if !references
+            .iter()
+            .any(|each| each.store.as_deref().is_some_and(is_of_it))
+        {
+            let connections = connections.clone();
+            looks.push(Box::new(move || azure::vault(&name, &connections)));
+        }
+    }
+    for reference in references {
+        let connections = connections.clone();
+        looks.push(Box::new(move || azure::secret(&reference, &connections)));
+    }
+    for (name, kind) in connections.names() {
+        let (search, connections) = (search.clone(), connections.clone());
+        looks.push(Box::new(move || connection(&name, &kind, &connections, &search)));
+    }
+    looks
 }
 
 fn drivers(search: &DriverSearch) -> impl Iterator<Item = Check> + use<'_> {

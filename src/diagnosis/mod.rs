@@ -1,9 +1,9 @@
 //! `dray doctor`: what this node has, and what of it would do.
 //!
 //! Owns what is looked at and how it is judged; every look gives a [`Check`], which the screen and the JSON document are
-//! made of. What needs no engine is found by the supervisor ([`machine`], [`python`], [`azure`]), so that it can be told
-//! where no Python is; drivers and connections are looked at in the worker ([`engine`]), whose checks come as lines of
-//! JSON. Nothing here mends anything, and nothing is written but the report.
+//! made of. What needs no engine is found by the supervisor ([`machine`], [`python`], the identity of [`azure`]), so that it
+//! can be told where no Python is; drivers, secrets and connections are looked at in the worker ([`engine`]), whose checks
+//! come as lines of JSON. Nothing here mends anything, and nothing is written but the report.
 
 pub mod azure;
 mod c_library;
@@ -107,12 +107,12 @@ pub struct Diagnosis {
 }
 
 impl Diagnosis {
-    /// Puts the checks into the order of the screen; within an area they stay as they came, but for connections, which
-    /// come as fast as their servers are.
+    /// Puts the checks into the order of the screen; within an area they stay as they came, but for connections and secrets,
+    /// which come as fast as their servers are.
     pub fn new(mut checks: Vec<Check>) -> Diagnosis {
         let subject = |check: &Check| match check.area {
-            Area::Connection => check.subject.clone(),
-            _ => String::new(),
+            Area::Connection | Area::Vault => (check.subject.clone(), check.text.clone()),
+            _ => <(String, String)>::default(),
         };
         checks.sort_by_key(|check| (check.area, subject(check)));
         Diagnosis { checks }
