@@ -28,6 +28,15 @@ def test_the_project_copies_a_table_as_it_is(dray, written):
         assert warehouse.execute("SELECT COUNT(*), MIN(month), MAX(month) FROM orders").fetchone() == (10, 3, 3)
 
 
+def test_its_plan_is_one_that_dray_copy_takes(dray, written):
+    assert dray("run", ".", cwd=written).stdout == "orders: 120 rows\n"
+    (written / "warehouse.db").unlink()
+    ran = dray("copy", "plan.json", "--workdir", ".", cwd=written)
+    assert ran.returncode == 0, ran.stderr
+    with sqlite3.connect(written / "warehouse.db") as warehouse:
+        assert warehouse.execute("SELECT COUNT(*) FROM orders").fetchone() == (120,)
+
+
 def test_the_project_can_be_rehearsed_as_its_readme_says(dray, written):
     (written / "upload").mkdir()
     lines = (written / "README.md").read_text("utf-8").splitlines()

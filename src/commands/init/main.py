@@ -10,15 +10,16 @@ import dray
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--plan", default="plan.json", help="the list of copies [default: plan.json]")
+    parser.add_argument("--plan", default="plan.json", help="the plan, for `dray copy` as well [default: plan.json]")
     parser.add_argument("--month", type=int, choices=range(1, 13), help="only the orders of this month")
     arguments = parser.parse_args()
 
     make_example(Path("sales.db"))
     plan = json.loads(Path(arguments.plan).read_text("utf-8"))
-    where = f"month = {arguments.month}" if arguments.month else None
-    copies = [dray.Copy(copy["source"], copy["tables"], where=where) for copy in plan["copies"]]
-    report = dray.copy_tables(copies, target=plan["target"], mode=plan["mode"])
+    only = {"where": f"month = {arguments.month}"} if arguments.month else {}
+    # Its words are those of dray.Copy and dray.copy_tables.
+    copies = [dray.Copy(**{**copy, **only}) for copy in plan.pop("copy")]
+    report = dray.copy_tables(copies, **plan)
     for table in report.tables:
         print(f"{table.table}: {table.rows} rows")
     # The next activity reads it: @activity('CopySales').output.customOutput.rows
