@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any, Callable, Union
 
 import pytest
+from tds_server import tds_server
 from wheels import Index
 
 PACKED = ".python_packages/lib/site-packages/"
@@ -481,3 +484,23 @@ def test_a_c_library_that_uv_has_no_name_for_can_be_packed_for(pack, tree, index
     pack(tree({"requirements.txt": index.lines + "native\n"}), "--platform", platform, uv=True)
     assert zipfile.ZipFile(tmp_path / "project.zip").read(PACKED + "native.py").decode() == str(minor)
     assert packed_manifest(tmp_path / "project.zip")["platform"] == platform
+
+
+def test_a_packed_driver_is_the_one_that_loads(pack, dray, tree, task, tmp_path):
+    (pinned,) = re.findall(r"^mssql-python-odbc==\S+", Path(__file__).with_name("requirements.txt").read_text(), re.M)
+    with tds_server() as server, sqlite3.connect(tmp_path / "source.db") as db:
+        db.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT)")
+        db.execute("INSERT INTO t VALUES (1, 'Zoë'), (2, NULL)")
+        db.commit()
+        code = (
+            f"import dray\nprint(dray.copy_table('sqlite:///{tmp_path}/source.db', {server.odbc!r}, 't').write_lane)\n"
+        )
+        folder = tree({"main.py": code, "requirements.txt": pinned + "\n"})
+        pack(folder, "--python", HERE)
+        python = ["--python", sys.base_prefix + "/bin/python3"]
+        # Nowhere else, so that no other one is taken for it.
+        without = dray("run", *python, "--ignore-requirements", folder, cwd=task.folder)
+        ran = dray("run", *python, tmp_path / "project.zip", cwd=task.folder)
+    assert without.returncode == 114 and "no ODBC driver" in without.stderr.splitlines()[-1]
+    assert (ran.returncode, ran.stdout) == (0, "bcp\n"), ran.stderr
+    assert server.rows == [(1, "Zoë"), (2, None)]
