@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import pytest
@@ -44,6 +45,25 @@ def test_preemption_of_this_node_ends_the_run_as_sigterm_does(start, project, ta
     assert error["message"] == f"main.py was stopped by SIGTERM: {why}"
     [stopping] = [record for record in logs(err) if record["event"] == "run.stopping"]
     assert stopping["fields"]["reason"] == why
+
+
+def test_preemption_ends_an_installation_too(start, project, task, spot, azure, tmp_path):
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "uv").write_text(f"#!/bin/sh\necho > {tmp_path}/installing\nsleep 60\n")
+    (tools / "uv").chmod(0o755)
+    env = {**spot, "PATH": f"{tools}:{os.environ['PATH']}", "AZ_BATCH_NODE_SHARED_DIR": str(tmp_path)}
+    path = project({"main.py": "print('started')", "requirements.txt": "alpha\n"})
+    process = start("run", "--install", path, cwd=task.folder, env=env)
+    while not (tmp_path / "installing").exists() and process.poll() is None:
+        time.sleep(0.01)
+    azure.events.append(event("Preempt", azure.machine))
+    out, err = process.communicate(timeout=10)
+    assert (process.returncode, out) == (143, ""), err
+    error = task.outputs()["dray"]["error"]
+    assert error["code"] == "run.preempted"
+    why = "this spot node is taken away (not before Mon, 19 Sep 2026 18:29:47 GMT)"
+    assert error["message"] == f"stopped by SIGTERM while dependencies were installed: {why}"
 
 
 def test_what_happens_to_others_is_let_pass(script, spot, azure):

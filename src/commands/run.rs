@@ -67,8 +67,15 @@ pub enum RunFailure {
     #[error("`-m` needs the name of a module")]
     ModuleMissing,
     /// A signal came before the script was started.
-    #[error("stopped by {} while {}", .0.signal, .1)]
-    Stopped(StopSignal, String),
+    #[error("stopped by {} while {during}{}", stop.signal, reason.as_ref().map_or(String::new(), |reason| format!(": {reason}")))]
+    Stopped {
+        /// The signal.
+        stop: StopSignal,
+        /// What was going on.
+        during: String,
+        /// Why, where it was sent from within.
+        reason: Option<String>,
+    },
 }
 
 impl Failing for RunFailure {
@@ -86,7 +93,8 @@ impl Failing for RunFailure {
             RunFailure::Scrub(_) => "run.scrub",
             RunFailure::Signals(_) => "run.signals",
             RunFailure::EntryNotUtf8(_) | RunFailure::ModuleMissing => "usage.entrypoint",
-            RunFailure::Stopped(..) => "run.stopped",
+            RunFailure::Stopped { reason: Some(_), .. } => "run.preempted",
+            RunFailure::Stopped { reason: None, .. } => "run.stopped",
         }
     }
 }
@@ -443,6 +451,9 @@ pub(super) fn act(
         keeper.order(run_folder.path());
     }
 
+    if !plan.ignore_preemption {
+        watch_for_preemption(stops);
+    }
     let deadline = plan.timeout.map(|limit| started + limit);
     let phase = Instant::now();
     let (working_folder, packed) = lay_out_project(plan, run_folder, stops, deadline)?;
@@ -498,9 +509,6 @@ pub(super) fn act(
         Some(pipes) if !redirection.is_none() => Some(Pumps::start(pipes, redirection).map_err(WorkerError::Start)?),
         _ => None,
     };
-    if !plan.ignore_preemption {
-        watch_for_preemption(stops);
-    }
     // Only now: the worker, which has Python to start first, need not wait for what takes so many files to read.
     let oom_kills_before = OomKills::now();
     let limit = Limit {
@@ -591,7 +599,11 @@ fn lay_out_project(
 
 pub(super) fn refuse_if_stopped(stops: &Stops, during: &str) -> Result<(), RunFailure> {
     match stops.next() {
-        Some(stop) => Err(RunFailure::Stopped(stop, during.to_owned())),
+        Some(stop) => Err(RunFailure::Stopped {
+            stop,
+            during: during.to_owned(),
+            reason: stops.reason().map(str::to_owned),
+        }),
         None => Ok(()),
     }
 }
@@ -663,7 +675,7 @@ fn settle(end: Result<WorkerEnd, Failure>, task_folder: &Path, progress: &Progre
 /// A signal that came before the script was started ends the run as it would have ended the script.
 fn exit_code_of(failure: &Failure) -> u8 {
     match failure.error.downcast_ref::<RunFailure>() {
-        Some(RunFailure::Stopped(stop, _)) => u8::try_from(128 + stop.signal as i32).unwrap_or(u8::MAX),
+        Some(RunFailure::Stopped { stop, .. }) => u8::try_from(128 + stop.signal as i32).unwrap_or(u8::MAX),
         _ => failure.exit_code.number(),
     }
 }
