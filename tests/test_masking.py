@@ -109,7 +109,6 @@ def test_no_mask_leaves_the_streams_as_they_are(printing):
 
 
 def test_the_streams_are_those_of_dray_where_there_is_nothing_to_mask(executable, clean_environment, project, task):
-    task.write_activity({"n": 1})
     path = project({"main.py": "import os\nprint(os.fstat(1).st_ino)\n"})
     with open(task.folder / "out.txt", "wb") as out:
         inode = os.fstat(out.fileno()).st_ino
@@ -152,7 +151,8 @@ def test_a_token_is_masked_too(script, azure):
     assert ran.stdout == "***\n", ran.stderr
 
 
-def test_a_password_that_the_script_brings_is_masked_from_then_on(printing):
+@pytest.mark.parametrize("known", [True, False], ids=["beside others", "alone"])
+def test_a_password_that_the_script_brings_is_masked_from_then_on(printing, script, known):
     code = """
 import dray
 try:
@@ -161,7 +161,7 @@ except dray.Error:
     pass
 print("brought-by-the-script")
 """
-    assert printing(code).stdout == "***\n"
+    assert (printing(code) if known else script(code, parameters={"n": 1})).stdout == "***\n"
 
 
 def test_what_was_printed_before_a_crash_comes_out_whole_and_in_order(printing):

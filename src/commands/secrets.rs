@@ -6,14 +6,15 @@ use crate::sharing::{self, Served};
 use crate::telemetry;
 use crate::worker::{Redirection, RunFolder};
 
-/// Where there is something to hide: lets the processes of the run tell what they learn of secrets, and says which of the
-/// script's streams are to be masked. Where there is nothing, nothing is done, and nothing costs anything.
+/// Where there is something to hide, or a script in Data Factory may bring it: lets the processes of the run tell what they
+/// learn of secrets, and says which of the script's streams are to be masked. Elsewhere nothing is done, and nothing costs
+/// anything.
 ///
 /// # Errors
 /// The run folder cannot be written.
 pub fn share(plan: &Plan, run_folder: &RunFolder) -> std::io::Result<Redirection> {
-    let may_fetch = plan.handover.has_key_vault();
-    let to_mask = may_fetch || telemetry::redactor().masks_streams();
+    let may_learn = plan.handover.activity.is_some() || plan.handover.has_key_vault();
+    let to_mask = may_learn || telemetry::redactor().masks_streams();
     if !to_mask && !plan.scrub {
         return Ok(Redirection::default());
     }
