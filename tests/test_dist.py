@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import sqlite3
 import stat
 import struct
@@ -206,6 +207,22 @@ def test_a_crate_without_a_licence_text_stops_the_build(tmp_path: Path, monkeypa
         licences.texts(crate)
     (tmp_path / "LICENSE").write_text("terms")
     assert licences.texts(crate) == ["terms"]
+
+
+def test_an_executable_takes_another_native_module_without_being_built_anew(
+    program: Path, executable: Path, clean_environment: Mapping[str, str], tmp_path: Path
+) -> None:
+    """As packaging/dist/README.md has it; the module of the debug build stands for one with another unixODBC."""
+    payload, readme = tmp_path / "payload", (ROOT / "packaging" / "dist" / "README.md").read_text("utf-8")
+    assert "unzip dray 'dray/*.py' -d payload" in readme
+    # The module is packed by a method that unzip does not know, so it must not be asked for.
+    subprocess.run(["unzip", "-q", program, "dray/*.py", "-d", payload], check=True)
+    shutil.copy(executable.parent / "libdray_native.so", payload / NATIVE_MODULE)
+    (tmp_path / "main.py").write_text("import dray._native\nprint(len(open(dray._native.__file__, 'rb').read()))\n")
+    env = {**clean_environment, "DRAY_PAYLOAD": str(payload)}
+    command = [program, "run", ".", "main.py"]
+    ran = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout) == (0, f"{(payload / NATIVE_MODULE).stat().st_size}\n"), ran.stderr
 
 
 # --- on a node of an older and of a newer distribution ---
