@@ -410,6 +410,64 @@ signal.signal(signal.SIGTERM, handle)
     assert (process.returncode, rest) == (5, "mine\n"), stderr
 
 
+# What still runs behind the last line of a script: in each case `work` would print the second line.
+LATE_WORK = {
+    "a thread": "threading.Thread(target=work).start()",
+    "an executor": "concurrent.futures.ThreadPoolExecutor().submit(work)",
+    "an exit handler": "atexit.register(work)",
+    "a thread behind sys.exit": "threading.Thread(target=work).start()\nsys.exit()",
+}
+LATE = """
+import atexit, concurrent.futures, sys, threading, time
+def work():
+    print("ready", flush=True)
+    time.sleep(4)
+    print("worked", flush=True)
+"""
+
+
+@pytest.mark.parametrize("how", LATE_WORK)
+def test_a_stop_while_threads_or_exit_handlers_work_on_is_no_success(start, project, task, how):
+    path = project({"main.py": f"import dray\ndray.outputs['rows'] = 5\n{LATE}{LATE_WORK[how]}\n"})
+    process = start("run", path, "main.py", cwd=task.folder)
+    started(process)
+    time.sleep(0.3)
+    process.terminate()
+    rest, stderr = process.communicate(timeout=20)
+    assert (process.returncode, rest) == (143, ""), stderr
+    assert (task.outputs()["rows"], task.outputs()["dray"]["status"]) == (5, "failed")
+    error = error_of(task)
+    assert (error["code"], error["phase"]) == ("run.stopped", "finishing")
+    said = "main.py was stopped by SIGTERM while its threads or exit handlers were still at work"
+    assert stderr.splitlines()[-1] == f"error: {said}"
+
+
+def test_ctrl_c_while_a_thread_works_on_is_130(start, project, task):
+    process = start("run", project({"main.py": f"{LATE}{LATE_WORK['a thread']}\n"}), "main.py", cwd=task.folder)
+    started(process)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert (process.returncode, error_of(task)["code"]) == (130, "run.stopped")
+
+
+def test_the_time_limit_while_a_thread_works_on_is_116(dray, project, task):
+    ran = run_main(dray, project, task, f"{LATE}{LATE_WORK['a thread']}\n", "--timeout", "1500ms")
+    assert (ran.returncode, ran.stdout) == (116, "ready\n"), ran.stderr
+    assert error_of(task)["code"] == "run.time_limit"
+    assert "1s 500ms was reached while its threads" in last_line(ran)
+
+
+def test_a_script_that_catches_the_stop_and_ends_well_is_a_success(start, project, task):
+    source = f"import time\ntry:\n    {READY}    time.sleep(60)\nexcept SystemExit:\n    print('caught')\n"
+    process = start("run", project({"main.py": source}), "main.py", cwd=task.folder)
+    started(process)
+    process.terminate()
+    rest, stderr = process.communicate(timeout=20)
+    assert (process.returncode, rest) == (0, "caught\n"), stderr
+    assert task.outputs()["dray"]["status"] == "succeeded"
+
+
 def test_a_script_that_ignores_sigterm_is_killed_with_all_it_started_after_the_grace_time(start, project, task):
     source = f"""
 import os, signal, subprocess, sys, time

@@ -28,6 +28,9 @@ _MAIN_PROCESS = os.getpid()
 
 _TERMINATED_EXIT_CODE = 128 + signal.SIGTERM
 
+_script_has_ended = False
+"""Whether all that is left is what Python does by itself: it waits for threads, and runs exit handlers."""
+
 
 def run() -> None:
     """Runs this run's entrypoint. Raises SystemExit where plain `python` would end with a code other than 0."""
@@ -103,17 +106,27 @@ def _install_signal_handlers() -> None:
 
 
 def _terminate(signum: int, frame: "Optional[FrameType]") -> None:
-    _ignore_repeats()
+    _begin_stop(signum)
     raise SystemExit(_TERMINATED_EXIT_CODE)
 
 
 def _interrupt(signum: int, frame: "Optional[FrameType]") -> None:
-    _ignore_repeats()
+    _begin_stop(signum)
     raise KeyboardInterrupt
 
 
 def _repeated(signum: int, frame: "Optional[FrameType]") -> None:
     """Does nothing: the script is already on its way out."""
+
+
+def _begin_stop(signum: int) -> None:
+    _ignore_repeats()
+    if _script_has_ended:
+        # Nothing catches the exception any more: Python cuts off what it waited for, and ends with 0 all the same.
+        try:  # noqa: SIM105  this is no place to import contextlib
+            _run.append(f'{{"event":"stopped_late","signal":{int(signum)}}}\n'.encode())
+        except OSError:
+            pass  # a full disk must not keep the script from being stopped
 
 
 def _ignore_repeats() -> None:
@@ -191,6 +204,8 @@ class _LoggingFinder:
 
 def _settle_outputs() -> None:
     """Tells outputs that were changed in place; a value that is no longer JSON is an error even here."""
+    # Of the script nothing is left that could be stopped.
+    _ignore_repeats()
     if "dray._outputs" not in sys.modules or os.getpid() != _MAIN_PROCESS:
         return
     from ._outputs import outputs
@@ -213,6 +228,7 @@ class _Worker:
 
     def execute(self, entrypoint: "Callable[[], None]", fetches_arguments: bool) -> None:
         """Runs `entrypoint` and turns what it lets pass into events and an exit code."""
+        global _script_has_ended
         try:
             if fetches_arguments:
                 self._fetch_arguments()
@@ -231,6 +247,8 @@ class _Worker:
         else:
             self._enter("finishing")
             return
+        finally:
+            _script_has_ended = True
         # Out here the exception is no longer being handled, and so no context of one that the script's hook raises.
         if os.getpid() == _MAIN_PROCESS:
             self._fail(failure)

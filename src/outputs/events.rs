@@ -23,6 +23,9 @@ pub struct Events {
     pub errors: Vec<ErrorEvent>,
     /// That the script ended itself by `sys.exit`, if it did.
     pub exit: Option<ExitEvent>,
+    /// The number of the signal that came when the script itself had ended, and Python still waited for its threads or ran
+    /// exit handlers.
+    pub stopped_late: Option<i32>,
     /// One report a copied table, in their order.
     pub copies: Vec<Value>,
     /// Lines that could not be read, a torn last one not counted.
@@ -119,6 +122,11 @@ impl Events {
                 self.errors.push(error);
             }
             "exit" => self.exit = Some(serde_json::from_value(Value::Object(event)).ok()?),
+            "stopped_late" => {
+                self.stopped_late = Some(i32::try_from(event.get("signal")?.as_i64()?).ok()?);
+                // A script that ended itself did not say so.
+                self.last_phase = Some("finishing".to_owned());
+            }
             "copy" => self.copies.push(event.remove("table")?),
             _ => {}
         }

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+
 use super::memory::MemoryLimit;
 use super::watch::{Ended, Status, Stop};
 use crate::failure::ExitCode;
@@ -41,26 +43,34 @@ pub struct Observed<'a> {
 /// Explains the worker's end.
 pub fn explain(ended: &Ended, observed: &Observed) -> WorkerEnd {
     let entrypoint = observed.entrypoint;
-    if ended.stop == Some(Stop::TimeLimit) && ended.status != Status::Exited(0) {
+    // Python ends with 0 then, though it has cut off what was still at work.
+    let cut_off_by = match (ended.status, observed.events.stopped_late) {
+        (Status::Exited(0), Some(number)) => Signal::try_from(number).ok(),
+        _ => None,
+    };
+    let during = match cut_off_by {
+        Some(_) => " while its threads or exit handlers were still at work".to_owned(),
+        None => killed(ended, observed),
+    };
+    let stop = ended.stop.or(cut_off_by.map(Stop::Signal));
+    if stop == Some(Stop::TimeLimit) && (ended.status != Status::Exited(0) || cut_off_by.is_some()) {
         let limit = humantime::format_duration(observed.time_limit.unwrap_or_default());
-        let message = format!(
-            "{entrypoint} was stopped: the time limit of {limit} was reached{}",
-            killed(ended, observed)
-        );
+        let message = format!("{entrypoint} was stopped: the time limit of {limit} was reached{during}");
         return stopped(ExitCode::TimeLimit.number(), "run.time_limit", message, observed);
     }
-    if let Some(Stop::Signal(signal)) = ended.stop
-        && (ended.killed_after_grace || code_of(ended.status) == 128 + signal as i32)
+    if let Some(Stop::Signal(signal)) = stop
+        && (ended.killed_after_grace || cut_off_by.is_some() || code_of(ended.status) == 128 + signal as i32)
     {
         let (code, reason) = match observed.stop_reason {
             Some(reason) => ("run.preempted", format!(": {reason}")),
             None => ("run.stopped", String::new()),
         };
-        let message = format!(
-            "{entrypoint} was stopped by {signal}{reason}{}",
-            killed(ended, observed)
-        );
-        return stopped(byte(code_of(ended.status)), code, message, observed);
+        let exit_code = match cut_off_by {
+            Some(_) => 128 + signal as i32,
+            None => code_of(ended.status),
+        };
+        let message = format!("{entrypoint} was stopped by {signal}{reason}{during}");
+        return stopped(byte(exit_code), code, message, observed);
     }
     match ended.status {
         Status::Exited(0) => match observed.events.errors.first() {
@@ -90,7 +100,7 @@ fn stopped(exit_code: u8, code: &str, message: String, observed: &Observed) -> W
         let raised = observed.events.errors.first();
         error.traceback = raised.and_then(|raised| raised.traceback.clone());
         error.location = raised.and_then(|raised| raised.location.clone());
-        if raised.is_none() {
+        if raised.is_none() && observed.events.stopped_late.is_none() {
             error.location = observed.events.exit.as_ref().and_then(|exit| exit.location.clone());
         }
     }
@@ -207,13 +217,12 @@ fn byte(code: i32) -> u8 {
 }
 
 fn signal_name(signal: i32) -> String {
-    nix::sys::signal::Signal::try_from(signal).map_or_else(|_| format!("signal {signal}"), |known| known.to_string())
+    Signal::try_from(signal).map_or_else(|_| format!("signal {signal}"), |known| known.to_string())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nix::sys::signal::Signal;
 
     fn observed(events: &Events) -> Observed<'_> {
         Observed {
@@ -273,6 +282,22 @@ mod tests {
             message(&end),
             "main.py was stopped: the time limit of 2h 30m was reached, and killed after the grace time of 30s"
         );
+    }
+
+    #[test]
+    fn a_signal_that_cut_off_threads_is_told_whoever_sent_it() {
+        let events = Events {
+            stopped_late: Some(15),
+            ..Events::default()
+        };
+        let end = explain(&ended(Status::Exited(0)), &observed(&events));
+        assert_eq!(end.exit_code, 143);
+        assert_eq!(
+            message(&end),
+            "main.py was stopped by SIGTERM while its threads or exit handlers were still at work"
+        );
+        let failed = explain(&ended(Status::Exited(3)), &observed(&events));
+        assert_eq!(failed.exit_code, 3);
     }
 
     #[test]
