@@ -328,6 +328,61 @@ def test_one_json_object_a_line_on_stderr(dray, project, task, logs):
     assert any(record["event"] == "python.warning" and record["message"] == "old" for record in records)
 
 
+# A name as os.listdir gives it of a file whose name is not UTF-8.
+SURROGATE = "caf\\udce9"
+
+
+def test_an_exception_whose_text_is_not_unicode_is_told_all_the_same(dray, project, task):
+    ran = run_main(dray, project, task, f"raise RuntimeError('cannot load {SURROGATE}')")
+    assert ran.returncode == 1
+    assert (
+        last_line(ran) == "error: main.py failed: RuntimeError: cannot load caf\\udce9 (main.py, line 1, in <module>)"
+    )
+    assert error_of(task)["code"] == "script.raised"
+    assert error_of(task)["traceback"].endswith("RuntimeError: cannot load caf\\udce9")
+
+
+def test_sys_exit_with_a_text_that_is_not_unicode_is_told_all_the_same(dray, project, task):
+    ran = run_main(dray, project, task, f"import sys\nsys.exit('bad {SURROGATE}')")
+    assert ran.returncode == 1
+    assert error_of(task)["code"] == "script.exited"
+    assert "bad caf\\udce9" in last_line(ran)
+
+
+def test_warnings_and_records_that_are_not_unicode_are_logged(dray, project, task, logs):
+    source = f"""
+import logging, warnings
+warnings.warn("old {SURROGATE}")
+logging.warning("file %s", "{SURROGATE}", extra={{"path": "{SURROGATE}", "n": 1}})
+print("went on")
+"""
+    ran = run_main(dray, project, task, source, env=task.env)
+    assert (ran.returncode, ran.stdout) == (0, "went on\n"), ran.stderr
+    records = {record["message"]: record for record in logs(ran.stderr)}
+    assert "old caf\\udce9" in records
+    assert records["file caf\\udce9"]["fields"] == {"path": "caf\\udce9", "n": 1}
+
+
+@pytest.mark.parametrize(
+    ("statement", "path"),
+    [
+        ("dray.outputs['a'] = {'b': {name: 1}}", "outputs['a']['b']: the key 'caf\\udce9'"),
+        ("dray.outputs[name] = 1", "outputs: the key 'caf\\udce9'"),
+    ],
+)
+def test_a_key_of_the_outputs_that_is_not_unicode_is_refused(dray, project, task, statement, path):
+    ran = run_main(dray, project, task, f"import dray\nname = '{SURROGATE}'\n{statement}\n")
+    assert ran.returncode == 115
+    assert path in last_line(ran) and "main.py, line 3" in last_line(ran)
+
+
+def test_an_exception_that_cannot_be_described_is_told_by_its_type(dray, project, task):
+    ran = run_main(dray, project, task, "class Odd(Exception):\n    __module__ = None\nraise Odd('x')\n")
+    assert ran.returncode == 1
+    assert (error_of(task)["code"], error_of(task)["type"]) == ("script.raised", "Odd")
+    assert last_line(ran).startswith("error: main.py failed: Odd")
+
+
 def test_a_gigabyte_on_stdout_passes(executable, clean_environment, project, task):
     path = project(
         {"main.py": "import sys\nline = 'x' * 1023 + '\\n'\nfor _ in range(1024 * 1024): sys.stdout.write(line)"}

@@ -156,6 +156,23 @@ def describe(error: BaseException, phase: str) -> dict[str, Any]:
     The exception is left as `prepare` leaves it.
     """
     prepare(error)
+    try:
+        return _describe(error, phase)
+    except Exception as broken:
+        # A class may be made so that it cannot be looked at: what is known for sure must not be lost with the rest.
+        return {
+            "event": "error",
+            "kind": "raised",
+            "code": "script.raised",
+            "type": type(error).__name__,
+            "message": f"<looking at the exception raised {type(broken).__name__}>",
+            "traceback": None,
+            "location": None,
+            "exit_code": 1,
+        }
+
+
+def _describe(error: BaseException, phase: str) -> dict[str, Any]:
     kind, code = _class_of(error, phase)
     exit_code = 130 if isinstance(error, KeyboardInterrupt) else 1
     own = getattr(error, "exit_code", None)
@@ -169,8 +186,8 @@ def describe(error: BaseException, phase: str) -> dict[str, Any]:
         "type": _type_name(type(error)),
         # Masked here already: the supervisor knows the secrets that ADF handed over, but not those of a connection
         # string in the script, whose line stands in the traceback.
-        "message": _native.redact(message(error)),
-        "traceback": _native.redact(_as_python_prints_it(error)),
+        "message": _native.redact(_run.as_unicode(message(error))),
+        "traceback": _native.redact(_run.as_unicode(_as_python_prints_it(error))),
         "location": location(error),
         "exit_code": exit_code,
     }

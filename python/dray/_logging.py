@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import sys
 
-from . import _native
+from . import _native, _run
 
 TYPE_CHECKING = False  # as in `__init__`: `typing` is slow to load
 if TYPE_CHECKING:
@@ -131,12 +131,37 @@ def _emit(record: Any) -> None:
     extra = {name: value for name, value in vars(record).items() if name not in _STANDARD_ATTRIBUTES}
     if record.stack_info:
         extra["stack"] = record.stack_info
-    fields: Optional[str] = None
-    if extra:
-        import json
+    _log(record.levelno, record.name, record.getMessage(), "", extra, exception)
 
-        fields = json.dumps(extra, default=str, skipkeys=True)
-    _native.log(record.levelno, record.name, record.getMessage(), "", fields, exception)
+
+def _log(level: int, logger: str, message: str, event: str, extra: dict[Any, Any], exception: Optional[str]) -> None:
+    fields = _json_object(extra) if extra else None
+    exception = None if exception is None else _run.as_unicode(exception)
+    _native.log(level, _run.as_unicode(logger), _run.as_unicode(message), event, fields, exception)
+
+
+def _json_object(extra: dict[Any, Any]) -> str:
+    """`extra` as JSON; a value that JSON does not take (a cycle, a lone surrogate) by its repr."""
+    try:
+        return _strict_json(extra)
+    except (ValueError, RecursionError):
+        return _strict_json({_run.as_unicode(str(name)): _plain(value) for name, value in extra.items()})
+
+
+def _plain(value: Any) -> Any:
+    try:
+        _strict_json(value)
+    except (ValueError, RecursionError):
+        return _run.as_unicode(value if isinstance(value, str) else repr(value))
+    return value
+
+
+def _strict_json(value: Any) -> str:
+    import json
+
+    text = json.dumps(value, ensure_ascii=False, default=str, skipkeys=True)
+    text.encode()
+    return text
 
 
 def show_warning(
@@ -147,7 +172,5 @@ def show_warning(
 
         file.write(warnings.formatwarning(message, category, filename, lineno, line))
         return
-    import json
-
-    fields = json.dumps({"category": category.__name__, "file": filename, "line": lineno})
-    _native.log(30, "py.warnings", str(message), "python.warning", fields, None)
+    extra = {"category": category.__name__, "file": filename, "line": lineno}
+    _log(30, "py.warnings", str(message), "python.warning", extra, None)

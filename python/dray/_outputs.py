@@ -82,7 +82,7 @@ class Outputs(MutableMapping[str, Any]):
 def _checked_key(key: Any, path: str) -> str:
     if not isinstance(key, str):
         raise OutputsError(f"{path}: keys must be str, not {type(key).__name__}")
-    return str(key)
+    return _json_text(str(key), f"{path}: the key {key!r}")
 
 
 def _refuse(path: str, why: str) -> OutputsError:

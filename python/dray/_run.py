@@ -38,10 +38,18 @@ def task_folder() -> str:
     return os.environ.get("DRAY_TASK_FOLDER") or os.environ.get("AZ_BATCH_TASK_WORKING_DIR") or os.getcwd()
 
 
+def as_unicode(text: str) -> str:
+    """`text` with lone surrogates escaped, as Python prints them on stderr.
+
+    They stand for the bytes of a file name that is not UTF-8, and neither Rust nor its reader of JSON takes them.
+    """
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
 def record(event: "dict[str, Any]") -> None:
     """Appends `event` to the run's events; does nothing outside a run.
 
-    Values must be such as `json` can write.
+    Values must be such as `json` can write; lone surrogates in a text are escaped.
 
     Raises:
         OSError: the run folder cannot be written, most likely because the disk is full.
@@ -50,6 +58,7 @@ def record(event: "dict[str, Any]") -> None:
         return
     import json
 
+    event = {name: as_unicode(value) if isinstance(value, str) else value for name, value in event.items()}
     line = json.dumps(event, ensure_ascii=True, allow_nan=False, separators=(",", ":")) + "\n"
     append(line.encode())
 

@@ -384,7 +384,7 @@ class _Worker:
         failed = _failure.describe(error, self._phase)
         _run.record(failed)
         summary = f"{failed['type']}: {failed['message']}" if failed["message"] else failed["type"]
-        _native.log(40, "dray", summary, failed["code"], None, failed["traceback"])
+        _native.log(40, "dray", _run.as_unicode(summary), failed["code"], None, failed["traceback"])
         if sys.excepthook is not sys.__excepthook__:
             # A SystemExit of the hook's ends the process, as under plain `python`.
             _failure.call_excepthook(error)
