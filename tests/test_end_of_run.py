@@ -383,6 +383,20 @@ def test_an_exception_that_cannot_be_described_is_told_by_its_type(dray, project
     assert last_line(ran).startswith("error: main.py failed: Odd")
 
 
+def test_what_json_does_not_take_of_a_log_record_comes_as_its_repr(dray, project, task, logs):
+    source = """
+import logging
+cycle = {"rows": 5}
+cycle["self"] = cycle
+logging.warning("odd", extra={"ratio": float("nan"), "nested": [float("inf")], "cycle": cycle, "rows": 5, "kind": int})
+"""
+    ran = run_main(dray, project, task, source, env=task.env)
+    record = next(record for record in logs(ran.stderr) if record["message"] == "odd")
+    assert record["fields"] == {
+        "ratio": "nan", "nested": "[inf]", "cycle": "{'rows': 5, 'self': {...}}", "rows": 5, "kind": "<class 'int'>",
+    }  # fmt: skip
+
+
 def test_a_gigabyte_on_stdout_passes(executable, clean_environment, project, task):
     path = project(
         {"main.py": "import sys\nline = 'x' * 1023 + '\\n'\nfor _ in range(1024 * 1024): sys.stdout.write(line)"}

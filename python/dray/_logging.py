@@ -141,7 +141,7 @@ def _log(level: int, logger: str, message: str, event: str, extra: dict[Any, Any
 
 
 def _json_object(extra: dict[Any, Any]) -> str:
-    """`extra` as JSON; a value that JSON does not take (a cycle, a lone surrogate) by its repr."""
+    """`extra` as JSON; a value that JSON does not take (NaN, a cycle, a lone surrogate) by its repr."""
     try:
         return _strict_json(extra)
     except (ValueError, RecursionError):
@@ -159,7 +159,7 @@ def _plain(value: Any) -> Any:
 def _strict_json(value: Any) -> str:
     import json
 
-    text = json.dumps(value, ensure_ascii=False, default=str, skipkeys=True)
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=str, skipkeys=True)
     text.encode()
     return text
 
