@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -461,6 +462,42 @@ finally:
     assert (process.returncode, rest) == (code, "finally\n"), stderr
     assert task.outputs()["caught"] is True
     assert error_of(task)["code"] == "run.stopped"
+
+
+@pytest.mark.parametrize("stdin", ["a terminal", "/dev/null"])
+def test_ctrl_c_on_a_terminal_reaches_the_script_once(executable, clean_environment, project, task, stdin):
+    source = f"""
+import time
+try:
+    {READY}    time.sleep(60)
+except KeyboardInterrupt:
+    print("caught", flush=True)
+    time.sleep(1)
+    raise
+"""
+    path = project({"main.py": source})
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(task.folder)
+        if stdin == "/dev/null":
+            os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
+        os.execve(executable, [str(executable), "run", str(path), "main.py"], dict(clean_environment))
+    said, deadline = b"", time.monotonic() + 20
+    try:
+        while b"ready" not in said:
+            said += os.read(terminal, 4096)
+        os.write(terminal, b"\x03")
+        while time.monotonic() < deadline:
+            try:
+                said += os.read(terminal, 4096)
+            except OSError:  # the other side is closed
+                break
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        _, status = os.waitpid(pid, 0)
+        os.close(terminal)
+    assert os.waitstatus_to_exitcode(status) == 130, said
+    assert said.count(b"caught") == 1
 
 
 def test_a_handler_of_the_script_wins(start, project, task):

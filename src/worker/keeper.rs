@@ -176,9 +176,7 @@ fn start(
             Ok((child, children))
         }
         ForkResult::Child => {
-            // Out of reach of signals that are meant for the supervisor's group; but on a terminal the script may want
-            // to read from it (a debugger), which only its foreground group may.
-            if !io::stdin().is_terminal() {
+            if !shares_group() {
                 let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
             }
             let _ = prctl::set_pdeathsig(Signal::SIGKILL);
@@ -198,6 +196,14 @@ fn start(
             std::process::exit(i32::from(work(Orders::new(waiting.into(), Some(inlets)))))
         }
     }
+}
+
+/// Whether the worker is in the supervisor's process group, so that the terminal's Ctrl-C reaches it without anybody's help.
+///
+/// It is out of reach of signals that are meant for that group; but on a terminal the script may want to read from it (a
+/// debugger), which only its foreground group may.
+pub(super) fn shares_group() -> bool {
+    io::stdin().is_terminal()
 }
 
 /// Closes, in a child that ends without dropping what it got from its parent, a descriptor that is none of its business.

@@ -17,7 +17,7 @@ use nix::unistd::Pid;
 pub struct StopSignal {
     /// SIGTERM or SIGINT.
     pub signal: Signal,
-    /// Sent by the terminal (Ctrl-C) and thus to the worker as well, which stands in the same process group then.
+    /// Sent by the terminal (Ctrl-C), to each process of its foreground group.
     pub from_terminal: bool,
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 
-use super::keeper::{KILL_ALL, Keeper, Report};
+use super::keeper::{KILL_ALL, Keeper, Report, shares_group};
 use super::signals::Stops;
 use crate::failure::{ExitCode, Failing};
 
@@ -114,7 +114,7 @@ impl Watch {
                 if self.stop.is_none() {
                     tracing::warn!(event = "run.stopping", signal = %received.signal, reason = stops.reason(), "told to stop");
                     self.begin_stop(Stop::Signal(received.signal), limit.grace);
-                    if !received.from_terminal {
+                    if !(received.from_terminal && shares_group()) {
                         self.order(received.signal as u8);
                     }
                 }
