@@ -110,6 +110,7 @@ def test_an_option_is_taken_from_flag_then_variable_then_manifest(dray, project,
     [
         (["--timeout", "soon"], {}, "`--timeout`: `soon`"),
         ([], {"DRAY_GRACE": "much"}, "`DRAY_GRACE`: `much`"),
+        ([], {"DRAY_DRY_RUN": "maybe"}, "`DRAY_DRY_RUN`: `maybe`"),
         (["--log-format", "xml"], {}, "`--log-format`: `xml`"),
         (["--no-such-option"], {}, "--no-such-option"),
     ],

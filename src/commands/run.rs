@@ -184,17 +184,18 @@ pub fn run(arguments: &RunArguments, rest: &[OsString]) -> u8 {
         Ok(folder) => folder,
         Err(failure) => return say_last_line(&Failure::from(failure)),
     };
-    if options
-        .switch("dry-run", arguments.dry_run)
-        .unwrap_or(arguments.dry_run)
-    {
+    let dry_run = options.switch("dry-run", arguments.dry_run);
+    if matches!(dry_run, Ok(true)) {
         return match plan(arguments, Entry::Given(rest), &task_folder).and_then(|plan| dry_run::print(&plan)) {
             Ok(()) => 0,
             Err(failure) => say_last_line(&failure),
         };
     }
     complete(arguments, &task_folder, started, &|| {
-        plan(arguments, Entry::Given(rest), &task_folder)
+        let plan = plan(arguments, Entry::Given(rest), &task_folder)?;
+        // Now the log is set up that tells of a value that is neither true nor false.
+        options.switch("dry-run", arguments.dry_run)?;
+        Ok(plan)
     })
 }
 
