@@ -190,6 +190,23 @@ def test_a_connection_serves_on_after_a_statement_that_failed(
     assert done.stdout.splitlines() == ["dray True", "[{'id': 5}]"]
 
 
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_columns_of_one_name_are_refused_instead_of_lost(
+    databases: Databases, script: Script, task: Task, product: str
+) -> None:
+    code = """
+        import dray
+        with dray.connect("Db") as connection:
+            print(connection.query("SELECT 1 AS a, 2 AS b, 3 AS c"))
+            connection.query("SELECT 1 AS a, 2 AS b, 3 AS a")
+    """
+    ran = script(code, services={"Db": databases(product).odbc})
+    assert (ran.returncode, ran.stdout) == (1, "[{'a': 1, 'b': 2, 'c': 3}]\n"), ran.stderr
+    error = task.outputs()["dray"]["error"]
+    said = "columns 1 and 3 of the result are both named `a`; give one of them an alias (AS)"
+    assert (error["type"], error["message"]) == ("dray.DatabaseError", said)
+
+
 @pytest.mark.parametrize("given", [0, 2])
 @pytest.mark.parametrize("product", PRODUCTS)
 def test_a_wrong_number_of_parameters_is_an_error(

@@ -76,7 +76,7 @@ class Connection:
             parameters: Their values in order.
 
         Raises:
-            DatabaseError: The database refused, or a value cannot be had exactly.
+            DatabaseError: The database refused, a value cannot be had exactly, or two columns have one name.
             TypeError: A parameter has a type that no database has.
         """
         return _native.query(self._handle, sql, parameters)

@@ -1,11 +1,13 @@
 //! A script's own statements on a connection: parameters in, rows out, every value exact.
 
+use std::collections::HashMap;
+
 use super::{
     Batch, Column, Connection, Error, Form, LogicalType, Transfer, Value, decimal,
     generic::{CellPlan, bind_parameters, cell_kind, native_bound, parameter_kind, read_cell},
     temporal::{Date, OffsetTimestamp, Time, Timestamp},
 };
-use crate::odbc::{Cell, CellSpec, Cursor, ParameterArray, ParameterKind, Session, Statement};
+use crate::odbc::{Cell, CellSpec, Cursor, ParameterArray, ParameterKind, ResultColumn, Session, Statement};
 
 /// Bytes of one block's buffers.
 const BLOCK_BYTES: usize = 1 << 20;
@@ -106,7 +108,11 @@ pub fn query(connection: &Connection, sql: &str, parameters: &Parameters) -> Res
     let mut statement = session.statement()?;
     statement.prepare(sql)?;
     let described = match statement.result_columns() {
-        Ok(columns) if !columns.is_empty() => dialect.script_query(sql, columns.len()).map(|sql| (sql, columns)),
+        // Before it runs, where the driver knows by now: it may change something too.
+        Ok(columns) if !columns.is_empty() => {
+            refuse_one_name_for_several(&columns)?;
+            dialect.script_query(sql, columns.len()).map(|sql| (sql, columns))
+        }
         _ => None,
     };
     let mut rewritten = None;
@@ -133,11 +139,29 @@ pub fn query(connection: &Connection, sql: &str, parameters: &Parameters) -> Res
             "the statement gives no rows; `execute` is for such".to_owned(),
         ));
     }
+    refuse_one_name_for_several(&columns)?;
     let columns: Vec<Column> = columns
         .into_iter()
         .map(|column| dialect.result_column(column))
         .collect();
     read(session, statement, &columns, transfer)
+}
+
+/// A row is handed out by its columns' names, so that of two with one name one would be lost.
+fn refuse_one_name_for_several(columns: &[ResultColumn]) -> Result<(), Error> {
+    let mut seen = HashMap::new();
+    for (index, column) in columns.iter().enumerate() {
+        let Some(first) = seen.insert(column.name.as_str(), index) else {
+            continue;
+        };
+        let (first, second) = (first + 1, index + 1);
+        let what = match column.name.as_str() {
+            "" => format!("columns {first} and {second} of the result have no name"),
+            name => format!("columns {first} and {second} of the result are both named `{name}`"),
+        };
+        return Err(Error::Unsupported(format!("{what}; give one of them an alias (AS)")));
+    }
+    Ok(())
 }
 
 /// Runs a statement and returns the number of rows that it changed, -1 if the driver does not know.
