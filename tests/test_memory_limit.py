@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import time
@@ -23,11 +24,11 @@ while True:
 """
 
 
-@pytest.fixture
-def cgroup() -> Iterator[Path]:
+@contextlib.contextmanager
+def memory_cgroup(name: str) -> Iterator[Path]:
     """A memory cgroup of 300 MiB, below the root of whichever version this machine has."""
     is_v2 = (V2 / "cgroup.controllers").exists()
-    folder = (V2 if is_v2 else V1) / f"dray-test-{os.getpid()}"
+    folder = (V2 if is_v2 else V1) / f"dray-test-{os.getpid()}-{name}"
     try:
         if is_v2:
             (V2 / "cgroup.subtree_control").write_text("+memory")
@@ -48,14 +49,36 @@ def cgroup() -> Iterator[Path]:
             time.sleep(0.05)
 
 
-# The kernel counts its kills for the whole machine.
+@pytest.fixture
+def cgroup() -> Iterator[Path]:
+    with memory_cgroup("own") as folder:
+        yield folder
+
+
+@pytest.fixture
+def other_cgroup() -> Iterator[Path]:
+    with memory_cgroup("other") as folder:
+        yield folder
+
+
+@pytest.fixture
+def run_in(executable, clean_environment, project, task):
+    """Runs a script in a cgroup."""
+
+    def run(cgroup: Path, source: str) -> subprocess.CompletedProcess[str]:
+        enter = f'echo $$ > {cgroup}/cgroup.procs && exec "$0" "$@"'
+        return subprocess.run(
+            ["/bin/sh", "-c", enter, executable, "run", project({"main.py": source}), "main.py"],
+            cwd=task.folder, env=dict(clean_environment), capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+
+    return run
+
+
+# Beside others the machine might run out of memory, and not only the cgroup.
 @pytest.mark.alone
-def test_a_kill_for_want_of_memory_is_told_with_peak_and_limit(executable, clean_environment, project, task, cgroup):
-    enter = f'echo $$ > {cgroup}/cgroup.procs && exec "$0" "$@"'
-    ran = subprocess.run(
-        ["/bin/sh", "-c", enter, executable, "run", project({"main.py": HOG}), "main.py"],
-        cwd=task.folder, env=dict(clean_environment), capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+def test_a_kill_for_want_of_memory_is_told_with_peak_and_limit(run_in, task, cgroup):
+    ran = run_in(cgroup, HOG)
     assert ran.returncode == 137, ran.stderr
     outputs = task.outputs()
     assert outputs["before"] == 1
@@ -64,3 +87,17 @@ def test_a_kill_for_want_of_memory_is_told_with_peak_and_limit(executable, clean
     assert 200_000_000 < outputs["dray"]["peak_memory_bytes"] < 1.2 * LIMIT_BYTES
     last = ran.stderr.splitlines()[-1]
     assert "out of memory" in last and "of 300 MiB (cgroup)" in last
+
+
+@pytest.mark.alone
+def test_a_kill_is_not_laid_to_memory_that_ran_out_elsewhere(run_in, task, cgroup, other_cgroup):
+    source = f"""
+import os, signal, subprocess, sys
+hog = "held = []\\nwhile True: held.append(bytearray(16 * 1024 * 1024))"
+enter = 'echo $$ > {other_cgroup}/cgroup.procs && exec "$0" "$@"'
+assert subprocess.run(["/bin/sh", "-c", enter, sys.executable, "-c", hog]).returncode == -signal.SIGKILL
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    ran = run_in(cgroup, source)
+    assert ran.returncode == 137, ran.stderr
+    assert task.outputs()["dray"]["error"]["code"] == "worker.killed"
