@@ -122,6 +122,25 @@ def test_a_wrong_option_is_a_usage_error(dray, project, task, arguments, environ
     assert task.outputs()["dray"]["exit_code"] == 110
 
 
+@pytest.mark.parametrize("where", ["the flag", "DRAY_WORKDIR", "AZ_BATCH_TASK_WORKING_DIR"])
+def test_the_task_folder_may_be_another_than_the_current_one(dray, project, task, tmp_path, where):
+    task.write_activity({"date": "2026-11-21"})
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    # Those that are outranked.
+    options, environment = [], {"AZ_BATCH_TASK_WORKING_DIR": str(elsewhere)}
+    if where == "the flag":
+        options, environment = ["--workdir", task.folder], {**environment, "DRAY_WORKDIR": str(elsewhere)}
+    else:
+        environment[where] = str(task.folder)
+    code = "import dray\nprint(dray.params.date)\ndray.outputs['rows'] = 5\n"
+    ran = dray("run", *options, project({"main.py": code}), cwd=tmp_path, env=environment)
+    assert (ran.returncode, ran.stdout) == (0, "2026-11-21\n"), ran.stderr
+    assert task.outputs()["rows"] == 5
+    assert not list(elsewhere.iterdir())
+    assert not (tmp_path / "outputs.json").exists() and not (tmp_path / ".dray").exists()
+
+
 def test_an_unknown_key_of_the_manifest_is_named_with_the_nearest(dray, project, task):
     ran = dray("run", project({"pyproject.toml": "[tool.dray]\ntimeuot = '1s'\n", "main.py": ""}), cwd=task.folder)
     assert ran.returncode == 111
