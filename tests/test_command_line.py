@@ -141,6 +141,19 @@ def test_the_task_folder_may_be_another_than_the_current_one(dray, project, task
     assert not (tmp_path / "outputs.json").exists() and not (tmp_path / ".dray").exists()
 
 
+@pytest.mark.parametrize("key", ["no-summary", "scrub"])
+def test_what_the_project_says_counts_also_where_it_cannot_be_run(dray, project, task, key):
+    task.write_activity()
+    (task.folder / "outputs.json").write_text("{}")
+    manifest = f"[tool.dray]\nentry = 'missing.py'\n{key} = true\n"
+    ran = dray("run", project({"pyproject.toml": manifest, "main.py": ""}), cwd=task.folder)
+    assert ran.returncode == 111
+    if key == "scrub":
+        assert not (task.folder / "activity.json").exists()
+    else:
+        assert not (task.folder / "outputs.json").exists() or "dray" not in task.outputs()
+
+
 def test_an_unknown_key_of_the_manifest_is_named_with_the_nearest(dray, project, task):
     ran = dray("run", project({"pyproject.toml": "[tool.dray]\ntimeuot = '1s'\n", "main.py": ""}), cwd=task.folder)
     assert ran.returncode == 111

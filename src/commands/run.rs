@@ -245,9 +245,12 @@ fn attempt(
     let keeper = Keeper::start(&stops, super::worker::work).map_err(WorkerError::Start)?;
     outputs::remove_stale(task_folder)?;
     let plan = decide();
+    progress.no_summary = match &plan {
+        Ok(plan) => plan.no_summary,
+        Err(_) => without_plan("no-summary", arguments.no_summary, arguments),
+    };
     scrub(plan.as_ref().ok(), arguments, task_folder)?;
     let plan = plan?;
-    progress.no_summary = plan.no_summary;
     progress.entrypoint = Some(plan.entrypoint.to_string());
 
     let run_folder = RunFolder::create(task_folder).map_err(|source| RunFailure::RunFolder {
@@ -371,12 +374,20 @@ pub(super) fn plan(arguments: &RunArguments, entry: Entry<'_>, task_folder: &Pat
 
 /// Removes ADF's files as soon as they are read, also where the run is refused after that.
 fn scrub(plan: Option<&Plan>, arguments: &RunArguments, task_folder: &Path) -> Result<(), RunFailure> {
-    let environment = |name: &str| std::env::var_os(name);
-    let without_project = || Options::new(&environment, None).switch("scrub", arguments.scrub);
-    match plan.map_or_else(|| without_project().unwrap_or(arguments.scrub), |plan| plan.scrub) {
+    match plan.map_or_else(|| without_plan("scrub", arguments.scrub, arguments), |plan| plan.scrub) {
         true => Handover::remove_files(task_folder).map_err(RunFailure::Scrub),
         false => Ok(()),
     }
+}
+
+/// A switch where the run was refused: what the project says counts if so much of it can be read. A value that is neither
+/// true nor false is a complaint of the plan's.
+fn without_plan(name: &'static str, flag: bool, arguments: &RunArguments) -> bool {
+    let environment = |name: &str| std::env::var_os(name);
+    let project = Project::open(&arguments.project).ok();
+    let manifest = project.and_then(|project| project.manifest().ok());
+    let switch = Options::new(&environment, manifest.as_ref()).switch(name, flag);
+    switch.unwrap_or(flag)
 }
 
 /// A wrong option must not leave its own complaint unwritten, so the default stands in for one.
