@@ -217,3 +217,14 @@ def test_a_dry_run_says_why_an_interpreter_was_passed_over(dray, project, task, 
     ran = dray("run", "--dry-run", project({"main.py": ""}), cwd=task.folder, env={"PATH": path})
     assert ran.returncode == 0, ran.stderr
     assert str(old) in ran.stdout
+
+
+def test_a_dry_run_tells_of_the_virtual_environments_that_a_zip_brings(dray, project, task):
+    path = project({"main.py": "", "venv/pyvenv.cfg": "", ".venv/pyvenv.cfg": "", "lib/env/pyvenv.cfg": ""})
+    ran = dray("run", "--dry-run", path, cwd=task.folder)
+    assert ran.returncode == 0, ran.stderr
+    for folder in (".venv", "venv"):
+        assert f"the project brings the environment `{folder}`, which comes before what the node has" in ran.stdout
+    assert ran.stdout.count("the project brings") == 2
+    # Named Pythons come before it.
+    assert "the project brings" not in dray("run", "--dry-run", "--python", "python3", path, cwd=task.folder).stdout

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::path::PathBuf;
 
 use super::run::Plan;
 use crate::failure::Failure;
@@ -12,7 +13,7 @@ use crate::telemetry;
 
 /// Prints the plan to stdout. An interpreter that cannot be found is an error, after all else was printed.
 ///
-/// A virtual environment inside a zip is not seen, since nothing is unpacked; one in a folder is.
+/// A virtual environment in a zip is told of and not tried, since nothing is unpacked; one in a folder is tried.
 pub fn print(plan: &Plan) -> Result<(), Failure> {
     let mut text = String::new();
     describe(plan, &mut text)?;
@@ -23,6 +24,13 @@ pub fn print(plan: &Plan) -> Result<(), Failure> {
         },
         ..plan.interpreter.clone()
     };
+    for (index, folder) in environments_to_unpack(plan)?.iter().enumerate() {
+        let said = format!(
+            "the project brings the environment `{folder}`, which comes before what the node has; whether it works shows \
+             once it is unpacked"
+        );
+        line(&mut text, if index == 0 { "environment" } else { "" }, &said);
+    }
     // No cache: a dry run leaves nothing behind.
     let found = interpreter::find(&request, None);
     if let Ok(Found {
@@ -48,6 +56,25 @@ pub fn print(plan: &Plan) -> Result<(), Failure> {
     // A reader that has seen enough (`| head`) is no failure.
     let _ = std::io::stdout().write_all(text.as_bytes());
     found.map(|_| ()).map_err(Failure::from)
+}
+
+/// Folders at the top of a zip that the search for an interpreter will look at once they are unpacked.
+fn environments_to_unpack(plan: &Plan) -> Result<Vec<String>, Failure> {
+    let is_named = |name: &Option<PathBuf>| name.as_ref().is_some_and(|name| !name.as_os_str().is_empty());
+    if !matches!(plan.project, Project::Zip(_))
+        || is_named(&plan.interpreter.flag)
+        || is_named(&plan.interpreter.environment)
+    {
+        return Ok(Vec::new());
+    }
+    let members = plan.project.members()?;
+    let folders = members
+        .iter()
+        .filter_map(|member| member.path.strip_suffix("/pyvenv.cfg"));
+    Ok(folders
+        .filter(|folder| !folder.contains('/'))
+        .map(str::to_owned)
+        .collect())
 }
 
 fn describe(plan: &Plan, text: &mut String) -> Result<(), Failure> {
