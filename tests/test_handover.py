@@ -194,6 +194,22 @@ print(dict(dray.linked_services), dict(dray.datasets), dray.batch.task_id, dray.
     ],
 )
 def test_the_files_are_read_leniently(look, change):
+@pytest.mark.parametrize(
+    ("text", "value"), [("1", True), ("FALSE", False), ("0", False), ("perhaps", None), ("", None)]
+)
+def test_whether_the_node_is_dedicated_may_be_a_number(look, text, value):
+    assert look("import dray; print(dray.batch.node_is_dedicated)", AZ_BATCH_NODE_IS_DEDICATED=text) == [str(value)]
+
+
+def test_every_folder_of_batch_is_there(look):
+    code = "import dray; print(dray.batch.node_startup_working_dir.name, dray.batch.job_prep_working_dir.parent)"
+    folders = {
+        "AZ_BATCH_NODE_STARTUP_WORKING_DIR": "/batch/startup/wd",
+        "AZ_BATCH_JOB_PREP_WORKING_DIR": "/batch/prep/wd",
+    }
+    assert look(code, **folders) == ["wd /batch/prep"]
+
+
     assert look("import dray; print(dray.params.rows)", activity=change(json.dumps(ACTIVITY))) == ["100"]
 
 

@@ -168,8 +168,8 @@ class Batch:
     Attributes:
         account_name, account_url, pool_id, node_id, job_id, task_id: str.
         node_is_dedicated: bool, False on a spot node.
-        task_dir, task_working_dir, node_root_dir, node_shared_dir, node_startup_dir, node_mounts_dir,
-        job_prep_dir: `pathlib.Path`.
+        task_dir, task_working_dir, node_root_dir, node_shared_dir, node_startup_dir, node_startup_working_dir,
+        node_mounts_dir, job_prep_dir, job_prep_working_dir: `pathlib.Path`.
     """
 
     account_name: Optional[str]
@@ -182,8 +182,8 @@ class Batch:
 
     _TEXTS = ("account_name", "account_url", "pool_id", "node_id", "job_id", "task_id")
     _FOLDERS = (
-        "task_dir", "task_working_dir", "node_root_dir", "node_shared_dir", "node_startup_dir", "node_mounts_dir",
-        "job_prep_dir",
+        "task_dir", "task_working_dir", "node_root_dir", "node_shared_dir", "node_startup_dir",
+        "node_startup_working_dir", "node_mounts_dir", "job_prep_dir", "job_prep_working_dir",
     )  # fmt: skip
 
     def __init__(self, environment: Mapping[str, str]) -> None:
@@ -197,8 +197,8 @@ class Batch:
         for name in self._FOLDERS:
             folder = get(name)
             setattr(self, name, None if folder is None else pathlib.Path(folder))
-        dedicated = get("node_is_dedicated")
-        self.node_is_dedicated = None if dedicated is None else dedicated.lower() == "true"
+        flags = {"true": True, "1": True, "false": False, "0": False}
+        self.node_is_dedicated = flags.get((get("node_is_dedicated") or "").lower())
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"dray.batch has no `{name}`; it has {', '.join(self._TEXTS + self._FOLDERS)}")
