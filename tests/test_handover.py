@@ -141,6 +141,25 @@ print(a.definition["typeProperties"]["retentionTimeInDays"], a.definition["newKe
     ]
 
 
+def test_a_reference_is_its_name_and_has_the_parameters_given_to_it(look):
+    reference = {"referenceName": "SalesTable", "type": "DatasetReference", "parameters": {"t": "Orders", "n": 5}}
+    activity = {
+        "typeProperties": {
+            "referenceObjects": {"datasets": [reference], "linkedServices": [{"referenceName": "Sink1"}]}
+        }
+    }
+    code = """
+import copy, dray, pickle
+table, server = dray.activity.dataset_references[0], dray.activity.linked_service_references[0]
+print(table, table == "SalesTable", dray.datasets[table].name, table.parameters, server.parameters)
+print([(again, again.parameters) for again in (pickle.loads(pickle.dumps(table)), copy.deepcopy(table))])
+"""
+    assert look(code, activity=activity) == [
+        "SalesTable True SalesTable {'t': 'Orders', 'n': 5} {}",
+        "[('SalesTable', {'t': 'Orders', 'n': 5}), ('SalesTable', {'t': 'Orders', 'n': 5})]",
+    ]
+
+
 def test_linked_services_and_datasets_are_found_by_name(look):
     code = """
 import dray
@@ -175,6 +194,22 @@ print(type(b.task_working_dir).__name__, b.task_working_dir.name, b.node_shared_
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "value"), [("1", True), ("FALSE", False), ("0", False), ("perhaps", None), ("", None)]
+)
+def test_whether_the_node_is_dedicated_may_be_a_number(look, text, value):
+    assert look("import dray; print(dray.batch.node_is_dedicated)", AZ_BATCH_NODE_IS_DEDICATED=text) == [str(value)]
+
+
+def test_every_folder_of_batch_is_there(look):
+    code = "import dray; print(dray.batch.node_startup_working_dir.name, dray.batch.job_prep_working_dir.parent)"
+    folders = {
+        "AZ_BATCH_NODE_STARTUP_WORKING_DIR": "/batch/startup/wd",
+        "AZ_BATCH_JOB_PREP_WORKING_DIR": "/batch/prep/wd",
+    }
+    assert look(code, **folders) == ["wd /batch/prep"]
+
+
 def test_all_of_it_is_there_and_empty_outside_adf(dray, project, task):
     code = """
 import dray
@@ -194,22 +229,6 @@ print(dict(dray.linked_services), dict(dray.datasets), dray.batch.task_id, dray.
     ],
 )
 def test_the_files_are_read_leniently(look, change):
-@pytest.mark.parametrize(
-    ("text", "value"), [("1", True), ("FALSE", False), ("0", False), ("perhaps", None), ("", None)]
-)
-def test_whether_the_node_is_dedicated_may_be_a_number(look, text, value):
-    assert look("import dray; print(dray.batch.node_is_dedicated)", AZ_BATCH_NODE_IS_DEDICATED=text) == [str(value)]
-
-
-def test_every_folder_of_batch_is_there(look):
-    code = "import dray; print(dray.batch.node_startup_working_dir.name, dray.batch.job_prep_working_dir.parent)"
-    folders = {
-        "AZ_BATCH_NODE_STARTUP_WORKING_DIR": "/batch/startup/wd",
-        "AZ_BATCH_JOB_PREP_WORKING_DIR": "/batch/prep/wd",
-    }
-    assert look(code, **folders) == ["wd /batch/prep"]
-
-
     assert look("import dray; print(dray.params.rows)", activity=change(json.dumps(ACTIVITY))) == ["100"]
 
 

@@ -53,14 +53,29 @@ class Parameters(Mapping[str, Any]):
         return f"Parameters({self._values!r})"
 
 
+class Reference(str):
+    """The name of a linked service or dataset that the activity references.
+
+    Attributes:
+        parameters: what the activity gives the linked service or dataset for its parameters.
+    """
+
+    parameters: dict[str, Any]
+
+    def __new__(cls, name: str, parameters: Optional[dict[str, Any]] = None) -> Reference:
+        reference = super().__new__(cls, name)
+        reference.parameters = parameters or {}
+        return reference
+
+
 class Activity:
     """The custom activity that this run is.
 
     Attributes:
         name: its name in the pipeline, None outside ADF.
         extended_properties: the same object as `dray.params`.
-        linked_service_references: names of the linked services in `referenceObjects`.
-        dataset_references: names of the datasets in `referenceObjects`.
+        linked_service_references: names of the linked services in `referenceObjects`, each with its `parameters`.
+        dataset_references: names of the datasets in `referenceObjects`, each with its `parameters`.
         definition: the whole of activity.json as plain values, empty outside ADF.
     """
 
@@ -68,12 +83,16 @@ class Activity:
         self.name: Optional[str] = document.get("name")
         self.extended_properties = parameters
         references = document.get("reference_objects", {})
-        self.linked_service_references: list[str] = [item["name"] for item in references.get("linked_services", [])]
-        self.dataset_references: list[str] = [item["name"] for item in references.get("datasets", [])]
+        self.linked_service_references = _references(references.get("linked_services", []))
+        self.dataset_references = _references(references.get("datasets", []))
         self.definition: dict[str, Any] = document.get("definition", {})
 
     def __repr__(self) -> str:
         return f"Activity(name={self.name!r})"
+
+
+def _references(items: list[dict[str, Any]]) -> list[Reference]:
+    return [Reference(item["name"], item["parameters"]) for item in items if item["name"] is not None]
 
 
 class LinkedService:
