@@ -11,13 +11,13 @@ import shutil
 import subprocess
 import textwrap
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Optional, Union
 
 import pytest
-from conftest import ROOT, Task, interpreters
+from conftest import AT_LENGTH, ROOT, Task, interpreters
 
 
 def version_of(python: Path) -> tuple[int, int]:
@@ -132,6 +132,13 @@ def ways() -> list[Any]:
         loadings = ["library", "hosted"] if ".so" in library.name and library.exists() else ["hosted"]
         found += [pytest.param(interpreter, loading, id=f"{interpreter}-{loading}") for loading in loadings]
     return found
+
+
+def in_both_ways(names: Iterable[str], hosted: Iterable[str]) -> list[Any]:
+    """Each name with the way of loading that dray would choose; those in `hosted`, or all at length, hosted too."""
+    names, hosted = list(names), set(hosted)
+    chosen = [(name, "auto") for name in names]
+    return chosen + [(name, "hosted") for name in names if AT_LENGTH or name in hosted]
 
 
 def assert_same(runs: Both, exit_code: int = 0) -> None:
@@ -375,15 +382,17 @@ def without_count(text: str) -> str:
     return re.sub(r"repeated \d+ more times", "repeated N more times", text).replace(" in comparison", "")
 
 
-def check_traceback(both, name: str, interpreter: Path) -> None:
-    runs = both({**RAISING, **ON_3_11}[name], interpreter=interpreter)
+def check_traceback(both, name: str, interpreter: Path, loading: str = "auto") -> None:
+    runs = both({**RAISING, **ON_3_11}[name], interpreter=interpreter, loading=loading)
     assert_same(runs, 1)
     assert without_count(runs.traceback) == without_count(runs.plain.stderr.rstrip("\n"))
 
 
-@pytest.mark.parametrize("name", [*RAISING, *ON_3_11])
-def test_a_traceback_is_that_of_plain_python(both, name):
-    check_traceback(both, name, NEWEST)
+@pytest.mark.parametrize(
+    ("name", "loading"), in_both_ways([*RAISING, *ON_3_11], ["chained by cause", "syntax error", "group"])
+)
+def test_a_traceback_is_that_of_plain_python(both, name, loading):
+    check_traceback(both, name, NEWEST, loading)
 
 
 @pytest.mark.parametrize("name", ["chained by cause", "syntax error", "misspelt name", "recursion", "group"])
@@ -449,12 +458,15 @@ ENDS = {
 }
 
 
-@pytest.mark.parametrize("statement", ENDS)
-def test_a_script_ends_as_under_plain_python(both, statement):
+ENDS_TOLD_APART = [statement for statement in ENDS if "os." in statement or "signal." in statement]
+
+
+@pytest.mark.parametrize(("statement", "loading"), in_both_ways(ENDS, ENDS_TOLD_APART))
+def test_a_script_ends_as_under_plain_python(both, statement, loading):
     source = (
         f"import atexit, os, signal, sys, threading, time\nprint('before', flush=True)\n{statement}\nprint('after')\n"
     )
-    assert_same(both(source), ENDS[statement])
+    assert_same(both(source, loading=loading), ENDS[statement])
 
 
 def test_what_python_prints_of_a_faulty_hook_is_printed(both):
