@@ -682,6 +682,48 @@ def test_a_signal_while_the_project_is_unpacked_still_settles_the_outputs(start,
     assert error_of(task)["code"] == "run.stopped"
 
 
+@pytest.fixture
+def sleeping_python(tmp_path: Path) -> Path:
+    """A launcher that takes long, as one on a network disk or a version manager may."""
+    launcher = tmp_path / "python3"
+    launcher.write_text("#!/bin/sh\n: > started\nsleep 25\n")
+    launcher.chmod(0o755)
+    return launcher
+
+
+def test_a_signal_while_a_python_is_asked_what_it_is_ends_the_run(start, project, task, tmp_path, sleeping_python):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "main.py").write_text("")
+    begun = time.monotonic()
+    process = start("run", "--python", sleeping_python, folder, "main.py", cwd=task.folder)
+    while not (folder / "started").exists() and time.monotonic() < begun + 10:
+        time.sleep(0.01)
+    process.terminate()
+    _, stderr = process.communicate(timeout=20)
+    assert process.returncode == 143, stderr
+    assert stderr.splitlines()[-1] == "error: stopped by SIGTERM while a Python was looked for"
+    assert error_of(task)["code"] == "run.stopped"
+    assert time.monotonic() - begun < 15
+
+
+def test_the_time_limit_holds_while_a_python_is_asked_what_it_is(dray, project, task, sleeping_python):
+    begun = time.monotonic()
+    ran = run_main(dray, project, task, "print('never')", "--python", sleeping_python, "--timeout", "1s")
+    assert (ran.returncode, ran.stdout) == (116, ""), ran.stderr
+    assert last_line(ran) == "error: stopped while a Python was looked for: the time limit of 1s was reached"
+    assert error_of(task)["code"] == "run.time_limit"
+    assert time.monotonic() - begun < 15
+
+
+def test_the_time_limit_holds_while_the_project_is_unpacked(dray, project, task):
+    path = project({"main.py": "print('never')", **{f"data/{index}.bin": os.urandom(200_000) for index in range(100)}})
+    ran = dray("run", "--timeout", "1ms", path, "main.py", cwd=task.folder)
+    assert (ran.returncode, ran.stdout) == (116, ""), ran.stderr
+    assert last_line(ran) == "error: stopped while the project was unpacked: the time limit of 1ms was reached"
+    assert error_of(task)["code"] == "run.time_limit"
+
+
 def test_the_worker_has_a_name_of_its_own_and_nothing_open_that_is_the_supervisors(dray, project, task):
     source = """
 import os

@@ -131,7 +131,7 @@ pub fn provide(
             telemetry::set_phase("installing dependencies");
             let store = open_store().map_err(|cause| DependencyError::NoStore { cause })?;
             let installed = stops
-                .cancelling(|cancel| {
+                .cancelling(None, |cancel| {
                     let wait = Wait { cancel, deadline };
                     dependencies::install(requirements, interpreter, working_folder, &store, wait)
                 })

@@ -76,12 +76,21 @@ pub enum RunFailure {
         /// Why, where it was sent from within.
         reason: Option<String>,
     },
+    /// The time limit was reached before the script was started.
+    #[error("stopped while {during}: the time limit of {} was reached", humantime::format_duration(*limit))]
+    Late {
+        /// The limit.
+        limit: Duration,
+        /// What was going on.
+        during: String,
+    },
 }
 
 impl Failing for RunFailure {
     fn exit_code(&self) -> ExitCode {
         match self {
             RunFailure::EntryNotUtf8(_) | RunFailure::ModuleMissing => ExitCode::Usage,
+            RunFailure::Late { .. } => ExitCode::TimeLimit,
             _ => ExitCode::Internal,
         }
     }
@@ -95,6 +104,7 @@ impl Failing for RunFailure {
             RunFailure::EntryNotUtf8(_) | RunFailure::ModuleMissing => "usage.entrypoint",
             RunFailure::Stopped { reason: Some(_), .. } => "run.preempted",
             RunFailure::Stopped { reason: None, .. } => "run.stopped",
+            RunFailure::Late { .. } => "run.time_limit",
         }
     }
 }
@@ -482,7 +492,13 @@ pub(super) fn act(
         project: Some(working_folder.clone()),
         ..plan.interpreter.clone()
     };
-    let Found { interpreter, .. } = interpreter::find(&request, cache.as_deref())?;
+    let is_over = || stops.has_come() || deadline.is_some_and(|deadline| Instant::now() >= deadline);
+    let found = interpreter::find_unless(&is_over, &request, cache.as_deref());
+    if found.is_err() {
+        refuse_if_stopped(stops, "a Python was looked for")?;
+        refuse_if_late(plan, deadline, "a Python was looked for")?;
+    }
+    let Found { interpreter, .. } = found?;
     progress.python = Some(interpreter.version.to_string());
     let laid_out = LaidOut::new(&Payload::locate()?, run_folder.payload(), cache.as_deref())?;
     progress.took("interpreter", phase);
@@ -595,10 +611,13 @@ fn lay_out_project(
     } else {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         stops
-            .cancelling(|cancel| lay_out(threads, cancel))
+            .cancelling(deadline, |cancel| lay_out(threads, cancel))
             .map_err(|error| RunFailure::Signals(nix::Error::from_raw(error.raw_os_error().unwrap_or(0))))?
     };
     refuse_if_stopped(stops, "the project was unpacked")?;
+    if unpacked.is_err() {
+        refuse_if_late(plan, deadline, "the project was unpacked")?;
+    }
     let packages = unpacked?;
     let linked = link_task_files(&tree, &plan.task_folder)?;
     tracing::debug!(
@@ -617,6 +636,16 @@ pub(super) fn refuse_if_stopped(stops: &Stops, during: &str) -> Result<(), RunFa
             reason: stops.reason().map(str::to_owned),
         }),
         None => Ok(()),
+    }
+}
+
+fn refuse_if_late(plan: &Plan, deadline: Option<Instant>, during: &str) -> Result<(), RunFailure> {
+    match (plan.timeout, deadline) {
+        (Some(limit), Some(deadline)) if Instant::now() >= deadline => Err(RunFailure::Late {
+            limit,
+            during: during.to_owned(),
+        }),
+        _ => Ok(()),
     }
 }
 

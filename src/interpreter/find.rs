@@ -100,7 +100,23 @@ impl fmt::Display for PassedOver {
 /// over. A broken environment in the project is passed over with a warning: zips made from a developer's folder carry
 /// environments of other machines.
 pub fn find(request: &Request, cache: Option<&Path>) -> Result<Found, InterpreterError> {
-    let search = Search::new(request, cache)?;
+    find_unless(&|| false, request, cache)
+}
+
+/// As [`find`], but ends without a Python once `is_over` says that nobody wants it any more; the error then says nothing
+/// that matters.
+///
+/// # Errors
+/// Those of [`find`].
+pub fn find_unless(
+    is_over: &dyn Fn() -> bool,
+    request: &Request,
+    cache: Option<&Path>,
+) -> Result<Found, InterpreterError> {
+    let search = Search {
+        is_over,
+        ..Search::new(request, cache)?
+    };
     let mut passed_over = Vec::new();
     for candidate in candidates(request) {
         let Candidate { path, source, state } = candidate;
@@ -124,6 +140,9 @@ pub fn find(request: &Request, cache: Option<&Path>) -> Result<Found, Interprete
                     source,
                     reason,
                 };
+                if is_over() {
+                    break;
+                }
                 report(&refused);
                 passed_over.push(refused);
             }
@@ -224,6 +243,7 @@ struct Search<'a> {
     request: &'a Request,
     requires_python: Option<VersionSpecifiers>,
     cache: Option<Cache>,
+    is_over: &'a dyn Fn() -> bool,
 }
 
 impl<'a> Search<'a> {
@@ -243,6 +263,7 @@ impl<'a> Search<'a> {
             request,
             requires_python,
             cache: cache.and_then(Cache::open),
+            is_over: &|| false,
         })
     }
 
@@ -288,7 +309,7 @@ impl<'a> Search<'a> {
         }
         let seen = Cache::before(candidate);
         let started = std::time::Instant::now();
-        let facts = probe(candidate, given(&self.request.project))?;
+        let facts = probe(candidate, given(&self.request.project), self.is_over)?;
         tracing::debug!(
             event = "interpreter.probed", candidate = %candidate.display(), duration_ms = started.elapsed().as_millis()
         );

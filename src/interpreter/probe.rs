@@ -25,16 +25,21 @@ const LIMIT: Duration = Duration::from_secs(30);
 const KEPT_BYTES: usize = 64 * 1024;
 
 /// Runs `candidate`, in `folder` where one is given: a launcher may choose by the current folder (pyenv reads
-/// `.python-version`), and the project's is where the script will run.
-pub(super) fn probe(candidate: &Path, folder: Option<&Path>) -> Result<Facts, Refusal> {
-    probe_within(candidate, folder, LIMIT)
+/// `.python-version`), and the project's is where the script will run. Once `is_over` says so, it is waited for no more.
+pub(super) fn probe(candidate: &Path, folder: Option<&Path>, is_over: &dyn Fn() -> bool) -> Result<Facts, Refusal> {
+    probe_within(candidate, folder, LIMIT, is_over)
 }
 
-fn probe_within(candidate: &Path, folder: Option<&Path>, limit: Duration) -> Result<Facts, Refusal> {
+fn probe_within(
+    candidate: &Path,
+    folder: Option<&Path>,
+    limit: Duration,
+    is_over: &dyn Fn() -> bool,
+) -> Result<Facts, Refusal> {
     // -I leaves out PYTHON* variables, the user's site-packages and the current folder.
-    let mut answer = ask(candidate, &["-I", "-B"], folder, limit)?;
+    let mut answer = ask(candidate, &["-I", "-B"], folder, limit, is_over)?;
     if answer.facts.is_none() && answer.rejects_isolation() {
-        answer = ask(candidate, &["-E", "-s", "-B"], folder, limit)?; // Python 2 knows no -I
+        answer = ask(candidate, &["-E", "-s", "-B"], folder, limit, is_over)?; // Python 2 knows no -I
     }
     answer.facts.ok_or(Refusal::NoAnswer {
         status: answer.status.to_string(),
@@ -55,7 +60,13 @@ impl Answer {
     }
 }
 
-fn ask(candidate: &Path, flags: &[&str], folder: Option<&Path>, limit: Duration) -> Result<Answer, Refusal> {
+fn ask(
+    candidate: &Path,
+    flags: &[&str],
+    folder: Option<&Path>,
+    limit: Duration,
+    is_over: &dyn Fn() -> bool,
+) -> Result<Answer, Refusal> {
     let mut command = Command::new(candidate);
     command.args(flags).arg("-c").arg(SCRIPT);
     command
@@ -70,7 +81,7 @@ fn ask(candidate: &Path, flags: &[&str], folder: Option<&Path>, limit: Duration)
         cause: error.to_string(),
     };
     let mut child = command.spawn().map_err(not_started)?;
-    let watched = watch(&mut child, limit);
+    let watched = watch(&mut child, limit, is_over);
     let (stdout, stderr, status) = match watched {
         Ok(watched) => watched,
         Err(error) => {
@@ -95,9 +106,13 @@ fn ask(candidate: &Path, flags: &[&str], folder: Option<&Path>, limit: Duration)
     Ok(Answer { facts, status, output })
 }
 
-/// Reads both streams until the child ends. No status: the limit was reached. A grandchild that keeps the streams open
-/// does not hold it up.
-fn watch(child: &mut Child, limit: Duration) -> io::Result<(Vec<u8>, Vec<u8>, Option<ExitStatus>)> {
+/// Reads both streams until the child ends. No status: the limit was reached, or the run is over. A grandchild that keeps
+/// the streams open does not hold it up.
+fn watch(
+    child: &mut Child,
+    limit: Duration,
+    is_over: &dyn Fn() -> bool,
+) -> io::Result<(Vec<u8>, Vec<u8>, Option<ExitStatus>)> {
     let started = Instant::now();
     let mut stdout = Stream::new(child.stdout.take())?;
     let mut stderr = Stream::new(child.stderr.take())?;
@@ -120,7 +135,7 @@ fn watch(child: &mut Child, limit: Duration) -> io::Result<(Vec<u8>, Vec<u8>, Op
         let status = child.try_wait()?;
         stdout.read()?;
         stderr.read()?;
-        if status.is_some() || started.elapsed() >= limit {
+        if status.is_some() || started.elapsed() >= limit || is_over() {
             return Ok((stdout.kept, stderr.kept, status));
         }
         pause_ms = (pause_ms * 2).min(200);
@@ -234,7 +249,7 @@ mod tests {
             root.path(),
             "#!/bin/sh\necho noise\npython3 \"$@\"\nprintf 'more @dray-python@'\n",
         );
-        let facts = probe(&launcher, None).unwrap();
+        let facts = probe(&launcher, None, &|| false).unwrap();
         assert_eq!(facts.implementation, "cpython");
         assert_eq!(facts.build.unwrap().pointer_bits, usize::BITS);
         assert_ne!(facts.executable, launcher);
@@ -248,7 +263,7 @@ mod tests {
             "#!/bin/sh\necho 'pyenv: python3: command not found' >&2\nexit 127\n",
         );
         assert_eq!(
-            probe(&other, None).unwrap_err().to_string(),
+            probe(&other, None, &|| false).unwrap_err().to_string(),
             "it did not answer as a Python would: it ended with exit status: 127 and wrote: stderr `pyenv: python3: \
              command not found`"
         );
@@ -258,7 +273,10 @@ mod tests {
     fn a_file_that_the_system_cannot_start_is_refused() {
         let root = tempfile::tempdir().unwrap();
         let nothing = script(root.path(), "\x7fELF of another machine");
-        assert!(matches!(probe(&nothing, None), Err(Refusal::NotStarted { .. })));
+        assert!(matches!(
+            probe(&nothing, None, &|| false),
+            Err(Refusal::NotStarted { .. })
+        ));
     }
 
     #[test]
@@ -273,7 +291,7 @@ mod tests {
             ),
         );
         let started = Instant::now();
-        let refusal = probe_within(&hanging, None, Duration::from_secs(1)).unwrap_err();
+        let refusal = probe_within(&hanging, None, Duration::from_secs(1), &|| false).unwrap_err();
         assert_eq!(
             refusal,
             Refusal::TimedOut {
@@ -296,7 +314,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let launcher = script(root.path(), "#!/bin/sh\nsleep 3 &\nexec python3 \"$@\"\n");
         let started = Instant::now();
-        probe(&launcher, None).unwrap();
+        probe(&launcher, None, &|| false).unwrap();
         assert!(started.elapsed() < Duration::from_millis(2500));
     }
 
@@ -307,6 +325,6 @@ mod tests {
             root.path(),
             "#!/bin/sh\nhead -c 20000000 /dev/zero\nexec python3 \"$@\"\n",
         );
-        assert_eq!(probe(&flooding, None).unwrap().implementation, "cpython");
+        assert_eq!(probe(&flooding, None, &|| false).unwrap().implementation, "cpython");
     }
 }

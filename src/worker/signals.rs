@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -68,6 +69,12 @@ impl Stops {
         self.reason.get().map(String::as_str)
     }
 
+    /// Whether a signal has come; it is still there for [`Stops::next`].
+    pub fn has_come(&self) -> bool {
+        let mut events = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];
+        poll(&mut events, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+    }
+
     /// The next signal that has come, without waiting.
     pub fn next(&self) -> Option<StopSignal> {
         let information = self.descriptor.read_signal().ok().flatten()?;
@@ -80,11 +87,12 @@ impl Stops {
 }
 
 impl Stops {
-    /// Does `work`, whose flag is set once a signal has come; the signal is still there for [`Stops::next`].
+    /// Does `work`, whose flag is set once a signal has come, or the `deadline`; the signal is still there for
+    /// [`Stops::next`].
     ///
     /// # Errors
     /// No descriptor is left for the thread that waits for signals meanwhile.
-    pub fn cancelling<T>(&self, work: impl FnOnce(&AtomicBool) -> T) -> std::io::Result<T> {
+    pub fn cancelling<T>(&self, deadline: Option<Instant>, work: impl FnOnce(&AtomicBool) -> T) -> std::io::Result<T> {
         let cancel = AtomicBool::new(false);
         // Its end wakes the waiting thread at once: a run's start must not wait for a poll's time to pass.
         let (working, waiting) = UnixStream::pair()?;
@@ -95,15 +103,29 @@ impl Stops {
                     PollFd::new(self.as_fd(), PollFlags::POLLIN),
                     PollFd::new(waiting.as_fd(), PollFlags::POLLIN),
                 ];
-                while poll(&mut events, PollTimeout::NONE) == Err(Errno::EINTR) {}
-                let has_come = events[0].revents().is_some_and(|events| !events.is_empty());
-                cancel.store(has_come, Ordering::Relaxed);
+                let is_over = loop {
+                    match poll(&mut events, until(deadline)) {
+                        Err(Errno::EINTR) => {}
+                        Ok(0) if deadline.is_some_and(|deadline| Instant::now() < deadline) => {}
+                        Ok(0) => break true,
+                        _ => break events[0].revents().is_some_and(|events| !events.is_empty()),
+                    }
+                };
+                cancel.store(is_over, Ordering::Relaxed);
             });
             let result = work(&cancel);
             drop(working);
             result
         }))
     }
+}
+
+/// The time to wait until `deadline`; rounded up, or the last millisecond would be spent spinning.
+pub(super) fn until(deadline: Option<Instant>) -> PollTimeout {
+    deadline.map_or(PollTimeout::NONE, |deadline| {
+        let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+        PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+    })
 }
 
 impl AsFd for Stops {

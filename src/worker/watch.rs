@@ -4,11 +4,11 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::Signal;
 
 use super::keeper::{KILL_ALL, Keeper, Report, shares_group};
-use super::signals::Stops;
+use super::signals::{Stops, until};
 use crate::failure::{ExitCode, Failing};
 
 /// How long the worker may run.
@@ -177,16 +177,11 @@ fn decode(wait_status: i32) -> Status {
 }
 
 /// Waits for the keeper, a signal, or the time; true if the keeper has something to say (or is gone).
-fn wait(keeper: &Keeper, stops: &Stops, until: Option<Instant>) -> bool {
-    let timeout = until.map_or(PollTimeout::NONE, |until| {
-        // Rounded up, or the last millisecond would be spent spinning.
-        let left = until.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
-        PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
-    });
+fn wait(keeper: &Keeper, stops: &Stops, wake_at: Option<Instant>) -> bool {
     let mut events = [
         PollFd::new(keeper.socket.as_fd(), PollFlags::POLLIN),
         PollFd::new(stops.as_fd(), PollFlags::POLLIN),
     ];
-    let _ = poll(&mut events, timeout);
+    let _ = poll(&mut events, until(wake_at));
     events[0].revents().is_some_and(|events| !events.is_empty())
 }
