@@ -27,13 +27,14 @@ KILLS = int(os.environ.get("DRAY_KILLS", "10"))
 TABLES = [f"t{number:02}" for number in range(40)]
 ROWS = 25
 OLD = (-1, 1, "old")
-MODES = ("append", "truncate", "replace")
+STALE = (1, 7, "stale")
+MODES = ("append", "truncate", "replace", "upsert", "mirror", "incremental")
 
 
 def expected(table: str, mode: str) -> list[tuple[Any, ...]]:
-    """What a table holds after a copy: half of them were there before, with one row."""
+    """What a table holds after a copy: half of them were there before, with a row of their own."""
     rows = [(number, number * number, f"{table} {number}") for number in range(1, ROWS + 1)]
-    return [OLD, *rows] if mode == "append" and is_old(table) else rows
+    return [OLD, *rows] if mode in ("append", "upsert", "incremental") and is_old(table) else rows
 
 
 def is_old(table: str) -> bool:
@@ -41,16 +42,19 @@ def is_old(table: str) -> bool:
     return int(table[1:]) % 2 == 0
 
 
-def make_old_tables(target: Database) -> None:
-    """The tables that the target has before the copy."""
+def make_old_tables(target: Database, mode: str = "") -> None:
+    """The tables that the target has before the copy; where rows meet by their key, one row is to be written over."""
+    rows = [OLD] if mode not in ("upsert", "mirror", "incremental") else [OLD, STALE]
     for table in filter(is_old, TABLES):
         target.execute(f"CREATE TABLE {table} (id INTEGER NOT NULL PRIMARY KEY, square BIGINT, note VARCHAR(40))")
-        target.insert(table, [OLD])
+        target.insert(table, rows)
 
 
 def journal_rows(target: Database) -> int:
-    """How many tables the target's journal has."""
-    return target.count("dray_journal") if "dray_journal" in target.all_tables() else 0
+    """How many tables the target's journal has; the marks of incremental copies are of no run."""
+    if "dray_journal" not in target.all_tables():
+        return 0
+    return int(target.query("SELECT COUNT(*) FROM dray_journal WHERE run_id <> ''")[0][0])
 
 
 def wait_for(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
@@ -95,7 +99,8 @@ def test_a_run_that_is_killed_at_any_moment_and_run_again_has_copied_everything_
     seed = random.randrange(1 << 32)
     chance = random.Random(seed)
     for number in range(PRODUCTS.index(product), KILLS, len(PRODUCTS)):
-        mode, after = chance.choice(MODES), chance.randrange(len(TABLES))
+        # Each product meets each mode, where there are kills enough.
+        mode, after = MODES[(number + number // len(MODES)) % len(MODES)], chance.randrange(len(TABLES))
         told = f"kill {number} of seed {seed}, {mode}, after {after} tables"
         # Closed after each: a hundred would take all sessions of the server.
         with fresh_databases(tmp_path) as databases:
@@ -107,9 +112,10 @@ def kill_and_run_again(
 ) -> None:
     """Kill one run and repeat it: the target has everything once, and nothing else."""
     (source, target), (mode, after, pause_s) = ends, moment
-    make_old_tables(target)
-    kill(copying.start(source, target, mode=mode, run_id=told), target, after, pause_s)
-    copied = copying(source, target, mode=mode, run_id=told)
+    make_old_tables(target, mode)
+    options = {"mode": mode, "run_id": told, **({"watermark": "id"} if mode == "incremental" else {})}
+    kill(copying.start(source, target, **options), target, after, pause_s)
+    copied = copying(source, target, **options)
     assert {name: table["error"] for name, table in copied.tables.items() if table["error"]} == {}, told
     assert sum(table["skipped"] for table in copied.tables.values()) >= after, told
     assert {table["rows"] for table in copied.tables.values()} == {ROWS}, told
@@ -118,6 +124,11 @@ def kill_and_run_again(
         rows = target.query(f"SELECT id, square, note FROM {table} ORDER BY id")
         assert rows == expected(table, mode), (told, table)
     assert journal_rows(target) == len(TABLES), told
+    if mode == "incremental":
+        marks = target.query("SELECT COUNT(*) FROM dray_journal WHERE run_id = ''")
+        assert marks == [(len(TABLES),)], f"{told}: the marks are not those of the rows"
+        again = copying(source, target, mode=mode, watermark="id", run_id=f"{told}, once more")
+        assert {table["rows"] for table in again.tables.values()} == {0}, told
 
 
 @pytest.mark.parametrize("product", PRODUCTS)
