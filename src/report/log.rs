@@ -12,6 +12,10 @@ use super::ReportError;
 /// Most warnings and errors that are kept of a log.
 const REMARKS_MAX: usize = 200;
 
+/// What tells of a failure after which the same was tried again. Other second times are none: `copy.again_alone` is a table
+/// that gets the memory of all.
+const RETRIES: [&str; 2] = ["copy.table_again", "copy.connect_again"];
+
 /// The log of a run, or of several.
 #[derive(Debug, Default)]
 pub struct Log {
@@ -223,7 +227,7 @@ impl Log {
             table: text("table"),
             message: message.to_owned(),
         };
-        if event.starts_with("copy.") && event.contains("again") {
+        if RETRIES.contains(&event) {
             self.retries.push(remark());
         } else if event != "copy.table_failed" && ["warning", "error", "critical"].contains(&remark().level.as_str()) {
             match self.remarks.len() < REMARKS_MAX {
@@ -330,5 +334,17 @@ mod tests {
         assert_eq!((log.retries.len(), log.remarks.len()), (1, 1));
         assert_eq!(log.retries[0].table, "a");
         assert_eq!(log.tables[0].error, "no");
+    }
+
+    #[test]
+    fn a_table_that_is_copied_alone_for_its_memory_is_no_retry() {
+        let log = log(concat!(
+            r#"{"time":"2026-11-21T06:00:05Z","level":"info","event":"copy.again_alone","message":"again, with the whole memory limit","fields":{"table":"a"}}"#,
+            "\n",
+            r#"{"time":"2026-11-21T06:00:06Z","level":"warning","event":"copy.connect_again","message":"connecting again"}"#,
+        ));
+        let events: Vec<&str> = log.retries.iter().map(|remark| remark.event.as_str()).collect();
+        assert_eq!(events, ["copy.connect_again"]);
+        assert!(log.remarks.is_empty());
     }
 }
