@@ -71,6 +71,8 @@ class TdsServer:
     rows: list[tuple[Any, ...]] = field(default_factory=list)
     refusal: Optional[tuple[int, str]] = None
     """The error, number and message, that a bulk copy is answered with."""
+    login_refusals: list[tuple[int, str]] = field(default_factory=list)
+    """The errors that the next logins are answered with, one each; those after them are let in."""
 
     @property
     def odbc(self) -> str:
@@ -123,10 +125,14 @@ class TdsServer:
         before = len(self.rows)
         self.rows.extend(bulk_rows(data, self.columns))
         if self.refusal is not None:
-            number, message = self.refusal
-            body = struct.pack("<iBB", number, 1, 16) + long_text(message, 1) + b"\0\0" + struct.pack("<I", 1)
-            return b"\xaa" + struct.pack("<H", len(body)) + body + done(2)
+            return error(*self.refusal)
         return done(0x10, len(self.rows) - before)
+
+
+def error(number: int, message: str) -> bytes:
+    text = struct.pack("<H", len(message)) + message.encode("utf-16-le")
+    body = struct.pack("<iBB", number, 1, 16) + text + b"\0\0" + struct.pack("<I", 1)
+    return b"\xaa" + struct.pack("<H", len(body)) + body + done(2)
 
 
 def done(status: int, rows: int = 0, token: int = 0xFD) -> bytes:
@@ -274,6 +280,8 @@ class Session:
                 head += struct.pack(">BHH", option, place + len(body), len(content))
                 body += content
             return head + b"\xff" + body
+        if kind == LOGIN and self._server.login_refusals:
+            return error(*self._server.login_refusals.pop(0))
         if kind == LOGIN:
             # SQL Server 2008: later ones are asked for a table's columns in a way that takes more to answer.
             program = (

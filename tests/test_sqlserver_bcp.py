@@ -227,3 +227,31 @@ def test_a_copy_that_waits_for_a_lock_stops_when_it_is_told_to(
         other.rollback()
     assert took < 5, f"it took {took:.1f} s to stop"
     assert target.count("t") == 0
+
+
+WAKING = """
+import dray, json
+report = dray.copy_tables([dray.Copy("Source", "t")], target="Target")
+print(json.dumps({"rows": report.rows, "retries": report.retries}))
+"""
+
+
+def test_a_serverless_database_that_is_waking_up_is_asked_again_until_it_lets_the_copy_in(
+    script: Script, server: TdsServer, databases: Databases, driver: Path
+) -> None:
+    source = databases("sqlite")
+    source.fill("t", {"id": "INTEGER"}, [(1,), (2,)])
+    asleep = (40613, "Database 'db' on server 's' is not currently available. Please retry the connection later.")
+    server.login_refusals.extend([asleep, asleep])
+    ran = script(
+        WAKING,
+        services={"Source": source.odbc, "Target": server.odbc + ";ConnectRetryCount=0"},
+        env={"DRAY_ODBC_DRIVERS": f"ODBC Driver 18 for SQL Server={driver}", "DRAY_PYTHON": sys.executable},
+    )
+    assert ran.returncode == 0, ran.stderr
+    report = json.loads(ran.stdout)
+    assert report["rows"] == 2
+    assert server.rows == [(1,), (2,)]
+    told = [(retry["phase"], retry["side"], retry["native"]) for retry in report["retries"]]
+    assert told == [("connect", "target", 40613)] * 2, report["retries"]
+    assert ran.stderr.count('"copy.connect_again"') == 2

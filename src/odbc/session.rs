@@ -251,8 +251,9 @@ impl Session {
         };
         if !matches!(result, SqlReturn::SUCCESS | SqlReturn::SUCCESS_WITH_INFO) {
             let mut diagnostics = link.diagnostics();
-            // That time is up says less than what it was spent on, which Microsoft's driver tells behind it.
-            diagnostics.sort_by_key(|diagnostic| diagnostic.sqlstate == "HYT00");
+            // That time is up says less than what it was spent on, and that the packets have another size than asked for is
+            // no failure; Microsoft's driver tells what is wrong behind both.
+            diagnostics.sort_by_key(|diagnostic| matches!(diagnostic.sqlstate.as_str(), "HYT00" | "IM006"));
             return Err(Error::Connect {
                 diagnostics,
                 hint: None,
