@@ -105,7 +105,8 @@ class TableReport:
             ``bytes`` are those of then.
         retries: Failures after which the table was copied again: ``phase``, ``side``, ``code``, ``sqlstate``,
             ``native``, ``message`` and ``wait_ms`` of each.
-        error: Fields of the error if the table failed, else None.
+        error: Fields of the error if the table failed, else None. Its ``code`` is ``copy.not_begun`` if the table was not
+            begun, since one of its connections was given up or the call was stopped.
         ranges: Key ranges that it was read in at the same time, 1 for the table as a whole; 0 if it was not read to its
             end.
         rejected: Rows that the target has refused and that were left out, see ``on_reject``; of a table that failed,
@@ -155,7 +156,7 @@ class CopyReport:
     """What a call of :func:`copy_tables` did.
 
     Attributes:
-        tables: One report a table, in the order of the request.
+        tables: One report a table, in the order of the request, also if it was not begun.
         rows: Rows of all tables.
         bytes: Bytes of their values.
         duration_ms: Milliseconds of the whole call.
@@ -526,6 +527,8 @@ def carry_out(arguments: NativeArguments, number: int | None = None, bars: bool 
     )
     failed = [table for table in report.tables if table.error is not None]
     if failed:
+        # First what happened, then what was not begun because of it.
+        failed.sort(key=lambda table: table.error is not None and table.error["code"] == "copy.not_begun")
         raise _failure(failed, report)
     if report.error is not None:
         raise _error(f"all tables are copied, but {report.error['message']}", report.error, report)

@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{
     database::{Class, Connection, Mode, Purpose, Relation, Source},
-    odbc::Interrupt,
+    odbc::{ConnectionString, Interrupt},
 };
 
 /// A relation with its schema.
@@ -68,8 +68,8 @@ pub(super) struct Call<'a, 'pool> {
     leftovers: Vec<Relation>,
     /// For each table, whether the journal is to be looked at though this call has copied it.
     is_lost_perhaps: Vec<AtomicBool>,
-    /// Whether every table would fail as one has.
-    is_given_up: AtomicBool,
+    /// Connections with which no more tables are begun, since each would fail as one has.
+    given_up: Mutex<Vec<(ConnectionString, Box<TableError>)>>,
     /// The tables as neighbours.
     pub neighbours: Neighbours<'a>,
     /// Foreign keys of tables that were made.
@@ -145,7 +145,7 @@ impl<'a, 'pool> Call<'a, 'pool> {
             entries,
             leftovers,
             is_lost_perhaps: jobs.iter().map(|_| AtomicBool::new(false)).collect(),
-            is_given_up: AtomicBool::new(false),
+            given_up: Mutex::default(),
             neighbours,
             due: Mutex::default(),
             made_before: Mutex::default(),
@@ -182,7 +182,58 @@ impl<'a, 'pool> Call<'a, 'pool> {
 
     /// Whether no more tables are to be begun.
     pub fn is_over(&self) -> bool {
-        self.interrupt.is_raised() || self.is_given_up.load(Ordering::Relaxed)
+        self.interrupt.is_raised() || self.why_given_up(&self.request.target.string).is_some()
+    }
+
+    /// Begins no more tables with the connection that this error comes from.
+    fn give_up(&self, job: &Job<'_>, error: &TableError) {
+        let string = match error.side {
+            Side::Source => &job.source.string,
+            Side::Target => &self.request.target.string,
+        };
+        let mut given_up = self.given_up.lock().unwrap_or_else(PoisonError::into_inner);
+        if !given_up.iter().any(|(other, _)| other == string) {
+            given_up.push((string.clone(), Box::new(error.clone())));
+        }
+    }
+
+    fn why_given_up(&self, string: &ConnectionString) -> Option<Box<TableError>> {
+        let given_up = self.given_up.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = given_up.iter().find(|(other, _)| other == string);
+        found.map(|(_, error)| error.clone())
+    }
+
+    /// Why a table is not begun, if one of its connections is given up.
+    fn not_begun_for(&self, job: &Job<'_>) -> Option<Box<TableError>> {
+        let error = self
+            .why_given_up(&self.request.target.string)
+            .or_else(|| self.why_given_up(&job.source.string))?;
+        let place = Place {
+            phase: error.phase,
+            side: error.side,
+        };
+        let message = format!("not begun, the connection was given up: {}", error.message);
+        let mut not_begun = TableError::refused(place, NOT_BEGUN, message);
+        not_begun.hint = error.hint;
+        Some(not_begun)
+    }
+
+    /// What is reported of a table that nobody has begun.
+    pub fn not_begun(&self, index: usize, progress: Option<&TableProgress>) -> TableReport {
+        let job = &self.jobs[index];
+        let mut report = report_of(job);
+        let error = self.not_begun_for(job).unwrap_or_else(|| {
+            let place = Place {
+                phase: Phase::Plan,
+                side: Side::Source,
+            };
+            TableError::refused(place, NOT_BEGUN, "not begun, the call was stopped".to_owned())
+        });
+        report.error = Some(error.of(&report.table, &report.target));
+        if let Some(progress) = progress {
+            progress.end(&report);
+        }
+        report
     }
 
     /// Copies a table, and tells `progress` how far it is.
@@ -195,21 +246,16 @@ impl<'a, 'pool> Call<'a, 'pool> {
     ) -> TableReport {
         let started = Instant::now();
         let job = &self.jobs[index];
-        let mut report = TableReport {
-            source: job.source.label.clone(),
-            table: table_name(job),
-            started_ms: progress.map_or(0, TableProgress::begin),
-            target: job.target.to_string(),
-            mode: job.options.meeting.mode_name(),
-            ..TableReport::default()
-        };
-        let result = match self.finished_before(index) {
-            Some(finished) => {
+        let mut report = report_of(job);
+        report.started_ms = progress.map_or(0, TableProgress::begin);
+        let result = match (self.finished_before(index), self.not_begun_for(job)) {
+            (Some(finished), _) => {
                 report.skip(finished);
                 self.note_skipped(index, finished);
                 Ok(())
             }
-            None => self.try_table(index, known, budget, (progress, &mut report)),
+            (None, Some(error)) => Err(error),
+            (None, None) => self.try_table(index, known, budget, (progress, &mut report)),
         };
         match result {
             Ok(()) => self.entries[index].iter().for_each(Entry::count),
@@ -299,9 +345,14 @@ impl<'a, 'pool> Call<'a, 'pool> {
             }
             let wait = match attempts.decide(&error, circumstances) {
                 Decision::Again(wait) if !error.is_connection() => wait,
-                Decision::Again(_) | Decision::Next => return Err(error),
-                Decision::Stop => {
-                    self.is_given_up.store(true, Ordering::Relaxed);
+                decision => {
+                    // The pool has asked for as long as that makes sense; each other table would ask as long again.
+                    let is_out_of_reach = error.is_connection()
+                        && error.side == Side::Source
+                        && !self.pool.has_reached(&job.source.string);
+                    if decision == Decision::Stop || is_out_of_reach {
+                        self.give_up(job, &error);
+                    }
                     return Err(error);
                 }
             };
@@ -527,6 +578,20 @@ impl TableReport {
         self.created = false;
         self.rows = finished.rows;
         self.bytes = finished.bytes;
+    }
+}
+
+/// The code of a table that was not begun, since a connection of its was given up or the call was stopped.
+const NOT_BEGUN: &str = "copy.not_begun";
+
+/// What is reported of a table before anything is done.
+fn report_of(job: &Job<'_>) -> TableReport {
+    TableReport {
+        source: job.source.label.clone(),
+        table: table_name(job),
+        target: job.target.to_string(),
+        mode: job.options.meeting.mode_name(),
+        ..TableReport::default()
     }
 }
 

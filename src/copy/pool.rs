@@ -92,6 +92,12 @@ impl<'a> Pool<'a> {
         self.retries.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Whether a connection to a database was made.
+    pub fn has_reached(&self, string: &ConnectionString) -> bool {
+        let reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
+        reached.contains(string)
+    }
+
     /// Closes the idle connections to a database: if one was lost, they most likely are too.
     pub fn forget(&self, string: &ConnectionString) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
@@ -212,12 +218,10 @@ impl<'a> Pool<'a> {
                 }
                 Err(error) => error,
             };
-            let reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
             let circumstances = Circumstances {
-                reached_before: reached.contains(&endpoint.string),
+                reached_before: self.has_reached(&endpoint.string),
                 has_journal: false,
             };
-            drop(reached);
             let Decision::Again(wait) = attempts.decide(&error, circumstances) else {
                 return Err(error);
             };

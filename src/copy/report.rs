@@ -88,7 +88,7 @@ pub struct TableReport {
     pub checksum: Option<String>,
 }
 
-/// All tables of a call that were begun, in the order of the request.
+/// All tables of a call in the order of the request, also those that were not begun.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// One entry a table, those that failed too.

@@ -28,7 +28,7 @@ pub(super) enum Decision {
     Again(Duration),
     /// It stands; the other tables are copied.
     Next,
-    /// It stands, and every other table would meet it too.
+    /// It stands, and every other table of this connection would meet it too.
     Stop,
 }
 

@@ -253,9 +253,16 @@ fn copy_all(
         tell(look(doubted));
     }
     drop(settling);
+    let not_begun: Vec<usize> = (0..jobs.len()).filter(|index| tables[*index].is_none()).collect();
+    for index in not_begun {
+        let table = call.not_begun(index, progress.table(index));
+        log(&table);
+        done(&table);
+        tables[index] = Some(table);
+    }
     call.add_foreign_keys(&mut tables);
     let tables: Vec<TableReport> = tables.into_iter().flatten().collect();
-    let is_whole = tables.len() == jobs.len() && tables.iter().all(|table| table.error.is_none());
+    let is_whole = tables.iter().all(|table| table.error.is_none());
     let after = match is_whole && !interrupt.is_raised() {
         true => around_run::after(request, &pool, interrupt),
         false => Ok(()),
