@@ -81,7 +81,7 @@ class TableReport:
 
     Attributes:
         source: The source's name; a connection string with its secrets masked.
-        table: The source table, or ``query``.
+        table: The source table, or ``query``; the patterns where the source could not be asked for its tables.
         target: The table in the target.
         rows: Rows that are in the target because of this copy; 0 if it failed.
         bytes: Bytes of their values.
@@ -156,7 +156,8 @@ class CopyReport:
     """What a call of :func:`copy_tables` did.
 
     Attributes:
-        tables: One report a table, in the order of the request, also if it was not begun.
+        tables: One report a table, in the order of the request, also if it was not begun; then one for each
+            :class:`Copy` whose source could not be asked for its tables.
         rows: Rows of all tables.
         bytes: Bytes of their values.
         duration_ms: Milliseconds of the whole call.

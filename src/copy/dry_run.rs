@@ -106,7 +106,12 @@ pub struct Statement {
 /// Those of [`super::run`].
 pub fn dry_run(request: &Request, search: &DriverSearch, interrupt: &Interrupt) -> Result<DryRun, Box<TableError>> {
     let pool = Pool::new(search, request.patience);
-    let Begun { jobs, target, at_once } = begin(request, &pool, interrupt)?;
+    let Begun {
+        jobs,
+        unlisted,
+        target,
+        at_once,
+    } = begin(request, &pool, interrupt)?;
     // Nothing changes meanwhile, so all can be asked about at once.
     let neighbours = neighbours(&jobs, request, &target)?;
     let catalog = Catalog::read(&neighbours, (&pool, &target, interrupt), |_| Question::Both, false);
@@ -133,6 +138,14 @@ pub fn dry_run(request: &Request, search: &DriverSearch, interrupt: &Interrupt) 
         }
         tables.push(planned);
     }
+    tables.extend(unlisted.into_iter().map(|part| PlannedTable {
+        source: part.source,
+        table: part.table,
+        target: part.target,
+        mode: part.mode,
+        error: Some(part.error),
+        ..PlannedTable::default()
+    }));
     Ok(DryRun {
         target: request.target.label.clone(),
         tables_at_once: at_once,

@@ -3,14 +3,11 @@
 use super::{
     error::{Phase, Place, Side, TableError},
     journal,
+    listing::{Listing, Question},
     pattern::Pattern,
-    pool::Pool,
     request::{Endpoint, Selection, TableOptions, TableRequest},
 };
-use crate::{
-    database::{LockName, Purpose, Relation, Source},
-    odbc::Interrupt,
-};
+use crate::database::{LockName, Relation, Source};
 
 /// One table to be copied, with its names settled.
 pub(super) struct Job<'a> {
@@ -31,99 +28,175 @@ impl Job<'_> {
     }
 }
 
-/// The tables that a part of the request means; connects to the source only if wildcards or names ask for it.
-pub(super) fn jobs_of<'a>(
+/// A part of the request, with its names read.
+pub(super) struct Named<'a> {
     copy: &'a TableRequest,
-    pool: &Pool<'_>,
-    interrupt: &Interrupt,
-) -> Result<Vec<Job<'a>>, Box<TableError>> {
-    let malformed = |message: String| refused(Side::Source, "copy.name", message);
-    let (names, exclude, overrides) = match &copy.selection {
-        Selection::Query(sql) => {
-            let Some(into) = &copy.options.into else {
-                return Err(malformed("a query needs the target's name in `into`".to_owned()));
-            };
-            let target = Relation::parse(into).map_err(malformed)?;
-            let sql = sql.trim().trim_end_matches(';').trim_end().to_owned();
-            return Ok(vec![Job {
-                source: &copy.source,
-                what: Source::Query(sql),
-                target,
-                options: &copy.options,
-            }]);
-        }
-        Selection::Tables {
-            names,
-            exclude,
-            overrides,
-        } => (names, exclude, overrides),
-    };
-    let parse = |texts: &[String]| {
-        texts
-            .iter()
-            .map(|text| Pattern::parse(text))
-            .collect::<Result<Vec<_>, _>>()
-    };
-    let patterns = parse(names).map_err(malformed)?;
-    let excluded = parse(exclude).map_err(malformed)?;
-    let mut relations: Vec<Relation> = Vec::new();
-    // The source's catalog, read once for all patterns.
-    let mut catalog: Option<(Option<String>, Vec<Relation>)> = None;
-    for (pattern, text) in patterns.iter().zip(names) {
-        let matched: Vec<Relation> = match pattern.exact() {
-            Some(relation) => vec![relation.clone()],
-            None => {
-                if catalog.is_none() {
-                    catalog = Some(all_relations(&copy.source, pool, interrupt)?);
-                }
-                let Some((schema, all)) = &catalog else { continue };
-                // The journal of a database that is a target as well is no table of the user's.
-                let matches = |relation: &&Relation| {
-                    pattern.matches(relation, schema.as_deref()) && relation.name != journal::NAME
+    names: Names<'a>,
+}
+
+enum Names<'a> {
+    Query {
+        sql: String,
+        target: Relation,
+    },
+    Tables {
+        patterns: Vec<(Pattern, &'a str)>,
+        excluded: Vec<Pattern>,
+        overrides: &'a [(String, TableOptions)],
+    },
+}
+
+/// A part of the request whose tables are not known, since its source could not be asked for them.
+#[derive(Clone)]
+pub(super) struct Unlisted {
+    pub source: String,
+    /// What was asked for, such as `SalesLT.*`.
+    pub table: String,
+    pub target: String,
+    pub mode: &'static str,
+    pub error: Box<TableError>,
+}
+
+fn malformed(message: String) -> Box<TableError> {
+    refused(Side::Source, "copy.name", message)
+}
+
+impl<'a> Named<'a> {
+    /// Reads the names.
+    ///
+    /// # Errors
+    /// One is malformed, or a query's target has none.
+    pub fn read(copy: &'a TableRequest) -> Result<Self, Box<TableError>> {
+        let parse = |text: &'a String| Pattern::parse(text).map_err(malformed);
+        let names = match &copy.selection {
+            Selection::Query(sql) => {
+                let Some(into) = &copy.options.into else {
+                    return Err(malformed("a query needs the target's name in `into`".to_owned()));
                 };
-                let matched: Vec<Relation> = all.iter().filter(matches).cloned().collect();
-                if matched.is_empty() {
-                    let message = format!("no table of `{}` matches `{text}`", copy.source.label);
-                    return Err(refused(Side::Source, "copy.no_match", message));
+                Names::Query {
+                    sql: sql.trim().trim_end_matches(';').trim_end().to_owned(),
+                    target: Relation::parse(into).map_err(malformed)?,
                 }
-                matched
+            }
+            Selection::Tables {
+                names,
+                exclude,
+                overrides,
+            } => Names::Tables {
+                patterns: (names.iter())
+                    .map(|text| parse(text).map(|pattern| (pattern, text.as_str())))
+                    .collect::<Result<_, _>>()?,
+                excluded: exclude.iter().map(parse).collect::<Result<_, _>>()?,
+                overrides,
+            },
+        };
+        Ok(Named { copy, names })
+    }
+
+    /// What the source has to be asked for, if anything.
+    pub fn question(&self) -> Option<Question<'a>> {
+        let Names::Tables { patterns, .. } = &self.names
+        else {
+            return None;
+        };
+        let source = &self.copy.source;
+        let lists = patterns.iter().any(|(pattern, _)| pattern.exact().is_none());
+        lists.then_some(Question { source, lists })
+    }
+
+    /// The same as a part whose source did not answer.
+    pub fn unlisted(&self, error: &TableError) -> Unlisted {
+        let table = match &self.names {
+            Names::Query { .. } => "query".to_owned(),
+            Names::Tables { patterns, .. } => {
+                let texts: Vec<&str> = patterns.iter().map(|(_, text)| *text).collect();
+                texts.join(", ")
             }
         };
-        for relation in matched {
-            if !excluded.iter().any(|pattern| pattern.excludes(&relation)) && !relations.contains(&relation) {
-                relations.push(relation);
+        let target = self.copy.options.into.clone().unwrap_or_else(|| table.clone());
+        Unlisted {
+            source: self.copy.source.label.clone(),
+            mode: self.copy.options.meeting.mode_name(),
+            error: Box::new(error.clone()).of(&table, &target),
+            table,
+            target,
+        }
+    }
+
+    /// The tables that are meant, given what the source has answered.
+    ///
+    /// # Errors
+    /// A pattern means no table, or what is said of the tables makes no sense.
+    pub fn jobs(&self, listing: &Listing) -> Result<Vec<Job<'a>>, Box<TableError>> {
+        let copy = self.copy;
+        let (patterns, excluded, overrides) = match &self.names {
+            Names::Query { sql, target } => {
+                return Ok(vec![Job {
+                    source: &copy.source,
+                    what: Source::Query(sql.clone()),
+                    target: target.clone(),
+                    options: &copy.options,
+                }]);
+            }
+            Names::Tables {
+                patterns,
+                excluded,
+                overrides,
+            } => (patterns, excluded, *overrides),
+        };
+        let schema = listing.schema.as_deref();
+        let mut relations: Vec<Relation> = Vec::new();
+        for (pattern, text) in patterns {
+            let matched: Vec<Relation> = match pattern.exact() {
+                Some(relation) => vec![relation.clone()],
+                None => {
+                    // The journal of a database that is a target as well is no table of the user's.
+                    let matches =
+                        |relation: &&Relation| pattern.matches(relation, schema) && relation.name != journal::NAME;
+                    let matched: Vec<Relation> = listing.relations.iter().filter(matches).cloned().collect();
+                    if matched.is_empty() {
+                        let message = format!("no table of `{}` matches `{text}`", copy.source.label);
+                        return Err(refused(Side::Source, "copy.no_match", message));
+                    }
+                    matched
+                }
+            };
+            for relation in matched {
+                if !excluded.iter().any(|pattern| pattern.excludes(&relation)) && !relations.contains(&relation) {
+                    relations.push(relation);
+                }
             }
         }
-    }
-    let options = options_of(&relations, &copy.options, overrides)?;
-    for said in std::iter::once(&copy.options).chain(overrides.iter().map(|(_, options)| options)) {
-        let tables = options.iter().filter(|options| std::ptr::eq(**options, said)).count();
-        if let Some(into) = said
-            .into
-            .as_deref()
-            .filter(|into| tables > 1 && !into.contains("{table}"))
-        {
-            let message = format!("`into` is `{into}` for {tables} tables; put `{{table}}` into it");
-            return Err(malformed(message));
+        let options = options_of(&relations, &copy.options, overrides)?;
+        for said in std::iter::once(&copy.options).chain(overrides.iter().map(|(_, options)| options)) {
+            let tables = options.iter().filter(|options| std::ptr::eq(**options, said)).count();
+            if let Some(into) = said
+                .into
+                .as_deref()
+                .filter(|into| tables > 1 && !into.contains("{table}"))
+            {
+                let message = format!("`into` is `{into}` for {tables} tables; put `{{table}}` into it");
+                return Err(malformed(message));
+            }
         }
-    }
-    relations
-        .into_iter()
-        .zip(options)
-        .map(|(relation, options)| {
-            let target = target_name(&relation, options.into.as_deref()).map_err(malformed)?;
-            let what = Source::Table {
-                relation,
-                condition: options.condition.clone(),
-            };
-            Ok(Job {
-                source: &copy.source,
-                what,
-                target,
-                options,
+        relations
+            .into_iter()
+            .zip(options)
+            .map(|(relation, options)| {
+                let target = target_name(&relation, options.into.as_deref()).map_err(malformed)?;
+                let what = Source::Table {
+                    relation,
+                    condition: options.condition.clone(),
+                };
+                Ok(Job {
+                    source: &copy.source,
+                    what,
+                    target,
+                    options,
+                })
             })
-        })
-        .collect()
+            .collect()
+    }
 }
 
 /// What is said of each of these tables: what stands by its own name, else by the pattern that it matches, else `all`.
@@ -163,25 +236,6 @@ fn options_of<'a>(
         }
     };
     relations.iter().map(of).collect()
-}
-
-/// The default schema and all relations of a source.
-fn all_relations(
-    source: &Endpoint,
-    pool: &Pool<'_>,
-    interrupt: &Interrupt,
-) -> Result<(Option<String>, Vec<Relation>), Box<TableError>> {
-    let connection = pool.take(source, Purpose::Read, interrupt)?;
-    let place = Place {
-        phase: Phase::Plan,
-        side: Side::Source,
-    };
-    let failed = |error| TableError::database(place, error, Some(connection.dialect));
-    let schema = connection.dialect.default_schema(&connection.session).map_err(failed)?;
-    let relations = connection.dialect.relations(&connection.session).map_err(failed)?;
-    connection.session.rollback().map_err(|error| failed(error.into()))?;
-    pool.give(Purpose::Read, connection);
-    Ok((schema, relations))
 }
 
 /// The target's name for a source table.

@@ -19,6 +19,7 @@ mod handing_out;
 mod heap;
 mod job;
 mod journal;
+mod listing;
 mod merge;
 mod passing;
 mod pattern;

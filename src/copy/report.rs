@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Phase, Side, TableError};
+use super::{Phase, Side, TableError, job::Unlisted};
 
 /// A failure after which the same was tried again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -28,7 +28,7 @@ pub struct Retry {
 pub struct TableReport {
     /// The source's name as it was given; its connection string is masked.
     pub source: String,
-    /// The source table, or `query`.
+    /// The source table, or `query`; if the source could not be asked for its tables, the patterns.
     pub table: String,
     /// The table in the target.
     pub target: String,
@@ -88,7 +88,21 @@ pub struct TableReport {
     pub checksum: Option<String>,
 }
 
-/// All tables of a call in the order of the request, also those that were not begun.
+impl From<Unlisted> for TableReport {
+    fn from(unlisted: Unlisted) -> Self {
+        TableReport {
+            source: unlisted.source,
+            table: unlisted.table,
+            target: unlisted.target,
+            mode: unlisted.mode,
+            error: Some(unlisted.error),
+            ..TableReport::default()
+        }
+    }
+}
+
+/// All tables of a call in the order of the request, also those that were not begun; then one entry for each of its parts
+/// whose source could not be asked for its tables.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// One entry a table, those that failed too.

@@ -14,7 +14,8 @@ use super::{
     catalog::{Catalog, Question},
     error::{OVER_MEMORY_LIMIT, Phase, Place, Side, TableError},
     heap,
-    job::{Job, jobs_of, refused},
+    job::{Job, Named, Unlisted, refused},
+    listing::{Listing, Listings},
     pipeline::Budget,
     plan::Known,
     pool::Pool,
@@ -39,12 +40,13 @@ const TRIM_BYTES: u64 = 16 << 20;
 
 /// Copies what the request says and reports on every table.
 ///
-/// A table that fails leaves the others whole and is itself as it was before; its error is in its report. `progress`, which
-/// is to be a new one, tells how far the call is. `done` is called after each table, on this thread. Once `interrupt` is raised, running tables are rolled back and the others are
+/// A table that fails leaves the others whole and is itself as it was before; its error is in its report, and so is that of a
+/// source that could not be asked for its tables. `progress`, which is to be a new one, tells how far the call is. `done` is
+/// called after each table, on this thread. Once `interrupt` is raised, running tables are rolled back and the others are
 /// not begun.
 ///
 /// # Errors
-/// If nothing could be begun: a connection that fails, names or limits that make no sense.
+/// If nothing could be begun: a target, or a single source, that cannot be connected to, names or limits that make no sense.
 pub fn run(
     request: &Request,
     search: &DriverSearch,
@@ -58,6 +60,8 @@ pub fn run(
 /// What is settled before the first table.
 pub(super) struct Begun<'a> {
     pub jobs: Vec<Job<'a>>,
+    /// Parts of the request whose source could not be asked for its tables.
+    pub unlisted: Vec<Unlisted>,
     /// The first connection to the target.
     pub target: Connection,
     /// Tables that are copied at once.
@@ -72,17 +76,17 @@ pub(super) fn begin<'a>(
 ) -> Result<Begun<'a>, Box<TableError>> {
     let connecting = interrupt.child();
     // A server takes its time to log somebody in: both sides at once.
-    let (jobs, target) = thread::scope(|scope| {
+    let (meant, target) = thread::scope(|scope| {
         let target = thread::Builder::new()
             .name("dray-target".to_owned())
             .spawn_scoped(scope, || pool.take(&request.target, Purpose::Write, &connecting));
-        let jobs = jobs_and_first_source(request, pool, interrupt);
-        if jobs.is_err() {
+        let meant = jobs_and_first_source(request, pool, interrupt);
+        if meant.is_err() {
             connecting.raise();
         }
-        (jobs, target.map(thread::ScopedJoinHandle::join))
+        (meant, target.map(thread::ScopedJoinHandle::join))
     });
-    let jobs = jobs?;
+    let (jobs, unlisted) = meant?;
     rejects::check(request, &jobs)?;
     let mut targets = HashSet::new();
     if let Some(twice) = jobs.iter().find(|job| !targets.insert(&job.target)) {
@@ -108,7 +112,12 @@ pub(super) fn begin<'a>(
     };
     target.session.set_interrupt(interrupt);
     let at_once = tables_at_once(request, jobs.len(), target.dialect.writers_max());
-    Ok(Begun { jobs, target, at_once })
+    Ok(Begun {
+        jobs,
+        unlisted,
+        target,
+        at_once,
+    })
 }
 
 fn copy_all(
@@ -120,10 +129,21 @@ fn copy_all(
 ) -> Result<Report, Box<TableError>> {
     let started = Instant::now();
     let pool = Pool::new(search, request.patience);
-    let Begun { jobs, target, at_once } = begin(request, &pool, interrupt)?;
+    let Begun {
+        jobs,
+        unlisted,
+        target,
+        at_once,
+    } = begin(request, &pool, interrupt)?;
+    let unlisted: Vec<TableReport> = unlisted.into_iter().map(TableReport::from).collect();
+    for table in &unlisted {
+        log(table);
+        done(table);
+    }
     if jobs.is_empty() {
         // A shard may have none.
         return Ok(Report {
+            tables: unlisted,
             duration_ms: milliseconds(started.elapsed()),
             retries: pool.retries(),
             ..Report::default()
@@ -261,7 +281,7 @@ fn copy_all(
         tables[index] = Some(table);
     }
     call.add_foreign_keys(&mut tables);
-    let tables: Vec<TableReport> = tables.into_iter().flatten().collect();
+    let tables: Vec<TableReport> = tables.into_iter().flatten().chain(unlisted).collect();
     let is_whole = tables.iter().all(|table| table.error.is_none());
     let after = match is_whole && !interrupt.is_raised() {
         true => around_run::after(request, &pool, interrupt),
@@ -294,21 +314,32 @@ fn copy_all(
     })
 }
 
-/// The tables that the request means; and, if none of the sources had to be asked for them, a connection to the first one
-/// for the table that begins.
+/// The tables that the request means, and the parts of it whose source could not be asked; and, if none of the sources had to
+/// be, a connection to the first one for the table that begins.
 fn jobs_and_first_source<'a>(
     request: &'a Request,
     pool: &Pool<'_>,
     interrupt: &Interrupt,
-) -> Result<Vec<Job<'a>>, Box<TableError>> {
-    let mut jobs = Vec::new();
-    for copy in &request.copies {
-        jobs.extend(jobs_of(copy, pool, interrupt)?);
+) -> Result<(Vec<Job<'a>>, Vec<Unlisted>), Box<TableError>> {
+    let parts: Vec<Named<'a>> = request.copies.iter().map(Named::read).collect::<Result<_, _>>()?;
+    let listings = Listings::read(parts.iter().filter_map(Named::question), pool, interrupt);
+    let (mut jobs, mut unlisted) = (Vec::new(), Vec::new());
+    for (part, copy) in parts.iter().zip(&request.copies) {
+        let answer = part.question().and_then(|_| listings.of(&copy.source));
+        match answer {
+            None => jobs.extend(part.jobs(&Listing::default())?),
+            Some(Ok(listing)) => jobs.extend(part.jobs(listing)?),
+            // Told to stop, or there is nothing else to copy.
+            Some(Err(error)) if interrupt.is_raised() || request.copies.len() == 1 => {
+                return Err(Box::new(error.clone()));
+            }
+            Some(Err(error)) => unlisted.push(part.unlisted(error)),
+        }
     }
     if let Some(first) = jobs.first() {
         pool.prepare(first.source, Purpose::Read, interrupt);
     }
-    Ok(jobs)
+    Ok((jobs, unlisted))
 }
 
 /// How many connections to sources are kept for the next tables: as many as are used at a time, or one for each source.

@@ -111,7 +111,12 @@ pub struct Comparison {
 pub fn compare(request: &Request, search: &DriverSearch, interrupt: &Interrupt) -> Result<Comparison, Box<TableError>> {
     let started = Instant::now();
     let pool = Pool::new(search, request.patience);
-    let Begun { jobs, target, at_once } = begin(request, &pool, interrupt)?;
+    let Begun {
+        jobs,
+        unlisted,
+        target,
+        at_once,
+    } = begin(request, &pool, interrupt)?;
     // It was made to write.
     drop(target);
     let call = Call {
@@ -155,9 +160,17 @@ pub fn compare(request: &Request, search: &DriverSearch, interrupt: &Interrupt) 
         }
         Ok(())
     })?;
-    let tables: Vec<ComparedTable> = tables.into_iter().flatten().collect();
+    let unlisted = unlisted.into_iter().map(|part| ComparedTable {
+        source: part.source,
+        table: part.table,
+        target: part.target,
+        error: Some(part.error),
+        ..ComparedTable::default()
+    });
+    let all = jobs.len() + unlisted.len();
+    let tables: Vec<ComparedTable> = tables.into_iter().flatten().chain(unlisted).collect();
     Ok(Comparison {
-        equal: tables.len() == jobs.len() && tables.iter().all(|table| table.equal),
+        equal: tables.len() == all && tables.iter().all(|table| table.equal),
         tables,
         duration_ms: milliseconds(started.elapsed()),
     })
