@@ -221,3 +221,20 @@ def test_sources_are_listed_at_the_same_time(databases: Databases, script: Scrip
     code, took_s = done.stdout.split()
     assert code == "copy.no_match", done.stderr
     assert LOGIN_S < float(took_s) < 3 * LOGIN_S, "six sources were listed one after the other"
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_the_schema_in_into_is_the_sources_own_for_a_name_without_one(
+    databases: Databases, script: Script, product: str
+) -> None:
+    source, target = databases(product), databases("sqlite")
+    source.fill("t", {"id": "INTEGER"}, [(1,)])
+    services = {"Source": source.odbc, "Target": target.odbc}
+    targets = []
+    for names in ("t", "*", "?"):
+        tables, raised = copied(script, services, f"dray.Copy('Source', {names!r}, into='{{schema}}_{{table}}')")
+        assert raised is None
+        targets.append(list(tables))
+    schema = {"postgresql": "public", "sqlite": "main"}.get(product) or getattr(source, "name")  # noqa: B009
+    assert targets == [[f"{schema}_t"]] * 3
+    assert target.tables() == {f"{schema}_t"}

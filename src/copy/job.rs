@@ -95,13 +95,21 @@ impl<'a> Named<'a> {
 
     /// What the source has to be asked for, if anything.
     pub fn question(&self) -> Option<Question<'a>> {
-        let Names::Tables { patterns, .. } = &self.names
+        let Names::Tables {
+            patterns, overrides, ..
+        } = &self.names
         else {
             return None;
         };
         let source = &self.copy.source;
-        let lists = patterns.iter().any(|(pattern, _)| pattern.exact().is_none());
-        lists.then_some(Question { source, lists })
+        if patterns.iter().any(|(pattern, _)| pattern.exact().is_none()) {
+            return Some(Question { source, lists: true });
+        }
+        let all = std::iter::once(&self.copy.options).chain(overrides.iter().map(|(_, options)| options));
+        let mut templates = all.filter_map(|options| options.into.as_deref());
+        let has_none = |(pattern, _): &(Pattern, &str)| pattern.exact().is_some_and(|table| table.schema.is_none());
+        let asks = patterns.iter().any(has_none) && templates.any(|into| into.contains("{schema}"));
+        asks.then_some(Question { source, lists: false })
     }
 
     /// The same as a part whose source did not answer.
@@ -183,7 +191,7 @@ impl<'a> Named<'a> {
             .into_iter()
             .zip(options)
             .map(|(relation, options)| {
-                let target = target_name(&relation, options.into.as_deref()).map_err(malformed)?;
+                let target = target_name(&relation, options.into.as_deref(), schema).map_err(malformed)?;
                 let what = Source::Table {
                     relation,
                     condition: options.condition.clone(),
@@ -238,8 +246,12 @@ fn options_of<'a>(
     relations.iter().map(of).collect()
 }
 
-/// The target's name for a source table.
-pub(super) fn target_name(relation: &Relation, into: Option<&str>) -> Result<Relation, String> {
+/// The target's name for a source table; `default_schema` is that of a table without one.
+pub(super) fn target_name(
+    relation: &Relation,
+    into: Option<&str>,
+    default_schema: Option<&str>,
+) -> Result<Relation, String> {
     match into {
         None => Ok(Relation {
             schema: None,
@@ -249,7 +261,7 @@ pub(super) fn target_name(relation: &Relation, into: Option<&str>) -> Result<Rel
             // Parsed first: a dot or quote in a source's name is a part of the name.
             let parsed = Relation::parse(template)?;
             let fill = |text: &str| {
-                let schema = relation.schema.as_deref().unwrap_or_default();
+                let schema = relation.schema.as_deref().or(default_schema).unwrap_or_default();
                 text.replace("{schema}", schema).replace("{table}", &relation.name)
             };
             let schema = parsed.schema.as_deref().map(fill).filter(|schema| !schema.is_empty());
@@ -324,7 +336,7 @@ mod tests {
             schema: Some("SalesLT".to_owned()),
             name: "a.b".to_owned(),
         };
-        let name = |into: Option<&str>| target_name(&relation, into).unwrap();
+        let name = |into: Option<&str>| target_name(&relation, into, Some("dbo")).unwrap();
         assert_eq!(
             name(None),
             Relation {

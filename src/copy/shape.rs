@@ -229,7 +229,7 @@ impl<'a> Neighbours<'a> {
         if let Some(place) = self.jobs.iter().position(is_meant) {
             return Ok(Some(self.targets[place].clone()));
         }
-        let Ok(named) = target_name(relation, job.options.into.as_deref()) else {
+        let Ok(named) = target_name(relation, job.options.into.as_deref(), own.as_deref()) else {
             return Ok(None);
         };
         let schema = target.dialect.default_schema(&target.session)?;
