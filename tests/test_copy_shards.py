@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from conftest import ROOT, Dray, Script, Task
+from copying import Copying
 from databases import Database, Databases, Postgresql, connect_postgresql
 
 SHARDS = 8
@@ -345,3 +346,41 @@ def test_a_thousand_tables_of_ten_rows_are_one_call_on_a_few_connections(
         last, same = now, same + 1 if now == last else 0
         time.sleep(0.5)
     assert last <= 16, f"{last} sessions for 4 tables at once"
+
+
+def own_shard(table: str, count: int) -> int:
+    """The shard that a table is in."""
+    return 1 + int.from_bytes(hashlib.sha256(b"\0" + table.encode()).digest()[:8], "big") % count
+
+
+@pytest.mark.parametrize("mode", ["replace", "truncate"])
+@pytest.mark.parametrize("product", ["postgresql", "mariadb"])
+def test_tables_that_refer_to_each_other_across_shards_are_replaced_every_night(
+    databases: Databases, copying: Copying, product: str, mode: str
+) -> None:
+    source, target = databases(product), databases(product)
+    names = [f"t{number}" for number in range(20)]
+    parent, near = [name for name in names if own_shard(name, 2) == 1][:2]
+    far = next(name for name in names if own_shard(name, 2) == 2)
+    source.fill(parent, {"id": "INTEGER NOT NULL PRIMARY KEY"}, [(1,), (2,)])
+    for child in (near, far):
+        key = f"CONSTRAINT {child}_parent FOREIGN KEY (parent) REFERENCES {parent} (id)"
+        source.execute(f"CREATE TABLE {child} (id INTEGER NOT NULL PRIMARY KEY, parent INTEGER, {key})")
+        source.insert(child, [(1, 1), (2, 2)])
+    for night in range(2):
+        tables: dict[str, Any] = {}
+        for shard in ("1/2", "2/2"):
+            tables.update(copying(source, target, "*", mode=mode, shard=shard).tables)
+        assert {name: table["error"] for name, table in tables.items()} == dict.fromkeys((parent, near, far)), night
+        for name in (parent, near, far):
+            assert target.query(f"SELECT * FROM {name} ORDER BY id") == source.query(
+                f"SELECT * FROM {name} ORDER BY id"
+            )
+        if night == 0 or mode == "replace":
+            assert tables[near]["not_carried"] == []
+            (lacking,) = tables[far]["not_carried"]
+            assert lacking.startswith(f"foreign key `{far}_parent`: `{parent}` is copied by another shard"), lacking
+            assert "after_run" in lacking, lacking
+    keys = "SELECT constraint_name FROM information_schema.table_constraints WHERE constraint_type = 'FOREIGN KEY'"
+    schema = "current_schema()" if product == "postgresql" else "DATABASE()"
+    assert target.query(f"{keys} AND table_schema = {schema}") == [(f"{near}_parent",)]

@@ -79,10 +79,10 @@ pub(super) struct Call<'a, 'pool> {
 }
 
 impl<'a, 'pool> Call<'a, 'pool> {
-    /// Asks the target what there is of earlier runs.
+    /// Asks the target what there is of earlier runs; `elsewhere` are the tables of other shards.
     pub fn begin(
         request: &'a Request,
-        jobs: &'a [Job<'a>],
+        [jobs, elsewhere]: [&'a [Job<'a>]; 2],
         (pool, target, interrupt): (&'a Pool<'pool>, &Connection, &'a Interrupt),
     ) -> Result<Self, Box<TableError>> {
         let place = Place {
@@ -133,7 +133,7 @@ impl<'a, 'pool> Call<'a, 'pool> {
                 .foreign_keys(&target.session, &schemas_of(&targets))
                 .map_err(failed)?,
         };
-        let neighbours = Neighbours::new(jobs, targets.clone(), request.schema, keys);
+        let neighbours = Neighbours::new([jobs, elsewhere], targets.clone(), request.schema, keys);
         Ok(Call {
             request,
             jobs,

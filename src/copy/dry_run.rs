@@ -108,12 +108,13 @@ pub fn dry_run(request: &Request, search: &DriverSearch, interrupt: &Interrupt) 
     let pool = Pool::new(search, request.patience);
     let Begun {
         jobs,
+        elsewhere,
         unlisted,
         target,
         at_once,
     } = begin(request, &pool, interrupt)?;
     // Nothing changes meanwhile, so all can be asked about at once.
-    let neighbours = neighbours(&jobs, request, &target)?;
+    let neighbours = neighbours([&jobs, &elsewhere], request, &target)?;
     let catalog = Catalog::read(&neighbours, (&pool, &target, interrupt), |_| Question::Both, false);
     pool.give(Purpose::Write, target);
     let mut tables = Vec::new();
@@ -158,7 +159,7 @@ pub fn dry_run(request: &Request, search: &DriverSearch, interrupt: &Interrupt) 
 
 /// The tables of the call as neighbours.
 fn neighbours<'a>(
-    jobs: &'a [Job<'a>],
+    [jobs, elsewhere]: [&'a [Job<'a>]; 2],
     request: &Request,
     target: &Connection,
 ) -> Result<Neighbours<'a>, Box<TableError>> {
@@ -170,7 +171,12 @@ fn neighbours<'a>(
     let schema = target.dialect.default_schema(&target.session).map_err(failed)?;
     let targets: Vec<Relation> = jobs.iter().map(|job| whole(&job.target, schema.as_ref())).collect();
     let keys = target.dialect.foreign_keys(&target.session, &schemas_of(&targets));
-    Ok(Neighbours::new(jobs, targets, request.schema, keys.map_err(failed)?))
+    Ok(Neighbours::new(
+        [jobs, elsewhere],
+        targets,
+        request.schema,
+        keys.map_err(failed)?,
+    ))
 }
 
 /// The plan of a table, and the statements after all tables.

@@ -51,7 +51,10 @@ impl<'a> Listings<'a> {
     pub fn read(questions: impl Iterator<Item = Question<'a>>, pool: &Pool<'_>, interrupt: &Interrupt) -> Self {
         let mut sources: Vec<Question<'a>> = Vec::new();
         for question in questions {
-            match sources.iter_mut().find(|other| other.source.string == question.source.string) {
+            match sources
+                .iter_mut()
+                .find(|other| other.source.string == question.source.string)
+            {
                 Some(other) => other.lists |= question.lists,
                 None => sources.push(question),
             }
@@ -81,7 +84,10 @@ impl<'a> Listings<'a> {
 
     /// What a source has answered; `None` if it was not asked.
     pub fn of(&self, source: &Endpoint) -> Option<Result<&Listing, &TableError>> {
-        let place = self.sources.iter().position(|other| other.source.string == source.string)?;
+        let place = self
+            .sources
+            .iter()
+            .position(|other| other.source.string == source.string)?;
         let answer = self.answers.get(place)?.as_ref()?;
         Some(answer.as_ref().map_err(|error| &**error))
     }

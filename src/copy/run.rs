@@ -60,6 +60,8 @@ pub fn run(
 /// What is settled before the first table.
 pub(super) struct Begun<'a> {
     pub jobs: Vec<Job<'a>>,
+    /// The tables of the request that are copied by other shards.
+    pub elsewhere: Vec<Job<'a>>,
     /// Parts of the request whose source could not be asked for its tables.
     pub unlisted: Vec<Unlisted>,
     /// The first connection to the target.
@@ -96,7 +98,7 @@ pub(super) fn begin<'a>(
         );
         return Err(refused(Side::Target, "copy.same_target", message));
     }
-    let jobs = shard::part(jobs, request)?;
+    let [jobs, elsewhere] = shard::part(jobs, request)?;
     if request.memory_limit_bytes < MEMORY_LIMIT_BYTES_MIN {
         let message = format!(
             "the memory limit is {} bytes, {MEMORY_LIMIT_BYTES_MIN} are the least",
@@ -114,6 +116,7 @@ pub(super) fn begin<'a>(
     let at_once = tables_at_once(request, jobs.len(), target.dialect.writers_max());
     Ok(Begun {
         jobs,
+        elsewhere,
         unlisted,
         target,
         at_once,
@@ -131,6 +134,7 @@ fn copy_all(
     let pool = Pool::new(search, request.patience);
     let Begun {
         jobs,
+        elsewhere,
         unlisted,
         target,
         at_once,
@@ -152,7 +156,7 @@ fn copy_all(
     rejects::make_folder(request)?;
     around_run::before(request, &target)?;
     pool.keep_at_most(idle_sources_max(&jobs, request, at_once));
-    let call = Call::begin(request, &jobs, (&pool, &target, interrupt))?;
+    let call = Call::begin(request, [&jobs, &elsewhere], (&pool, &target, interrupt))?;
     let schedule = schedule(&jobs, request, at_once, &call);
     let question = |index: usize| match call.finished_before(index) {
         None if schedule.is_free(index) => Question::Both,

@@ -23,6 +23,8 @@ type Names = HashMap<(Option<String>, String), Option<usize>>;
 /// The tables of a call as neighbours.
 pub(super) struct Neighbours<'a> {
     jobs: &'a [Job<'a>],
+    /// The tables of the request that other shards copy, at their own time.
+    elsewhere: &'a [Job<'a>],
     /// Each table's target, with its schema.
     targets: Vec<Relation>,
     schema: Schema,
@@ -73,14 +75,31 @@ impl Making {
     }
 }
 
+/// The table that one of the source's is in the target.
+enum Referred {
+    /// One of the call's.
+    InCall(Relation),
+    /// Another one, which is there.
+    There(Relation),
+    /// One that another shard copies.
+    Elsewhere(Relation),
+    Nowhere,
+}
+
 /// What a table takes over, by those who know both databases.
 pub(super) type Make<'a> = dyn Fn(Vec<(Column, Column)>) -> Making + 'a;
 
 impl<'a> Neighbours<'a> {
-    /// Of the tables of a call, with their targets' schemas.
-    pub fn new(jobs: &'a [Job<'a>], targets: Vec<Relation>, schema: Schema, keys: Vec<KeyThere>) -> Self {
+    /// Of the tables of a call and those of other shards; the call's targets with their schemas.
+    pub fn new(
+        [jobs, elsewhere]: [&'a [Job<'a>]; 2],
+        targets: Vec<Relation>,
+        schema: Schema,
+        keys: Vec<KeyThere>,
+    ) -> Self {
         Neighbours {
             jobs,
+            elsewhere,
             targets,
             schema,
             keys,
@@ -115,12 +134,26 @@ impl<'a> Neighbours<'a> {
         }
         let mut referred = HashMap::new();
         let mut features = features.clone();
-        for key in &mut features.foreign_keys {
+        let (mut keys, mut apart) = (Vec::new(), Vec::new());
+        for mut key in std::mem::take(&mut features.foreign_keys) {
             if !referred.contains_key(&key.referred) {
                 let found = self.referred(index, &key.referred, (source, target))?;
                 referred.insert(key.referred.clone(), found);
             }
-            let table = referred.get(&key.referred).and_then(Option::as_ref);
+            let table = match referred.get(&key.referred) {
+                Some(Referred::InCall(table) | Referred::There(table)) => Some(table),
+                // With the key neither of two shards could replace or empty the referred table at its own time.
+                Some(Referred::Elsewhere(table)) => {
+                    apart.push(format!(
+                        "{}: `{}` is copied by another shard; add it with `after_run` of a call that comes after all shards, \
+                         if it need not make way for the next run",
+                        key.thing(),
+                        table.name
+                    ));
+                    continue;
+                }
+                Some(Referred::Nowhere) | None => None,
+            };
             let job = table.and_then(|table| self.targets.iter().position(|target| target == table));
             let renames = job.map(|place| self.jobs[place].options.columns.rename.as_slice());
             for column in &mut key.referred_columns {
@@ -129,7 +162,9 @@ impl<'a> Neighbours<'a> {
                     column.clone_from(to);
                 }
             }
+            keys.push(key);
         }
+        features.foreign_keys = keys;
         // What stands in the product's own words is about all columns, by their names in the source.
         let selection = &self.jobs[index].options.columns;
         let is_whole = selection.only.is_empty() && selection.exclude.is_empty() && selection.rename.is_empty();
@@ -138,9 +173,13 @@ impl<'a> Neighbours<'a> {
             columns: &pairs,
             same_product: source.dialect.name() == target.dialect.name() && is_whole,
             take_name: &|name| self.take_name(index, name),
-            referred: &|relation| referred.get(relation).cloned().flatten(),
+            referred: &|relation| match referred.get(relation)? {
+                Referred::InCall(table) | Referred::There(table) => Some(table.clone()),
+                Referred::Elsewhere(_) | Referred::Nowhere => None,
+            },
         };
-        let carried = target.dialect.carry(&features, &made);
+        let mut carried = target.dialect.carry(&features, &made);
+        carried.not_carried.extend(apart);
         for (_, column) in &mut pairs {
             if let Some((_, declared)) = carried.declared.iter().find(|(name, _)| *name == column.name) {
                 column.declared.clone_from(declared);
@@ -211,13 +250,13 @@ impl<'a> Neighbours<'a> {
         *names.entry(key).or_insert(Some(index)) == Some(index)
     }
 
-    /// What a table of the source is called in the target, if it is there or will be.
+    /// Which table of the target one of the source is there, or will be.
     fn referred(
         &self,
         index: usize,
         relation: &Relation,
         (source, target): (&Connection, &Connection),
-    ) -> Result<Option<Relation>, Error> {
+    ) -> Result<Referred, Error> {
         let own = source.dialect.default_schema(&source.session)?;
         let job = &self.jobs[index];
         let is_meant = |other: &Job<'_>| match &other.what {
@@ -227,13 +266,20 @@ impl<'a> Neighbours<'a> {
             Source::Query(_) => false,
         };
         if let Some(place) = self.jobs.iter().position(is_meant) {
-            return Ok(Some(self.targets[place].clone()));
+            return Ok(Referred::InCall(self.targets[place].clone()));
+        }
+        if let Some(other) = self.elsewhere.iter().find(|other| is_meant(other)) {
+            return Ok(Referred::Elsewhere(other.target.clone()));
         }
         let Ok(named) = target_name(relation, job.options.into.as_deref(), own.as_deref()) else {
-            return Ok(None);
+            return Ok(Referred::Nowhere);
         };
         let schema = target.dialect.default_schema(&target.session)?;
         let named = whole(&named, schema.as_ref());
+        let is_named = |other: &&Job<'_>| whole(&other.target, schema.as_ref()) == named;
+        if self.elsewhere.iter().any(|other| is_named(&other)) {
+            return Ok(Referred::Elsewhere(named));
+        }
         let known = self
             .others
             .lock()
@@ -249,7 +295,10 @@ impl<'a> Neighbours<'a> {
                 is_there
             }
         };
-        Ok(is_there.then_some(named))
+        Ok(match is_there {
+            true => Referred::There(named),
+            false => Referred::Nowhere,
+        })
     }
 
     /// The foreign keys of other tables of the call that refer to the target of this one.
@@ -354,7 +403,7 @@ mod tests {
         };
         let ranks = |keys: Vec<KeyThere>| {
             let targets = ["a", "b", "c", "d"].map(relation).to_vec();
-            Neighbours::new(&[], targets, Schema::Full, keys).ranks()
+            Neighbours::new([&[], &[]], targets, Schema::Full, keys).ranks()
         };
         assert_eq!(ranks(vec![]), [0, 1, 2, 3]);
         assert_eq!(

@@ -16,13 +16,13 @@ use super::{
 };
 use crate::database::{Relation, Source};
 
-/// The tables of the request's shard, in their order; all of them if it has none.
+/// The tables of the request's shard, in their order, and those of the others; all of them, and none, if it has no shard.
 ///
 /// # Errors
 /// One table reads at the target what another one writes: which is first nobody could say.
-pub(super) fn part<'a>(jobs: Vec<Job<'a>>, request: &Request) -> Result<Vec<Job<'a>>, Box<TableError>> {
+pub(super) fn part<'a>(jobs: Vec<Job<'a>>, request: &Request) -> Result<[Vec<Job<'a>>; 2], Box<TableError>> {
     let Some(shard) = request.shard.filter(|shard| shard.count > 1) else {
-        return Ok(jobs);
+        return Ok([jobs, Vec::new()]);
     };
     let reads_target = |job: &&Job<'_>| job.source.string == request.target.string;
     for reader in jobs.iter().filter(reads_target) {
@@ -38,10 +38,9 @@ pub(super) fn part<'a>(jobs: Vec<Job<'a>>, request: &Request) -> Result<Vec<Job<
         return Err(error);
     }
     let all = jobs.len();
-    let own: Vec<Job<'_>> = jobs
+    let (own, others): (Vec<Job<'_>>, Vec<Job<'_>>) = jobs
         .into_iter()
-        .filter(|job| shard_of(&job.target, shard.count) == shard.number)
-        .collect();
+        .partition(|job| shard_of(&job.target, shard.count) == shard.number);
     tracing::info!(
         event = "copy.shard",
         shard = %shard,
@@ -49,7 +48,7 @@ pub(super) fn part<'a>(jobs: Vec<Job<'a>>, request: &Request) -> Result<Vec<Job<
         of_tables = all,
         "copying a part of the tables"
     );
-    Ok(own)
+    Ok([own, others])
 }
 
 /// Whether a job that reads in the target may read what the other writes; a query may read anything.

@@ -116,6 +116,7 @@ pub fn compare(request: &Request, search: &DriverSearch, interrupt: &Interrupt) 
         unlisted,
         target,
         at_once,
+        ..
     } = begin(request, &pool, interrupt)?;
     // It was made to write.
     drop(target);
