@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 import pytest
@@ -75,6 +77,42 @@ def test_keys_that_come_twice_or_not_at_all_are_counted_and_named_by_their_colum
     assert target.query("SELECT note FROM twice") == target.query("SELECT note FROM lacks") == [("old",)]
     error = copying(source, target, "nokey", mode="mirror").error("nokey")
     assert error is not None and error["code"] == "copy.no_key", error
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_the_first_keys_that_come_more_than_once_are_named_but_for_their_text(
+    databases: Databases, copying: Copying, product: str
+) -> None:
+    source, target = databases("postgresql" if product == "mariadb" else "mariadb"), databases(product)
+    moment = "DATETIME" if source.product == "mariadb" else "TIMESTAMP"
+    keys = {"part": "INTEGER", "day": "DATE", "at": moment, "price": "DECIMAL(9,2)", "name": "VARCHAR(20)"}
+    rows = [
+        (part, "2024-02-29", "2026-01-02 03:04:05", "1.50", "secret") for part in (7, 5, 3, 1, 9) for _ in range(part)
+    ]
+    source.fill("several", keys, rows)
+    source.fill("text", {"name": "VARCHAR(20)"}, [("secret",), ("secret",)])
+    source.fill("one", {"id": "BIGINT"}, [(-(2**60),), (-(2**60),), (1,)])
+    for name in ("several", "text", "one"):
+        columns = {"several": keys, "text": {"name": "VARCHAR(20)"}, "one": {"id": "BIGINT"}}[name]
+        kinds = {column: kind if kind != moment else
+                 ("DATETIME" if product == "mariadb" else "TIMESTAMP") for column, kind in columns.items()}  # fmt: skip
+        quoted = ", ".join(target.quote(column) for column in columns)
+        target.execute(f"CREATE TABLE {name} ({target.columns(kinds)})")
+        target.execute(f"CREATE UNIQUE INDEX {name}_key ON {name} ({quoted})")
+
+    def message(table: str, *key: str) -> str:
+        copied = copying(source, target, table, mode="upsert", key=list(key))
+        error = copied.error(table)
+        assert error is not None and error["code"] == "copy.duplicate_keys", error
+        assert "secret" not in copied.stderr + json.dumps(error)
+        return str(error["message"])
+
+    told = message("several", *keys)
+    assert "4 values of `part`, `day`, `at`, `price`, `name` come more than once (part=3, day=2024-02-29, at=" in told
+    assert [part.split("=")[-1] for part in re.findall(r"part=\d+", told)] == ["3", "5", "7"], told
+    assert "price=1.5" in told and told.endswith("; …)"), told
+    assert message("text", "name").endswith("1 value of `name` comes more than once"), "text was shown"
+    assert f"(id={-(2**60)})" in message("one", "id")
 
 
 @pytest.mark.parametrize("product", PRODUCTS)

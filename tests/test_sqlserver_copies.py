@@ -284,7 +284,7 @@ def test_keys_that_come_twice_or_not_at_all_change_nothing(
     assert twice is not None and lacks is not None
     assert twice["code"] == lacks["code"] == "copy.duplicate_keys", (twice, lacks)
     # Babelfish keeps names in small letters.
-    assert "1 value of `region`, `number` come more than once" in twice["message"].lower()
+    assert "1 value of `region`, `number` comes more than once" in twice["message"].lower()
     assert "secret" not in copied.stderr + str(twice)
     assert server.query("SELECT note FROM twice") == server.query("SELECT note FROM lacks") == [("old",)]
 

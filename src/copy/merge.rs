@@ -8,12 +8,15 @@ use super::{
     request::{Merge, MergeKind},
     shape::{Make, Making},
 };
-use crate::database::{Column, Dialect, LoadSteps, Merging, Relation, Table, Writer};
+use crate::database::{Column, Dialect, LoadSteps, LogicalType, Merging, Relation, Table, Writer};
 
 const PLACE: Place = Place {
     phase: Phase::Plan,
     side: Side::Target,
 };
+
+/// Most keys that come more than once which an error names.
+const NAMED_MAX: usize = 3;
 
 /// What has to hold of the rows before they are merged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +27,10 @@ pub struct KeyChecks {
     nulls: String,
     /// Counts the keys that more than one row has.
     duplicates: String,
+    /// The columns of the key that may be shown, see [`TableError::key`], and the query for some of the keys that more than
+    /// one row has: those columns of them, one key more than are named.
+    shown: Vec<(String, LogicalType)>,
+    named: String,
 }
 
 /// The steps of such a load in place of those that add the rows, and what is looked at in between.
@@ -38,6 +45,9 @@ pub(super) fn steps(
     added: LoadSteps,
     (making, make): (&mut Making, &Make<'_>),
 ) -> Result<(LoadSteps, Option<KeyChecks>), Box<TableError>> {
+    let logical: Vec<(&str, LogicalType)> = (columns.iter())
+        .map(|plan| (plan.target.name.as_str(), plan.source.logical))
+        .collect();
     let columns: Vec<&Column> = columns.iter().map(|plan| &plan.target).collect();
     let key = key_of(merge, existing, &columns)?;
     if key.is_empty() && matches!(merge.kind, MergeKind::Incremental { overlap: 0, .. }) {
@@ -71,12 +81,22 @@ pub(super) fn steps(
     let from = target.quote_relation(&steps.staging);
     let quoted: Vec<String> = key.iter().map(|name| target.quote(name)).collect();
     let nulls: Vec<String> = quoted.iter().map(|name| format!("{name} IS NULL")).collect();
+    let shown: Vec<(String, LogicalType)> = (key.iter())
+        .filter_map(|name| logical.iter().find(|(column, _)| column == name))
+        .filter(|(_, logical)| may_be_shown(*logical))
+        .map(|(name, logical)| ((*name).to_owned(), *logical))
+        .collect();
+    let list: Vec<String> = shown.iter().map(|(name, _)| target.quote(name)).collect();
+    let twice = format!("FROM {from} GROUP BY {} HAVING COUNT(*) > 1", quoted.join(", "));
     let checks = KeyChecks {
         nulls: format!("SELECT COUNT(*) FROM {from} WHERE {}", nulls.join(" OR ")),
-        duplicates: format!(
-            "SELECT COUNT(*) FROM (SELECT 1 AS one FROM {from} GROUP BY {} HAVING COUNT(*) > 1) AS dray_keys",
-            quoted.join(", ")
+        duplicates: format!("SELECT COUNT(*) FROM (SELECT 1 AS one {twice}) AS dray_keys"),
+        named: target.first_rows(
+            &list.join(", "),
+            &format!("{twice} ORDER BY {}", list.join(", ")),
+            NAMED_MAX + 1,
         ),
+        shown,
         key,
     };
     let load = LoadSteps {
@@ -162,7 +182,7 @@ impl KeyChecks {
     /// Looks at the rows that have come.
     ///
     /// # Errors
-    /// Some have no whole key, or the same; says how many, and never which.
+    /// Some have no whole key, or the same; says how many, and which of them as far as that may be shown.
     pub(super) fn run(&self, writer: &mut dyn Writer, dialect: &dyn Dialect) -> Result<(), Box<TableError>> {
         let place = Place {
             phase: Phase::Write,
@@ -178,7 +198,14 @@ impl KeyChecks {
         let key = self.key.join("`, `");
         let found = match (count(&self.nulls)?, count(&self.duplicates)?) {
             (0, 0) => return Ok(()),
-            (0, keys) => format!("{keys} {} of `{key}` come more than once", plural(keys, "value")),
+            (0, keys) => {
+                let comes = if keys == 1 { "comes" } else { "come" };
+                let named = self.first_keys(writer).unwrap_or_default();
+                format!(
+                    "{keys} {} of `{key}` {comes} more than once{named}",
+                    plural(keys, "value")
+                )
+            }
             (rows, _) => format!("{rows} {} NULL in the key `{key}`", plural(rows, "row") + " with"),
         };
         let mut error = TableError::refused(
@@ -188,6 +215,56 @@ impl KeyChecks {
         );
         error.hint = Some("read each key once, with a `query`".to_owned());
         Err(error)
+    }
+}
+
+impl KeyChecks {
+    /// Some keys that come more than once, in parentheses; nothing where none may be shown, or none can be had.
+    fn first_keys(&self, writer: &mut dyn Writer) -> Option<String> {
+        if self.shown.is_empty() {
+            return None;
+        }
+        let rows = writer.query(&self.named).ok()?;
+        let mut keys: Vec<String> = Vec::new();
+        for row in &rows {
+            let parts: Vec<String> = (self.shown.iter().zip(row))
+                .filter_map(|((name, logical), cell)| {
+                    let cell = cell.as_deref().filter(|text| is_spelled_as(*logical, text))?;
+                    Some(format!("{name}={cell}"))
+                })
+                .collect();
+            let key = parts.join(", ");
+            if !key.is_empty() && !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+        let others = if keys.len() > NAMED_MAX { "; …" } else { "" };
+        keys.truncate(NAMED_MAX);
+        (!keys.is_empty()).then(|| format!(" ({}{others})", keys.join("; ")))
+    }
+}
+
+/// Whether values of a type may stand in an error.
+fn may_be_shown(logical: LogicalType) -> bool {
+    matches!(
+        logical,
+        LogicalType::Integer { .. }
+            | LogicalType::Decimal { .. }
+            | LogicalType::Date
+            | LogicalType::Timestamp { .. }
+            | LogicalType::Instant { .. }
+            | LogicalType::Uuid
+    )
+}
+
+/// Whether a text is what the type says: SQLite keeps any text in a column of numbers.
+fn is_spelled_as(logical: LogicalType, text: &str) -> bool {
+    let is_of = |others: &str| text.chars().all(|sign| sign.is_ascii_digit() || others.contains(sign));
+    match logical {
+        LogicalType::Integer { .. } => is_of("-"),
+        LogicalType::Decimal { .. } => is_of("-+.eE"),
+        LogicalType::Uuid => is_of("-abcdefABCDEF"),
+        _ => is_of("-+:. TZ"),
     }
 }
 

@@ -614,6 +614,11 @@ pub trait Dialect: Send + Sync {
         }
     }
 
+    /// The query for the first rows of `list` from what `rest`, from its FROM on, gives in its order.
+    fn first_rows(&self, list: &str, rest: &str, rows: usize) -> String {
+        format!("SELECT {list} {rest} LIMIT {rows}")
+    }
+
     /// A text as it stands in SQL.
     fn literal(&self, text: &str) -> String {
         format!("'{}'", text.replace('\'', "''"))

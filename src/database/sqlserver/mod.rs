@@ -141,6 +141,10 @@ impl Dialect for SqlServer {
         catalog::tables(self, session, relations).map(Some)
     }
 
+    fn first_rows(&self, list: &str, rest: &str, rows: usize) -> String {
+        format!("SELECT TOP ({rows}) {list} {rest}")
+    }
+
     fn foreign_keys(&self, session: &Session, _schemas: &[String]) -> Result<Vec<KeyThere>, Error> {
         generic::catalog_foreign_keys(session, catalog::FOREIGN_KEYS, &[])
     }
