@@ -105,8 +105,8 @@ class TableReport:
             ``bytes`` are those of then.
         retries: Failures after which the table was copied again: ``phase``, ``side``, ``code``, ``sqlstate``,
             ``native``, ``message`` and ``wait_ms`` of each.
-        error: Fields of the error if the table failed, else None. Its ``code`` is ``copy.not_begun`` if the table was not
-            begun, since one of its connections was given up or the call was stopped.
+        error: Fields of the error if the table failed, else None. A table that was not begun has the ``code``
+            ``copy.not_begun`` if one of its connections was given up, and ``copy.cancelled`` if the call was stopped.
         ranges: Key ranges that it was read in at the same time, 1 for the table as a whole; 0 if it was not read to its
             end.
         rejected: Rows that the target has refused and that were left out, see ``on_reject``; of a table that failed,

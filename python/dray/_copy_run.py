@@ -12,7 +12,6 @@ from typing import Any
 
 from . import _native
 from ._copy import CopyReport, NativeArguments, carry_out, copy_tables, taking_what
-from ._errors import CopyError
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,6 @@ class CopyRun:
         self._arguments = arguments
         self._number = _native.watch_copy()
         self._last = CopyProgress()
-        self._cancelled = False
         self._report: CopyReport | None = None
         self._error: BaseException | None = None
         self._ended = threading.Event()
@@ -130,7 +128,6 @@ class CopyRun:
 
     def cancel(self) -> None:
         """Stops it: running tables are rolled back, the others are not begun. Returns at once; see :meth:`wait`."""
-        self._cancelled = True
         if not self.done:
             # It may have ended meanwhile.
             with contextlib.suppress(ValueError):
@@ -152,10 +149,6 @@ class CopyRun:
         if self._error is not None:
             raise self._error
         assert self._report is not None
-        if self._cancelled and len(self._report.tables) < self._last.tables:
-            error = CopyError("cancelled; tables that were not begun are missing", code="copy.cancelled")
-            error.report = self._report
-            raise error
         return self._report
 
     def __enter__(self) -> CopyRun:

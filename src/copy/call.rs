@@ -227,7 +227,7 @@ impl<'a, 'pool> Call<'a, 'pool> {
                 phase: Phase::Plan,
                 side: Side::Source,
             };
-            TableError::refused(place, NOT_BEGUN, "not begun, the call was stopped".to_owned())
+            TableError::refused(place, "copy.cancelled", "not begun, the call was stopped".to_owned())
         });
         report.error = Some(error.of(&report.table, &report.target));
         if let Some(progress) = progress {
@@ -581,7 +581,7 @@ impl TableReport {
     }
 }
 
-/// The code of a table that was not begun, since a connection of its was given up or the call was stopped.
+/// The code of a table that was not begun, since one of its connections was given up.
 const NOT_BEGUN: &str = "copy.not_begun";
 
 /// What is reported of a table before anything is done.
