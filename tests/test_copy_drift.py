@@ -192,13 +192,13 @@ def test_narrower_columns_stand_in_the_dry_run_and_the_report(
         f"taken {'DATETIME' if product == 'mariadb' else 'TIMESTAMP'}(3), same INTEGER, wider BIGINT)"
     )
     task.write_activity(linked_services={"Source": source.odbc, "Target": target.odbc})
-    flags = ["--source", "Source", "--table", "t", "--target", "Target"]
+    flags = ["--source", "Source", "--table", "t", "--target", "Target", "--narrower", "check"]
     done = dray("copy", *flags, "--dry-run", cwd=task.folder, env=task.env)
     assert done.returncode == 0, done.stderr
     assert "narrower    column `id`: bigint" in done.stdout, done.stdout
     code = """
         import dray
-        print("\\n".join(dray.copy_table("Source", "Target", "t").narrower))
+        print("\\n".join(dray.copy_table("Source", "Target", "t", narrower="check").narrower))
     """
     told = script(code, services={"Source": source.odbc, "Target": target.odbc})
     assert told.returncode == 0, told.stderr
@@ -211,6 +211,71 @@ def test_narrower_columns_stand_in_the_dry_run_and_the_report(
     done = script(code, services={"Source": source.odbc, "Target": target.odbc}, parameters={"run_id": "2"})
     assert done.returncode == 1
     assert "the text has 11 characters, the target column holds 10" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("product", ["postgresql", "mariadb"])
+def test_a_narrower_column_is_an_error_before_anything_is_loaded(
+    databases: Databases, dray: Dray, task: Task, script: Script, product: str, mode: str
+) -> None:
+    source, target = databases("postgresql" if product == "mariadb" else "mariadb"), databases(product)
+    moment = "DATETIME" if source.product == "mariadb" else "TIMESTAMP"
+    wide = {
+        "id": "BIGINT NOT NULL PRIMARY KEY",
+        "name": "VARCHAR(20)",
+        "price": "DECIMAL(12,4)",
+        "taken": f"{moment}(6)",
+    }
+    # Every value would fit.
+    source.fill("t", {**wide, "same": "INTEGER"}, [(1, "ok", "1.5", "2026-11-26 08:00:00", 1)])
+    moment = "DATETIME" if product == "mariadb" else "TIMESTAMP"
+    narrow = {
+        "id": "INTEGER NOT NULL PRIMARY KEY",
+        "name": "VARCHAR(10)",
+        "price": "DECIMAL(12,2)",
+        "taken": f"{moment}(3)",
+    }
+    target.fill("t", {**narrow, "same": "INTEGER"}, [(9, "old", None, None, 9)])
+    code = f'import dray\ndray.copy_table("Source", "Target", "t", {options(mode)})\n'
+    done = script(code, services=services(source, target))
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert "the target is narrower than the source: column `id`: bigint" in last
+    assert all(f"column `{name}`" in last for name in ("name", "price", "taken")), last
+    assert "`same`" not in last
+    assert 'narrower="check"' in last
+    assert target.query("SELECT id FROM t") == [(9,)]
+    task.write_activity(linked_services=services(source, target))
+    flags = ["--source", "Source", "--table", "t", "--target", "Target", "--mode", mode]
+    flags += ["--watermark", "id"] if mode == "incremental" else []
+    planned = dray("copy", *flags, "--dry-run", cwd=task.folder, env=task.env)
+    assert planned.returncode == 1
+    assert "narrower than the source" in planned.stdout
+
+
+@pytest.mark.parametrize("product", ["postgresql", "mariadb"])
+def test_what_is_no_declared_width_is_looked_at_value_by_value(
+    databases: Databases, script: Script, product: str
+) -> None:
+    other = databases("postgresql" if product == "mariadb" else "mariadb")
+    loose, target = databases("sqlite"), databases(product)
+    # Nothing keeps SQLite's types to their size; text and a query's results have none.
+    loose.fill("loose", {"id": "BIGINT", "name": "VARCHAR(20)"}, [(1, "ok")])
+    other.fill("other", {"name": "TEXT"}, [("ok",)])
+    other.fill("wide", {"id": "BIGINT", "name": "VARCHAR(20)"}, [(1, "ok")])
+    for name in ("loose", "queried", "filed"):
+        target.execute(f"CREATE TABLE {name} (id SMALLINT, name VARCHAR(10))")
+    target.execute("CREATE TABLE other (name VARCHAR(10))")
+    code = """
+        import dray
+        copies = [dray.Copy("Loose", "loose"), dray.Copy("Other", "other"),
+                  dray.Copy("Other", query="SELECT COUNT(*) AS id, MIN(name) AS name FROM wide", into="queried")]
+        dray.copy_tables(copies, target="Target")
+        print(dray.copy_tables(dray.Copy("Other", "wide", into="filed"), target="Target", on_reject="file").rows)
+    """
+    done = script(code, services={"Loose": loose.odbc, "Other": other.odbc, "Target": target.odbc})
+    assert done.stdout == "1\n", done.stderr
+    assert [target.count(name) for name in ("loose", "other", "queried", "filed")] == [1] * 4
 
 
 @pytest.mark.parametrize("product", PRODUCTS)

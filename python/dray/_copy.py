@@ -113,8 +113,8 @@ class TableReport:
             those until then.
         rejects_file: The file that they are in; empty if there are none.
         narrower: Columns of a target table that was there which hold fewer values than those of the source that went
-            into them, each in a few words. Every value was looked at all the same: one that does not fit fails the
-            table.
+            into them, each in a few words. Every value was looked at: one that does not fit fails the table. See
+            ``narrower`` of :func:`copy_tables`.
         verified: What was found to be equal before the commit: ``count``, ``checksum``, or nothing.
         checksum: The checksum of the rows in hexadecimal digits, if ``verify`` asked for it: the same for equal values
             in every product.
@@ -187,6 +187,7 @@ def copy_tables(
     after_run: str | Sequence[str] = (),
     schema: str = "full",
     add_columns: bool = False,
+    narrower: str = "refuse",
     verify: str = "count",
     on_reject: str = "fail",
     rejects: str | os.PathLike[str] | None = None,
@@ -239,6 +240,11 @@ def copy_tables(
             cannot have stands in ``not_carried`` of its report. ``columns``: columns and primary key alone.
         add_columns: Whether a table that is there gets the columns of its source that it lacks, which then allow NULL.
             Without, it is refused.
+        narrower: ``refuse`` fails a table that is there before its first row where a column is narrower than the width
+            that the source's is declared with, such as ``varchar(10)`` for ``varchar(20)`` or ``int`` for ``bigint``;
+            ``check`` looks at each value, and fails it at the first that does not fit. Where no width is declared
+            (text of any length, the result of a query, SQLite), and with ``on_reject="file"``, values are looked at in
+            either case.
         verify: ``count`` compares the number of rows that were read with what the target has more of before the commit,
             ``checksum`` also a hash of every value read with one of what the target gives back; ``none`` does neither.
         on_reject: ``file`` leaves rows that the target refuses out and writes them to a file of their table, as JSON
@@ -298,6 +304,7 @@ def copy_tables(
         after_run=after_run,
         schema=schema,
         add_columns=add_columns,
+        narrower=narrower,
         verify=verify,
         on_reject=on_reject,
         rejects=rejects,
@@ -336,6 +343,7 @@ def copy_table(
     after: str | Sequence[str] = (),
     schema: str = "full",
     add_columns: bool = False,
+    narrower: str = "refuse",
     verify: str = "count",
     on_reject: str = "fail",
     rejects: str | os.PathLike[str] | None = None,
@@ -370,6 +378,7 @@ def copy_table(
         after: The same after the rows.
         schema: ``full`` or ``columns``, for a table that the copy makes.
         add_columns: Whether a table that is there gets the columns that it lacks.
+        narrower: ``refuse`` or ``check``.
         verify: ``count``, ``checksum`` or ``none``.
         on_reject: ``fail`` or ``file``.
         rejects: The folder of rejected rows.
@@ -410,6 +419,7 @@ def copy_table(
         after=after,
         schema=schema,
         add_columns=add_columns,
+        narrower=narrower,
         verify=verify,
         on_reject=on_reject,
         rejects=rejects,

@@ -402,6 +402,7 @@ impl<'a, 'pool> Call<'a, 'pool> {
             merge: job.options.meeting.merge.as_ref(),
             columns: &job.options.columns,
             add_columns: request.add_columns,
+            narrower: request.narrower,
             lanes: request.lanes,
             choices: request.choices,
             unparsed,

@@ -7,6 +7,7 @@ use super::{
     conversion::words,
     error::{Phase, Place, Side, TableError},
     plan::{ColumnPlan, new_column},
+    request::{Choices, Fraction},
 };
 use crate::database::{Column, Connection, Dialect, LogicalType, Relation, Table};
 
@@ -108,26 +109,69 @@ pub(super) fn check_required(
 /// The columns of the target that hold fewer values than those of the source that go into them, and than the columns that
 /// dray would make for these; each in a few words. Only their types are compared; each value is looked at when it comes.
 pub(super) fn narrower(columns: &[ColumnPlan], target: &dyn Dialect, same_product: bool) -> Vec<String> {
-    let is_narrow = |plan: &&ColumnPlan| {
-        let to = plan.target.logical;
-        let of_new = new_column(&plan.source, &plan.target.name, target, same_product).map(|new| new.logical);
-        is_narrower(plan.source.logical, to) && of_new.is_ok_and(|new| is_narrower(new, to))
+    let narrow = columns.iter().filter(|plan| is_narrow(plan, target, same_product));
+    narrow.map(in_words).collect()
+}
+
+/// Looks whether columns of the target are narrower than the widths that those of the source are declared with. Text of
+/// any length, a decimal of any size, and whatever a query gives are nothing declared: there only the values can tell.
+///
+/// # Errors
+/// Some are; with all of their names.
+pub(super) fn refuse_narrower(
+    columns: &[ColumnPlan],
+    (source, target): (&dyn Dialect, &dyn Dialect),
+    choices: Choices,
+) -> Result<(), Box<TableError>> {
+    let same_product = source.name() == target.name();
+    let is_declared = |plan: &&ColumnPlan| source.keeps_widths() && is_declared_wider(plan, choices);
+    let narrow = columns.iter().filter(is_declared);
+    let narrow: Vec<String> = (narrow.filter(|plan| is_narrow(plan, target, same_product)))
+        .map(in_words)
+        .collect();
+    if narrow.is_empty() {
+        return Ok(());
+    }
+    let message = format!("the target is narrower than the source: {}", narrow.join("; "));
+    let mut error = TableError::refused(PLACE, "copy.columns_narrower", message);
+    error.hint = Some("widen the target's columns, or look at each value with `narrower=\"check\"`".to_owned());
+    Err(error)
+}
+
+/// Whether the source's width is somebody's word, and of the same kind as the target's.
+fn is_declared_wider(ColumnPlan { source, target, .. }: &ColumnPlan, choices: Choices) -> bool {
+    use LogicalType::{Bytes, Decimal, Float, Instant, Integer, Text, Time, Timestamp};
+    let has_width = source.declared.contains('(');
+    source.from_catalog
+        && match (source.logical, target.logical) {
+            (Integer { .. }, Integer { .. }) | (Float { .. }, Float { .. }) => true,
+            (Text { length: Some(_), .. }, Text { .. })
+            | (Bytes { length: Some(_), .. }, Bytes { .. })
+            | (Decimal { precision: Some(_), .. }, Decimal { .. }) => has_width,
+            (Time { .. }, Time { .. })
+            | (Timestamp { .. }, Timestamp { .. })
+            | (Instant { .. }, Instant { .. } | Timestamp { .. }) => has_width && choices.fraction == Fraction::Refuse,
+            _ => false,
+        }
+}
+
+fn is_narrow(plan: &ColumnPlan, target: &dyn Dialect, same_product: bool) -> bool {
+    let to = plan.target.logical;
+    let of_new = new_column(&plan.source, &plan.target.name, target, same_product).map(|new| new.logical);
+    is_narrower(plan.source.logical, to) && of_new.is_ok_and(|new| is_narrower(new, to))
+}
+
+fn in_words(ColumnPlan { source, target, .. }: &ColumnPlan) -> String {
+    let described = |column: &Column, logical: String| match column.declared.is_empty() {
+        true => logical,
+        false => format!("{} ({logical})", column.declared),
     };
-    let narrow = columns.iter().filter(is_narrow);
-    narrow
-        .map(|ColumnPlan { source, target, .. }| {
-            let described = |column: &Column, logical: String| match column.declared.is_empty() {
-                true => logical,
-                false => format!("{} ({logical})", column.declared),
-            };
-            let from = described(source, sized(source.logical));
-            format!(
-                "column `{}`: {from} into {}",
-                target.name,
-                described(target, sized(target.logical))
-            )
-        })
-        .collect()
+    let from = described(source, sized(source.logical));
+    format!(
+        "column `{}`: {from} into {}",
+        target.name,
+        described(target, sized(target.logical))
+    )
 }
 
 /// A type in words, with its size.

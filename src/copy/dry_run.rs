@@ -195,6 +195,7 @@ fn plan_table(
         merge: job.options.meeting.merge.as_ref(),
         columns: &job.options.columns,
         add_columns: request.add_columns,
+        narrower: request.narrower,
         lanes: request.lanes,
         choices: request.choices,
         unparsed: true,

@@ -58,8 +58,8 @@ pub use self::{
     report::{Report, Retry, TableReport},
     request::{
         Around, Choice, Choices, ColumnSelection, Endpoint, Fraction, Lanes, MEMORY_LIMIT_BYTES,
-        MEMORY_LIMIT_BYTES_MIN, Meeting, Merge, MergeKind, OnReject, PATIENCE, RUN_ID_CHARACTERS_MAX, Request, Run,
-        RunOrigin, Schema, Selection, Shard, TableOptions, TableRequest, Verify,
+        MEMORY_LIMIT_BYTES_MIN, Meeting, Merge, MergeKind, Narrower, OnReject, PATIENCE, RUN_ID_CHARACTERS_MAX,
+        Request, Run, RunOrigin, Schema, Selection, Shard, TableOptions, TableRequest, Verify,
     },
     run::run,
     taking_in::{WriteRequest, take_in},

@@ -9,7 +9,7 @@ use super::{
     error::{Phase, Place, Side, TableError},
     merge::{self, KeyChecks},
     ranges::{self, Range},
-    request::{Around, Choices, ColumnSelection, Lanes, Merge, MergeKind, Verify},
+    request::{Around, Choices, ColumnSelection, Lanes, Merge, MergeKind, Narrower, Verify},
     shape::{Make, Making, Neighbours},
     verification::{self, Verification},
 };
@@ -291,6 +291,7 @@ pub(super) struct Wishes<'a> {
     pub columns: &'a ColumnSelection,
     /// Whether a target that is there gets the columns that it lacks.
     pub add_columns: bool,
+    pub narrower: Narrower,
     pub lanes: Lanes,
     pub choices: Choices,
     /// Whether rows may pass unparsed.
@@ -420,6 +421,10 @@ pub(super) fn plan(
     if let Some(existing) = kept {
         drift::check_required(target, (relation, existing), &columns)?;
         let same_product = source.dialect.name() == target.dialect.name();
+        // Whoever has rows left out that do not fit has said what becomes of values.
+        if wishes.narrower == Narrower::Refuse && !sifted {
+            drift::refuse_narrower(&columns, (source.dialect, target.dialect), choices)?;
+        }
         narrower = drift::narrower(&columns, target.dialect, same_product);
         // Before all else, the user's own statements too: where the product commits as it changes a table, nothing of the
         // load is a part of that.

@@ -119,6 +119,8 @@ pub struct Request {
     pub schema: Schema,
     /// Whether a table that is there gets the columns of its source that it lacks; else it is refused.
     pub add_columns: bool,
+    /// What becomes of a table that is there and has narrower columns than its source.
+    pub narrower: Narrower,
     /// How it is seen that the rows in the target are those of the source.
     pub verify: Verify,
     /// What becomes of a row that the target refuses.
@@ -241,6 +243,16 @@ pub enum Schema {
     Full,
     /// Nothing.
     Columns,
+}
+
+/// What becomes of a table that is there and has narrower columns than its source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Narrower {
+    /// It fails before its first row.
+    #[default]
+    Refuse,
+    /// Each value is looked at, and the first that does not fit fails it.
+    Check,
 }
 
 /// How it is seen that the rows in the target are those of the source.

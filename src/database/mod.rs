@@ -614,6 +614,11 @@ pub trait Dialect: Send + Sync {
         }
     }
 
+    /// Whether a column holds no more than its declared type says: no longer text, no greater number.
+    fn keeps_widths(&self) -> bool {
+        true
+    }
+
     /// The query for the first rows of `list` from what `rest`, from its FROM on, gives in its order.
     fn first_rows(&self, list: &str, rest: &str, rows: usize) -> String {
         format!("SELECT {list} {rest} LIMIT {rows}")

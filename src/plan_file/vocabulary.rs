@@ -153,6 +153,13 @@ pub const OPTIONS: &[Key] = &[
         default: "false",
     },
     Key {
+        name: "narrower",
+        kind: Kind::OneOf(&["refuse", "check"]),
+        about: "What becomes of a table in the target that has narrower columns than its source: it is refused, or each value is \
+                looked at",
+        default: "refuse",
+    },
+    Key {
         name: "verify",
         kind: Kind::OneOf(&["count", "checksum", "none"]),
         about: "How it is seen that the rows in the target are those of the source",

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use dray::{
     copy::{
-        self, Around, Choices, Endpoint, Lanes, MEMORY_LIMIT_BYTES, Meeting, Mode, OnReject, PATIENCE, Progress,
-        Request, Schema, Selection, TableOptions, TableRequest, Verify,
+        self, Around, Choices, Endpoint, Lanes, MEMORY_LIMIT_BYTES, Meeting, Mode, Narrower, OnReject, PATIENCE,
+        Progress, Request, Schema, Selection, TableOptions, TableRequest, Verify,
     },
     database::{Connection, Purpose},
     odbc::{ConnectionString, DriverSearch, Interrupt},
@@ -99,6 +99,7 @@ impl Ground {
             choices: Choices::default(),
             schema: Schema::Full,
             add_columns: false,
+            narrower: Narrower::Check,
             verify: Verify::Checksum,
             on_reject: OnReject::Fail,
             shard: None,

@@ -375,6 +375,10 @@ impl Dialect for Sqlite {
         }
     }
 
+    fn keeps_widths(&self) -> bool {
+        false
+    }
+
     fn writers_max(&self) -> Option<usize> {
         // One session has the lock on the file; another would wait for it and then give up.
         Some(1)
