@@ -115,7 +115,8 @@ class Runs:
                     stored = str(value) if of == "sqlite" and isinstance(value, Decimal) else value
                     source.fill(slug(case), {"id": "INTEGER", "narrow": source_type}, [(1, stored)])
                     target.execute(f"CREATE TABLE {slug(case)} (id INTEGER, narrow {target_type})")
-            self._last = key, source, target, self._copying(source, target, lanes=lanes)
+            # The values are the matter here, not the widths.
+            self._last = key, source, target, self._copying(source, target, lanes=lanes, narrower="check")
         return self._last[2], self._last[3]
 
     def uneasy(self, lanes: str, source_product: str, target_product: str) -> tuple[Database, Database, Copied]:
