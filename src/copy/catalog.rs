@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{job::Job, plan::Known, pool::Pool, shape::Neighbours};
+use super::{dependants::matter, job::Job, plan::Known, pool::Pool, shape::Neighbours};
 use crate::{
     database::{Connection, Features, Mode, Purpose, Relation, Source, Table},
     odbc::Interrupt,
@@ -71,6 +71,19 @@ impl Catalog {
             if let Ok(Some(tables)) = target.dialect.tables(&target.session, &relations) {
                 for (index, table) in with_target.iter().zip(tables) {
                     known.entry(*index).or_default().target = Some(table);
+                }
+            }
+            let is_met = |index: &&usize| {
+                let is_missing = known.get(*index).is_some_and(|known| known.target == Some(None));
+                matter(jobs[**index].options.meeting.mode) && !is_missing
+            };
+            let met: Vec<usize> = with_target.iter().filter(is_met).copied().collect();
+            let relations: Vec<Relation> = met.iter().map(|index| jobs[*index].target.clone()).collect();
+            if !met.is_empty()
+                && let Ok(dependants) = target.dialect.dependants(&target.session, &relations)
+            {
+                for (index, dependants) in met.iter().zip(dependants) {
+                    known.entry(*index).or_default().dependants = Some(dependants);
                 }
             }
         }

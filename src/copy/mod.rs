@@ -11,6 +11,7 @@ mod checksum;
 mod column_selection;
 mod comparison;
 mod conversion;
+mod dependants;
 mod drift;
 mod dry_run;
 mod error;

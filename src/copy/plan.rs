@@ -5,6 +5,7 @@ use std::{cell::RefCell, fmt};
 use super::{
     column_selection::{NamedColumn, named_columns},
     conversion::Conversion,
+    dependants::Load,
     drift,
     error::{Phase, Place, Side, TableError},
     merge::{self, KeyChecks},
@@ -14,8 +15,8 @@ use super::{
     verification::{self, Verification},
 };
 use crate::database::{
-    Column, Connection, Dialect, Features, LoadSteps, LogicalType, Mode, NewKey, Relation, Source, Table, WireFormat,
-    WriteLane,
+    Column, Connection, Dependants, Dialect, Features, LoadSteps, LogicalType, Mode, NewKey, Relation, Source, Table,
+    WireFormat, WriteLane,
 };
 
 /// Everything that is decided about one table's copy.
@@ -281,6 +282,8 @@ pub(super) struct Known {
     pub target: Option<Option<Table>>,
     /// See [`Dialect::features`].
     pub features: Option<Features>,
+    /// See [`Dialect::dependants`].
+    pub dependants: Option<Dependants>,
 }
 
 /// What was asked for, as far as it is decided about in a plan.
@@ -369,6 +372,18 @@ pub(super) fn plan(
         None => target.dialect.table(&target.session, relation).map_err(failed)?,
     };
     let (neighbours, index) = wishes.neighbours;
+    let removes = mode == Mode::Truncate || wishes.merge.is_some_and(|merge| merge.kind == MergeKind::Mirror);
+    let load = Load {
+        target,
+        relation,
+        mode,
+        removes,
+        around: wishes.around,
+        neighbours: Some(wishes.neighbours),
+    };
+    if let Some(existing) = &existing {
+        load.check_kind(existing)?;
+    }
     let created = existing.is_none() || mode == Mode::Replace;
     let features = match (what, known.features) {
         (_, Some(features)) if created => Some(features),
@@ -410,8 +425,10 @@ pub(super) fn plan(
         return Err(failed(error));
     }
     if existing.is_some() {
-        let removes = mode == Mode::Truncate || wishes.merge.is_some_and(|merge| merge.kind == MergeKind::Mirror);
+        let kept = load.look(known.dependants, &making)?;
         neighbours.make_way(index, target.dialect, removes, &mut steps);
+        steps.after.extend(kept.given);
+        making.carried.not_carried.extend(kept.lost);
     }
     let shaping_statements = making.after_rows(target.dialect, relation).len();
     put_around(&mut steps, target.dialect, relation, wishes.around);

@@ -372,11 +372,7 @@ fn tables_at_once(request: &Request, jobs: usize, writers_max: Option<usize>) ->
 /// The order of the tables: that of the request, but those that others refer to come before them. One waits for an earlier
 /// one where copying both at once could end otherwise than one after the other.
 fn schedule(jobs: &[Job<'_>], request: &Request, at_once: usize, call: &Call<'_, '_>) -> Schedule {
-    // One that reads what another writes means the order of the request.
-    let ranks = match jobs.iter().any(|job| job.source.string == request.target.string) {
-        true => (0..jobs.len()).collect(),
-        false => call.neighbours.ranks(),
-    };
+    let ranks = call.neighbours.order(&request.target.string);
     if at_once == 1 {
         return Schedule::new(&ranks, []);
     }

@@ -13,8 +13,12 @@ use super::{
     job::{Job, target_name},
     request::Schema,
 };
-use crate::database::{
-    Carried, Column, Connection, Dialect, Error, Features, KeyThere, LoadSteps, Made, Mode, NewKey, Relation, Source,
+use crate::{
+    database::{
+        Carried, Column, Connection, Dialect, Error, Features, KeyThere, LoadSteps, Made, Mode, NewKey, Relation,
+        Source,
+    },
+    odbc::ConnectionString,
 };
 
 /// Names by schema and in lower case, and the table of the call that has each, if one has.
@@ -332,9 +336,24 @@ impl<'a> Neighbours<'a> {
         }
     }
 
+    /// Whether rows of this table go without a look at any key, because others of the call refer to it.
+    pub fn goes_unseen(&self, index: usize, target: &dyn Dialect) -> bool {
+        let of_all = target.around_removal(&[]).is_some_and(|[before, _]| !before.is_empty());
+        of_all && !self.keys_to(index).is_empty()
+    }
+
+    /// For each table its place in the order in which they are begun; one that reads what another writes means that of the
+    /// request.
+    pub fn order(&self, target: &ConnectionString) -> Vec<usize> {
+        match self.jobs.iter().any(|job| job.source.string == *target) {
+            true => (0..self.jobs.len()).collect(),
+            false => self.ranks(),
+        }
+    }
+
     /// For each table its place in an order in which those that are referred to come before those that refer to them, as far
     /// as that is possible; else that of the call.
-    pub fn ranks(&self) -> Vec<usize> {
+    fn ranks(&self) -> Vec<usize> {
         let place = |relation: &Relation| self.targets.iter().position(|target| target == relation);
         let mut refers: Vec<Vec<usize>> = vec![Vec::new(); self.targets.len()];
         for key in &self.keys {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::{
     call::{milliseconds, whole},
     column_selection::NamedColumn,
+    dependants::Load,
     drift,
     error::{Phase, Place, Side, TableError},
     heap,
@@ -116,6 +117,7 @@ fn carry_out(
     report.read_lane = plan.read_lane.name;
     report.read_lane_reason.clone_from(&plan.read_lane.reason);
     report.narrower.clone_from(&plan.narrower);
+    report.not_carried.clone_from(&plan.not_carried);
     report.write_lane = plan.write_lane.name;
     report.write_lane_reason.clone_from(&plan.write_lane.reason);
     let schemas: Vec<String> = named.schema.iter().cloned().collect();
@@ -180,6 +182,18 @@ fn plan(
         };
         rows.retype_nulls(of);
     }
+    let around = [&request.around, &Around::default()];
+    let load = Load {
+        target: connection,
+        relation: target,
+        mode: request.meeting.mode,
+        removes: false,
+        around,
+        neighbours: None,
+    };
+    if let Some(existing) = &existing {
+        load.check_kind(existing)?;
+    }
     let columns: Vec<NamedColumn> = rows.columns().iter().cloned().map(NamedColumn::from).collect();
     let (columns, mut steps, mut making) = columns_and_steps(
         &ARROW,
@@ -204,7 +218,12 @@ fn plan(
         let made = (&mut making, &Making::columns_alone as &Make<'_>);
         (steps, key_checks) = merge::steps(merge, dialect, (target, existing.as_ref()), &columns, steps, made)?;
     }
-    let around = [&request.around, &Around::default()];
+    let mut not_carried = Vec::new();
+    if existing.is_some() {
+        let kept = load.look(None, &making)?;
+        steps.after.extend(kept.given);
+        not_carried = kept.lost;
+    }
     put_around(&mut steps, dialect, target, around);
     let verification = Verification::of(
         Verify::Count,
@@ -241,7 +260,7 @@ fn plan(
         write_lane,
         wire: None,
         shaping_statements: 0,
-        not_carried: Vec::new(),
+        not_carried,
         keys: Vec::new(),
         estimated_rows: None,
         ranges: Vec::new(),

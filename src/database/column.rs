@@ -246,11 +246,22 @@ pub struct Column {
     pub from_catalog: bool,
 }
 
+/// Something that has columns and rows, and is no table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kind {
+    /// Such as `a view`.
+    pub what: &'static str,
+    /// Whether the product can take all rows out of it.
+    pub emptied: bool,
+}
+
 /// A table or view that is there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Table {
     /// Its columns in order.
     pub columns: Vec<Column>,
+    /// What it is, if it is no table.
+    pub kind: Option<Kind>,
     /// Why a load cannot be undone, if it cannot (MyISAM and Aria).
     pub not_transactional: Option<String>,
     /// Why another table cannot take its place, if that is known beforehand.

@@ -11,6 +11,7 @@ pub mod batch;
 mod client_library;
 pub mod column;
 pub mod decimal;
+mod dependants;
 mod error;
 mod expression;
 mod features;
@@ -38,7 +39,8 @@ use odbc_sys::InfoType;
 
 pub use self::{
     batch::{Batch, ColumnData, Layout, Value, WireRows},
-    column::{Column, LogicalType, Padding, Relation, Table},
+    column::{Column, Kind, LogicalType, Padding, Relation, Table},
+    dependants::{Dependants, Given, KeyTo, Thing},
     error::{Class, Error, WriteError},
     features::{Features, ForeignKey},
     merge::{MergeSteps, Merging},
@@ -492,6 +494,11 @@ pub trait Dialect: Send + Sync {
         Ok(Vec::new())
     }
 
+    /// What depends on each of these tables, by few queries for all of them; nothing for products that are not asked.
+    fn dependants(&self, _session: &Session, relations: &[Relation]) -> Result<Vec<Dependants>, Error> {
+        Ok(vec![Dependants::default(); relations.len()])
+    }
+
     /// What each of these tables has beside columns, types, NOT NULL and primary key, by few queries for all of them.
     fn features(&self, _session: &Session, relations: &[Relation]) -> Result<Vec<Features>, Error> {
         Ok(vec![Features::default(); relations.len()])
@@ -522,7 +529,8 @@ pub trait Dialect: Send + Sync {
         )
     }
 
-    /// What stands around the removal of rows that others refer to, whose tables are loaded after this one.
+    /// What stands around the removal of rows that others refer to, whose tables are loaded after this one. A product that
+    /// has statements for no keys as well does not look at any.
     fn around_removal(&self, _keys: &[KeyThere]) -> Option<[Vec<String>; 2]> {
         None
     }

@@ -7,6 +7,7 @@ mod cell;
 mod chunk;
 mod client;
 mod connect;
+mod dependants;
 mod encode;
 mod features;
 mod infile;
@@ -25,9 +26,9 @@ mod types;
 use std::collections::HashMap;
 
 use super::{
-    Class, Column, Dialect, Error, Features, Form, KeyThere, Limits, LoadSteps, LockName, LogicalType, MergeSteps,
-    Merging, Mode, Purpose, Ranges, ReadAs, ReadLane, Relation, Savepoint, Shape, Shaping, Table, TableLock, Transfer,
-    Value, ValueCheck, WriteAs, WriteLane, generic,
+    Class, Column, Dependants, Dialect, Error, Features, Form, KeyThere, Kind, Limits, LoadSteps, LockName,
+    LogicalType, MergeSteps, Merging, Mode, Purpose, Ranges, ReadAs, ReadLane, Relation, Savepoint, Shape, Shaping,
+    Table, TableLock, Transfer, Value, ValueCheck, WriteAs, WriteLane, generic,
 };
 use crate::odbc::{ConnectionString, Diagnostic, Quirks, ResultColumn, Session};
 
@@ -60,7 +61,7 @@ WHERE c.table_schema = ? AND c.table_name = ? AND c.is_nullable = 'NO' AND c.col
 ORDER BY c.ordinal_position";
 
 const ENGINE: &str = "\
-SELECT t.table_name, t.engine, e.transactions, t.table_rows FROM information_schema.tables t \
+SELECT t.table_name, t.engine, e.transactions, t.table_rows, t.table_type FROM information_schema.tables t \
   LEFT JOIN information_schema.engines e ON e.engine = t.engine WHERE t.table_schema = ? AND t.table_name = ?";
 
 /// An estimate for InnoDB, from the statistics that it keeps; a view has none.
@@ -196,6 +197,11 @@ impl Dialect for MySql {
             columns,
             not_transactional,
             estimated_rows: cell(3).and_then(|rows| rows.parse().ok()),
+            // Rows are deleted from the tables behind it, as far as it shows them.
+            kind: (cell(4) == Some("VIEW")).then_some(Kind {
+                what: "a view",
+                emptied: true,
+            }),
             ..Table::default()
         }))
     }
@@ -258,6 +264,10 @@ impl Dialect for MySql {
             true => Ok(Vec::new()),
             false => generic::catalog_foreign_keys(session, &sql, &schemas),
         }
+    }
+
+    fn dependants(&self, session: &Session, relations: &[Relation]) -> Result<Vec<Dependants>, Error> {
+        dependants::dependants(self, session, relations)
     }
 
     fn features(&self, session: &Session, relations: &[Relation]) -> Result<Vec<Features>, Error> {

@@ -6,6 +6,7 @@ mod client;
 mod copy;
 mod copy_read;
 mod copy_write;
+mod dependants;
 mod features;
 mod libpq;
 mod numeric;
@@ -21,9 +22,9 @@ use std::collections::HashMap;
 mod listed;
 
 use super::{
-    Class, Column, Dialect, Error, Features, Form, KeyThere, Limits, LoadSteps, LockName, LogicalType, MergeSteps,
-    Merging, Mode, Padding, Purpose, Ranges, ReadAs, ReadLane, Relation, RelaxedCommits, Savepoint, Shaping, Table,
-    TableLock, Transfer, WriteAs, WriteLane, generic,
+    Class, Column, Dependants, Dialect, Error, Features, Form, KeyThere, Kind, Limits, LoadSteps, LockName,
+    LogicalType, MergeSteps, Merging, Mode, Padding, Purpose, Ranges, ReadAs, ReadLane, Relation, RelaxedCommits,
+    Savepoint, Shaping, Table, TableLock, Transfer, WriteAs, WriteLane, generic,
 };
 use crate::odbc::{Diagnostic, ResultColumn, Session};
 
@@ -38,7 +39,7 @@ SELECT a.attname, format_type(a.atttypid, a.atttypmod), coalesce(b.typname, t.ty
   CASE WHEN b.oid IS NULL THEN a.atttypmod ELSE t.typtypmod END, CAST(a.attnotnull AS int), \
   CAST(a.attgenerated <> '' AS int), array_position(CAST(i.indkey AS int2[]), a.attnum) + 1, \
   n.nspname, c.relname, CASE WHEN c.relkind IN ('r', 'm') AND c.reltuples > 0 THEN CAST(c.reltuples AS bigint) END, \
-  CASE WHEN c.relkind = 'r' AND NOT c.relhassubclass AND NOT c.relrowsecurity THEN 1 END \
+  CASE WHEN c.relkind = 'r' AND NOT c.relhassubclass AND NOT c.relrowsecurity THEN 1 END, c.relkind \
 FROM unnest(CAST(? AS text[]), CAST(? AS text[])) AS asked (nspname, relname) \
   JOIN pg_namespace n ON n.nspname = asked.nspname JOIN pg_class c ON c.relnamespace = n.oid \
   AND c.relname = asked.relname CROSS JOIN (SELECT CAST('' AS \"char\") AS attgenerated) AS older \
@@ -177,6 +178,7 @@ impl Dialect for Postgres {
             table.columns.push(catalog_column(column));
             table.estimated_rows = row.get(9).and_then(Option::as_deref).and_then(|rows| rows.parse().ok());
             table.is_plain = row.get(10).is_some_and(Option::is_some);
+            table.kind = row.get(11).and_then(Option::as_deref).and_then(kind);
         }
         Ok(Some(
             asked
@@ -210,6 +212,10 @@ impl Dialect for Postgres {
 
     fn foreign_keys(&self, session: &Session, _schemas: &[String]) -> Result<Vec<KeyThere>, Error> {
         generic::catalog_foreign_keys(session, FOREIGN_KEYS, &[])
+    }
+
+    fn dependants(&self, session: &Session, relations: &[Relation]) -> Result<Vec<Dependants>, Error> {
+        dependants::dependants(session, &self.asked(session, relations)?)
     }
 
     fn features(&self, session: &Session, relations: &[Relation]) -> Result<Vec<Features>, Error> {
@@ -636,6 +642,17 @@ fn without_size(declared: &str) -> String {
         (Some(start), Some(end)) if start < end => format!("{}{}", &declared[..start], &declared[end + 1..]),
         _ => declared.to_owned(),
     }
+}
+
+/// What a relation is that is no table, by its letter in `pg_class`.
+fn kind(letter: &str) -> Option<Kind> {
+    let what = match letter {
+        "v" => "a view",
+        "m" => "a materialized view",
+        "f" => "a foreign table",
+        _ => return None,
+    };
+    Some(Kind { what, emptied: false })
 }
 
 /// A column from a row of [`COLUMNS`].

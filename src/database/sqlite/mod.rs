@@ -7,6 +7,7 @@
 mod access;
 mod affinity;
 mod definition;
+mod dependants;
 mod direct_read;
 mod direct_write;
 mod features;
@@ -22,9 +23,9 @@ mod wire;
 use std::collections::HashMap;
 
 use super::{
-    Class, Column, Dialect, Error, Features, Form, Limits, LoadSteps, LogicalType, MergeSteps, Merging, Mode, Padding,
-    Purpose, Ranges, ReadAs, ReadLane, Relation, Savepoint, Shaping, Table, Transfer, ValueCheck, WriteAs, WriteLane,
-    generic,
+    Class, Column, Dependants, Dialect, Error, Features, Form, Kind, Limits, LoadSteps, LogicalType, MergeSteps,
+    Merging, Mode, Padding, Purpose, Ranges, ReadAs, ReadLane, Relation, Savepoint, Shaping, Table, Transfer,
+    ValueCheck, WriteAs, WriteLane, generic,
 };
 use crate::odbc::{ConnectionString, Diagnostic, ResultColumn, Session};
 
@@ -113,6 +114,7 @@ impl Dialect for Sqlite {
         }
         Ok(Some(Table {
             estimated_rows: self.highest_rowid(session, schema, &relation.name, &columns),
+            kind: self.kind(session, schema, &relation.name)?,
             columns,
             ..Table::default()
         }))
@@ -147,6 +149,10 @@ impl Dialect for Sqlite {
             }
         }
         Ok(sizes)
+    }
+
+    fn dependants(&self, session: &Session, relations: &[Relation]) -> Result<Vec<Dependants>, Error> {
+        dependants::dependants(self, session, relations)
     }
 
     fn features(&self, session: &Session, relations: &[Relation]) -> Result<Vec<Features>, Error> {
@@ -519,6 +525,17 @@ impl Sqlite {
             columns.push(column);
         }
         Ok(columns)
+    }
+
+    /// What a relation is, if it is no table.
+    fn kind(&self, session: &Session, schema: &str, name: &str) -> Result<Option<Kind>, Error> {
+        let schema = self.quote(schema);
+        let sql = format!("SELECT 1 FROM {schema}.sqlite_master WHERE type = 'view' AND lower(name) = lower(?)");
+        let is_view = !session.text_rows(&sql, &[name])?.is_empty();
+        Ok(is_view.then_some(Kind {
+            what: "a view",
+            emptied: false,
+        }))
     }
 
     /// The number of the last row, which is the number of rows where none was ever deleted; counting them would read them

@@ -3,7 +3,10 @@
 //! Names go into the statements as literals: `OBJECT_ID` finds a table as the server itself does, by the collation of
 //! its database and the user's own schema.
 
-use super::super::{Dialect, Error, Features, Relation, Table};
+use super::super::{
+    Dialect, Error, Features, Kind, Relation, Table,
+    dependants::{Dependants, dependants_of, effect},
+};
 use super::{SqlServer, types};
 use crate::odbc::Session;
 
@@ -39,7 +42,33 @@ SELECT asked.place, OBJECTPROPERTY(asked.id, 'TableTemporalType'), OBJECTPROPERT
   CASE WHEN OBJECTPROPERTY(asked.id, 'IsTable') = 1 \
     THEN CAST(OBJECTPROPERTYEX(asked.id, 'Cardinality') AS bigint) END, \
   (SELECT MIN(f.name) FROM sys.foreign_keys f WHERE f.referenced_object_id = asked.id \
-    AND f.parent_object_id <> asked.id) FROM asked";
+    AND f.parent_object_id <> asked.id), OBJECTPROPERTY(asked.id, 'IsView') FROM asked";
+
+/// What depends on tables. A view that is bound to the table keeps it from being dropped; others are of its name, and stay
+/// with it. Rights of the table and of its columns; who has them by the owner's standing is not listed.
+const DEPENDANTS: &str = "\
+SELECT asked.place, things.role, things.what, things.name, things.of_schema, things.of_table, things.rule_name \
+FROM asked JOIN ( \
+SELECT f.referenced_object_id AS id, 1 AS rank, 'key' AS role, '' AS what, CAST(f.name AS nvarchar(max)) AS name, \
+    CAST(s.name AS nvarchar(128)) AS of_schema, CAST(o.name AS nvarchar(128)) AS of_table, \
+    REPLACE(CAST(f.delete_referential_action_desc AS nvarchar(60)), '_', ' ') AS rule_name \
+  FROM sys.foreign_keys f JOIN sys.objects o ON o.object_id = f.parent_object_id \
+  JOIN sys.schemas s ON s.schema_id = o.schema_id WHERE f.parent_object_id <> f.referenced_object_id \
+UNION ALL SELECT parent_id, 2, 'held', 'trigger', name, NULL, NULL, NULL FROM sys.triggers WHERE parent_class = 1 \
+UNION ALL SELECT DISTINCT d.referenced_id, 3, 'held', 'view', s.name + '.' + o.name, NULL, NULL, NULL \
+  FROM sys.sql_expression_dependencies d JOIN sys.objects o ON o.object_id = d.referencing_id AND o.type = 'V' \
+  JOIN sys.schemas s ON s.schema_id = o.schema_id WHERE d.is_schema_bound_reference = 1 \
+UNION ALL SELECT object_id, 4, 'gone', CASE WHEN is_unique = 1 THEN 'unique index' ELSE 'index' END, name, NULL, NULL, NULL \
+  FROM sys.indexes WHERE index_id > 0 AND is_primary_key = 0 \
+UNION ALL SELECT p.major_id, 5, 'given', '', \
+    CASE WHEN p.state = 'D' THEN 'DENY ' ELSE 'GRANT ' END + p.permission_name + ' ON ' \
+    + QUOTENAME(s.name) + '.' + QUOTENAME(o.name) + CASE WHEN c.name IS NULL THEN '' ELSE ' (' + QUOTENAME(c.name) + ')' END \
+    + ' TO ' + QUOTENAME(g.name) + CASE WHEN p.state = 'W' THEN ' WITH GRANT OPTION' ELSE '' END, c.name, NULL, NULL \
+  FROM sys.database_permissions p JOIN sys.objects o ON o.object_id = p.major_id \
+  JOIN sys.schemas s ON s.schema_id = o.schema_id JOIN sys.database_principals g ON g.principal_id = p.grantee_principal_id \
+  LEFT JOIN sys.columns c ON c.object_id = p.major_id AND c.column_id = p.minor_id AND p.minor_id > 0 \
+  WHERE p.class = 1 AND p.state IN ('D', 'G', 'W')) AS things ON things.id = asked.id \
+ORDER BY asked.place, things.rank, things.name";
 
 /// What tables have beyond their columns' types, NOT NULL and primary key. Not listed: the indexes of constraints that are
 /// listed themselves.
@@ -126,6 +155,10 @@ pub(super) fn tables(
         };
         let cell = |position: usize| row.get(position).and_then(Option::as_deref).unwrap_or_default();
         table.estimated_rows = cell(2).parse().ok();
+        table.kind = (cell(4) == "1").then_some(Kind {
+            what: "a view",
+            emptied: true,
+        });
         if cell(1) == "1" {
             let reason = "it is memory-optimised, which takes no part in the transaction that a load is; load another \
                           table, and insert from that one";
@@ -138,6 +171,25 @@ pub(super) fn tables(
         }
     }
     Ok(tables)
+}
+
+/// What depends on each of the tables. That a key keeps its table from being replaced is among [`FACTS`].
+pub(super) fn dependants(
+    dialect: &SqlServer,
+    session: &Session,
+    relations: &[Relation],
+) -> Result<Vec<Dependants>, Error> {
+    // By the place of the table, for the server knows better whether two names are the same.
+    let named = |(place, row): Answer| [vec![None, Some(place.to_string())], row].concat();
+    let answers = ask(dialect, session, relations, DEPENDANTS)?;
+    let mut found = dependants_of(answers.into_iter().map(named).collect(), |rule| [None, effect(rule)]);
+    let of = |place: usize| Relation {
+        schema: None,
+        name: place.to_string(),
+    };
+    Ok((0..relations.len())
+        .map(|place| found.remove(&of(place)).unwrap_or_default())
+        .collect())
 }
 
 /// See [`Dialect::features`]; of all of them what they are called.

@@ -22,9 +22,9 @@ mod read;
 mod types;
 
 use super::{
-    Class, Column, Dialect, Error, Features, Form, KeyThere, Limits, LoadSteps, LockName, LogicalType, MergeSteps,
-    Merging, Mode, Purpose, ReadAs, ReadLane, Relation, Savepoint, Source, Table, TableLock, Transfer, ValueCheck,
-    WriteAs, WriteLane, generic,
+    Class, Column, Dependants, Dialect, Error, Features, Form, KeyThere, Limits, LoadSteps, LockName, LogicalType,
+    MergeSteps, Merging, Mode, Purpose, ReadAs, ReadLane, Relation, Savepoint, Source, Table, TableLock, Transfer,
+    ValueCheck, WriteAs, WriteLane, generic,
 };
 use crate::odbc::{self, ConnectionString, Diagnostic, Quirks, ResultColumn, Session};
 
@@ -147,6 +147,10 @@ impl Dialect for SqlServer {
 
     fn foreign_keys(&self, session: &Session, _schemas: &[String]) -> Result<Vec<KeyThere>, Error> {
         generic::catalog_foreign_keys(session, catalog::FOREIGN_KEYS, &[])
+    }
+
+    fn dependants(&self, session: &Session, relations: &[Relation]) -> Result<Vec<Dependants>, Error> {
+        catalog::dependants(self, session, relations)
     }
 
     fn features(&self, session: &Session, relations: &[Relation]) -> Result<Vec<Features>, Error> {
