@@ -72,12 +72,13 @@ class Copying:
         tables: Union[str, Sequence[str]] = "*",
         *,
         into: Optional[str] = None,
+        overrides: Optional[Mapping[str, Any]] = None,
         env: Optional[Mapping[str, str]] = None,
         timeout: float = 170,
         **options: Any,
     ) -> Copied:
         """Run it; `options` are those of `dray.copy_tables`."""
-        return self.finish(self.start(source, target, tables, into=into, env=env, **options), timeout)
+        return self.finish(self.start(source, target, tables, into=into, overrides=overrides, env=env, **options), timeout)
 
     def start(
         self,
@@ -86,6 +87,7 @@ class Copying:
         tables: Union[str, Sequence[str]] = "*",
         *,
         into: Optional[str] = None,
+        overrides: Optional[Mapping[str, Any]] = None,
         env: Optional[Mapping[str, str]] = None,
         **options: Any,
     ) -> subprocess.Popen[str]:
@@ -98,7 +100,8 @@ class Copying:
         self._write("activity.json", {})
         self._write("datasets.json", [])
         names = [tables] if isinstance(tables, str) else list(tables)
-        self._write("arguments.json", {"copies": [{"tables": names, "into": into}], "options": options})
+        copies = [{"tables": names, "into": into, **({"overrides": overrides} if overrides else {})}]
+        self._write("arguments.json", {"copies": copies, "options": options})
         return subprocess.Popen(
             [self._executable, "run", self._project, "main.py"],
             cwd=self._folder,

@@ -4,6 +4,8 @@ be lost or changed is refused before anything is touched, by name; the catalog i
 
 from __future__ import annotations
 
+import signal
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -311,3 +313,80 @@ def test_a_counter_that_counts_down_goes_on_below(databases: Databases, copying:
     assert copying(source, target, "p", mode="append").error("p") is None
     target.execute("INSERT INTO p (n) VALUES (1)")
     assert target.query("SELECT id FROM p WHERE n = 1") == [(-8,)]
+
+
+def keys_of(database: Database, table: str) -> list[tuple[Any, ...]]:
+    """The foreign keys of a table: the name, the referred table, and whether all rows are known to keep to it."""
+    queries = {
+        "postgresql": "SELECT conname, confrelid::regclass::text, convalidated FROM pg_constraint "
+        f"WHERE contype = 'f' AND conrelid = '{table}'::regclass",
+        "mariadb": "SELECT constraint_name, referenced_table_name, TRUE FROM information_schema.referential_constraints "
+        f"WHERE constraint_schema = DATABASE() AND table_name = '{table}'",
+    }
+    return [(name, referred, bool(valid)) for name, referred, valid in database.query(queries[database.product])]
+
+
+@pytest.mark.parametrize("product", SERVERS)
+def test_a_key_that_made_way_is_back_after_a_call_that_was_stopped(
+    databases: Databases, copying: Copying, product: str
+) -> None:
+    source, target = databases("postgresql"), databases(product)
+    parents(source)
+    source.execute("CREATE VIEW c AS SELECT i AS id, 1 AS p FROM generate_series(50, 52) i, pg_sleep(60)")
+    parents(target, rows=2)
+    children(target, "ON DELETE CASCADE")
+    process = copying.start(source, target, ["p", "c"], mode="replace", overrides={"c": {"mode": "append"}})
+    deadline = time.monotonic() + 60
+    while keys_of(target, "c"):
+        assert time.monotonic() < deadline and process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 143, stderr
+    assert (target.count("p"), target.count("c")) == (3, 2)
+    assert keys_of(target, "c") == [("c_of_p", "p", True)]
+    assert "copy.key_makes_way" in stderr
+
+
+@pytest.mark.parametrize("product", SERVERS)
+def test_a_key_that_cannot_be_as_it_was_is_named_with_its_statement(
+    databases: Databases, copying: Copying, product: str
+) -> None:
+    source, target = databases("sqlite"), databases(product)
+    parents(source)
+    children(source, "", rows=3)
+    parents(target, rows=9)
+    target.execute("CREATE TABLE c (id INT NOT NULL PRIMARY KEY, p INT, CONSTRAINT c_of_p FOREIGN KEY (p) REFERENCES p (id))")
+    target.insert("c", [(9, 9)])
+    copied = copying(source, target, ["p", "c"], mode="replace", overrides={"c": {"mode": "append"}})
+    assert (copied.error("p"), copied.error("c")) == (None, None)
+    (told,) = copied.tables["c"]["not_carried"]
+    assert "c_of_p" in told
+    if product == "postgresql":
+        assert "new rows" in told
+        assert keys_of(target, "c") == [("c_of_p", "p", False)]
+    else:
+        assert "ALTER TABLE" in told and "FOREIGN KEY (`p`) REFERENCES" in told
+
+
+def test_a_key_that_an_earlier_run_put_back_unseen_is_looked_at_and_one_of_the_user_is_not(
+    databases: Databases, copying: Copying
+) -> None:
+    source, target = databases("sqlite"), databases("postgresql")
+    parents(source)
+    children(source, "", rows=3)
+    parents(target, rows=9)
+    target.execute("CREATE TABLE c (id integer NOT NULL PRIMARY KEY, p integer CONSTRAINT c_of_p REFERENCES p (id))")
+    target.execute("ALTER TABLE c ADD CONSTRAINT as_it_is FOREIGN KEY (p) REFERENCES p (id) NOT VALID")
+    target.insert("c", [(9, 9)])
+    options: dict[str, Any] = {"mode": "truncate", "overrides": {"c": {"mode": "upsert"}}}
+    copied = copying(source, target, ["p", "c"], **options)
+    assert (copied.error("p"), copied.error("c")) == (None, None)
+    # As after a run that ended before it had looked.
+    assert sorted(keys_of(target, "c")) == [("as_it_is", "p", False), ("c_of_p", "p", False)]
+    target.execute("DELETE FROM c WHERE id = 9")
+    copied = copying(source, target, ["p", "c"], **options)
+    assert (copied.error("p"), copied.error("c")) == (None, None)
+    assert sorted(keys_of(target, "c")) == [("as_it_is", "p", False), ("c_of_p", "p", True)]
+    comments = "SELECT count(*) FROM pg_description WHERE classoid = 'pg_constraint'::regclass AND description LIKE '%dray%'"
+    assert target.query(comments) == [(0,)]

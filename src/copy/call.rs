@@ -417,6 +417,9 @@ impl<'a, 'pool> Call<'a, 'pool> {
         if let Some(progress) = progress {
             progress.expect(plan.estimated_rows);
         }
+        if plan.exists {
+            self.neighbours.tell_of_keys(index, target.dialect);
+        }
         let moved = |rows, bytes| progress.into_iter().for_each(|progress| progress.moved(rows, bytes));
         report.created = !plan.exists || job.options.meeting.mode == Mode::Replace;
         report.read_lane = plan.read_lane.name;

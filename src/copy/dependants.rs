@@ -9,7 +9,7 @@ use super::{
     request::{Around, MergeKind},
     shape::{Making, Neighbours},
 };
-use crate::database::{Connection, Dependants, KeyTo, Kind, Mode, Relation, Table};
+use crate::database::{Carried, Connection, Dependants, Dialect, KeyTo, Kind, Mode, Relation, Table};
 
 const PLACE: Place = Place {
     phase: Phase::Plan,
@@ -86,7 +86,7 @@ impl Load<'_> {
         self.check_keys(&dependants, goes_unseen)?;
         if self.mode == Mode::Replace {
             self.check_held(&dependants)?;
-            return Ok(kept(dependants, making));
+            return Ok(kept(dependants, making, dialect));
         }
         Ok(Kept::default())
     }
@@ -176,9 +176,14 @@ impl Load<'_> {
 }
 
 /// What the new table gets and what not.
-fn kept(dependants: Dependants, making: &Making) -> Kept {
+fn kept(dependants: Dependants, making: &Making, dialect: &dyn Dialect) -> Kept {
     let has = |name: &String| making.pairs.iter().any(|(_, column)| column.name == *name);
-    let comes_again = |name: &str| making.carried.indexes.iter().any(|index| index.name == name);
+    let Carried { indexes, shape, .. } = &making.carried;
+    let comes_again = |name: &str| {
+        let quoted = dialect.quote(name);
+        // MariaDB's index of a column that counts stands in the CREATE TABLE.
+        indexes.iter().any(|index| index.name == name) || shape.constraints.iter().any(|line| line.contains(&quoted))
+    };
     let gone = dependants.gone.into_iter().filter(|thing| !comes_again(&thing.name));
     let mut kept = Kept {
         given: Vec::new(),

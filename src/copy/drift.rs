@@ -9,7 +9,7 @@ use super::{
     plan::{ColumnPlan, new_column},
     request::{Choices, Fraction},
 };
-use crate::database::{Column, Connection, Dialect, LogicalType, Relation, Table};
+use crate::database::{Column, Connection, Counter, Dialect, LogicalType, Relation, Table};
 
 const PLACE: Place = Place {
     phase: Phase::Plan,
@@ -104,6 +104,30 @@ pub(super) fn check_required(
     let mut error = TableError::refused(PLACE, "copy.columns_required", message);
     error.hint = Some("give the target's column a default, or add the value to a `query`".to_owned());
     Err(error)
+}
+
+/// The statements that have the target's counters go on behind the rows that come with numbers of their own; and of which
+/// counters there is none, because they may not be set.
+pub(super) fn counters(
+    target: &dyn Dialect,
+    (relation, existing): (&Relation, &Table),
+    columns: &[ColumnPlan],
+) -> (Vec<String>, Vec<String>) {
+    let is_loaded = |counter: &&Counter| {
+        let mut loaded = columns.iter().filter(|plan| plan.target.name == counter.column);
+        loaded.any(|plan| matches!(plan.target.logical, LogicalType::Integer { .. }))
+    };
+    let (mut moved, mut stays) = (Vec::new(), Vec::new());
+    for counter in existing.counters.iter().filter(is_loaded) {
+        match target.move_counter(relation, counter) {
+            Some(sql) => moved.push(sql),
+            None => stays.push(format!(
+                "counter of column `{}`: the user may not set it, and its next number may be that of a row",
+                counter.column
+            )),
+        }
+    }
+    (moved, stays)
 }
 
 /// The columns of the target that hold fewer values than those of the source that go into them, and than the columns that

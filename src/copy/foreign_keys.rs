@@ -3,9 +3,15 @@
 //! A key that cannot be is no failure of its table, whose rows are in: it stands among what the table lacks, with the
 //! reason. Knows the reports of the tables, and nothing of how they were copied.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::mpsc::{RecvTimeoutError, channel},
+    thread,
+    time::Duration,
+};
 
 use super::{
+    call::schemas_of,
     error::{Phase, Place, Side, TableError},
     pool::Pool,
     report::TableReport,
@@ -22,6 +28,10 @@ const PLACE: Place = Place {
     side: Side::Target,
 };
 
+/// How long a call that was stopped takes at most to put keys back, and how often it then tells what runs to end.
+const PUT_BACK_MAX: Duration = Duration::from_secs(10);
+const RAISED_EVERY: Duration = Duration::from_millis(100);
+
 /// Foreign keys that tables are to have, by the tables' places in the call.
 pub(super) type Due = Vec<(usize, Vec<NewKey>)>;
 
@@ -35,26 +45,24 @@ pub(super) struct Keys<'a, 'pool> {
 
 impl Keys<'_, '_> {
     /// Adds the keys that are due, and those of tables that an earlier run of the same id has made (`skipped`); puts those
-    /// back that made way for a table and were not made anew. Tells in the reports what could not be.
+    /// back that made way for a table and were not made anew, also when the call was stopped. Tells in the reports what could
+    /// not be.
     pub fn add(&self, mut due: Due, skipped: &[usize], reports: &mut [Option<TableReport>]) {
+        if self.interrupt.is_raised() {
+            tell(&due, reports, "the call was stopped before it was added");
+            return self.put_back_in_time(&due, reports);
+        }
         let has_made_way = self.neighbours.keys.iter().any(|key| {
             self.neighbours.targets().contains(&key.referred) && self.neighbours.targets().contains(&key.referring)
         });
-        if (due.is_empty() && skipped.is_empty() && !has_made_way) || self.interrupt.is_raised() {
-            let reason = "the call was stopped before it was added";
-            due.iter().for_each(|(index, keys)| {
-                keys.iter().for_each(|key| lacks(reports, *index, &key.thing, reason));
-            });
+        if due.is_empty() && skipped.is_empty() && !has_made_way {
             return;
         }
         let connection = match self.pool.take(self.target, Purpose::Write, self.interrupt) {
             Ok(connection) => connection,
             Err(error) => {
-                for (index, keys) in &due {
-                    keys.iter()
-                        .for_each(|key| lacks(reports, *index, &key.thing, &error.message));
-                }
-                return;
+                tell(&due, reports, &error.message);
+                return self.lose(&due, reports, &error.message);
             }
         };
         due.extend(self.due_of_skipped(skipped, &connection));
@@ -64,13 +72,94 @@ impl Keys<'_, '_> {
         let has_ended = |index: usize| reports[index].as_ref().is_some_and(|report| report.error.is_none());
         due.retain(|(index, _)| has_ended(*index));
         if let Err(error) = self.add_all(&due, &connection, reports) {
-            for (index, keys) in &due {
-                keys.iter()
-                    .for_each(|key| lacks(reports, *index, &key.thing, &error.message));
-            }
-            return;
+            tell(&due, reports, &error.message);
+            return self.lose(&due, reports, &error.message);
+        }
+        // Stopped meanwhile.
+        if self.interrupt.is_raised() {
+            return self.put_back_in_time(&due, reports);
         }
         self.pool.give(Purpose::Write, connection);
+    }
+
+    /// Puts back what made way though the call was stopped: in a session that the stop does not reach, and that has a stop of
+    /// its own after a while.
+    fn put_back_in_time(&self, due: &Due, reports: &mut [Option<TableReport>]) {
+        if self.made_way(due, reports).is_empty() {
+            return;
+        }
+        let interrupt = Interrupt::new();
+        let (over, is_over) = channel::<()>();
+        thread::scope(|scope| {
+            let raised = interrupt.clone();
+            scope.spawn(move || {
+                let mut patience = PUT_BACK_MAX;
+                while is_over.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
+                    raised.raise();
+                    patience = RAISED_EVERY;
+                }
+            });
+            let result = (self.pool.connect_once(self.target, Purpose::Write, &interrupt)).and_then(|connection| {
+                let there = self.there(&connection)?;
+                self.put_back(&there, due, &connection, reports);
+                Ok(())
+            });
+            drop(over);
+            if let Err(error) = result {
+                self.lose(due, reports, &error.message);
+            }
+        });
+    }
+
+    /// The keys that went with a table which was replaced, or may have, and do not come back by themselves; with the places of
+    /// the tables on both sides.
+    fn made_way(&self, due: &Due, reports: &[Option<TableReport>]) -> Vec<(&KeyThere, usize, usize)> {
+        let targets = self.neighbours.targets();
+        let place = |table: &Relation| targets.iter().position(|target| target == table);
+        let ended = |index: usize| reports[index].as_ref().filter(|report| !report.skipped);
+        let is_made = |index: usize| {
+            let is_due = due.iter().any(|(made, _)| *made == index);
+            is_due || ended(index).is_some_and(|report| report.created && report.error.is_none())
+        };
+        let waits = |key: &'_ &KeyThere| Some((place(&key.referring)?, place(&key.referred)?));
+        (self.neighbours.keys.iter())
+            .filter_map(|key| waits(&key).map(|(referring, referred)| (key, referring, referred)))
+            .filter(|(key, _, referred)| key.definition.is_some() && self.neighbours.replaces(*referred))
+            .filter(|(key, _, _)| key.referring != key.referred)
+            .filter(|(_, referring, referred)| ended(*referred).is_some() && !is_made(*referring))
+            .collect()
+    }
+
+    /// Tells of the keys that made way, and of which nobody knows whether they are there.
+    fn lose(&self, due: &Due, reports: &mut [Option<TableReport>], reason: &str) {
+        for (key, referring, referred) in self.made_way(due, reports) {
+            self.is_lost(key, (referring, referred), reports, reason);
+        }
+    }
+
+    /// Tells of a key that is not there any more, with the statement that makes it again: in the report of its table, or in
+    /// that of the one that it made way for.
+    fn is_lost(&self, key: &KeyThere, places: (usize, usize), reports: &mut [Option<TableReport>], reason: &str) {
+        let at = if reports[places.0].is_some() {
+            places.0
+        } else {
+            places.1
+        };
+        let definition = key.definition.as_deref().unwrap_or_default();
+        let thing = format!("foreign key `{}` of `{}`", key.name, key.referring);
+        let reason = format!(
+            "it made way for `{}`, which was replaced, and could not be put back: {reason}; it was `ALTER TABLE {} ADD \
+             CONSTRAINT {} {definition}`",
+            key.referred, key.referring, key.name
+        );
+        lacks(reports, at, &thing, &reason);
+    }
+
+    /// The foreign keys that the target has now.
+    fn there(&self, connection: &Connection) -> Result<Vec<KeyThere>, Box<TableError>> {
+        let dialect = connection.dialect;
+        let there = dialect.foreign_keys(&connection.session, &schemas_of(self.neighbours.targets()));
+        there.map_err(|error| TableError::database(PLACE, error, Some(dialect)))
     }
 
     fn add_all(
@@ -81,11 +170,7 @@ impl Keys<'_, '_> {
     ) -> Result<(), Box<TableError>> {
         let dialect = connection.dialect;
         let targets = self.neighbours.targets();
-        let mut schemas: Vec<String> = targets.iter().filter_map(|table| table.schema.clone()).collect();
-        schemas.sort_unstable();
-        schemas.dedup();
-        let there = dialect.foreign_keys(&connection.session, &schemas);
-        let there = there.map_err(|error| TableError::database(PLACE, error, Some(dialect)))?;
+        let there = self.there(connection)?;
         let mut names: HashSet<(Option<String>, String)> = HashSet::new();
         for key in &there {
             names.insert((key.referring.schema.clone(), key.name.to_lowercase()));
@@ -113,47 +198,45 @@ impl Keys<'_, '_> {
                 }
             }
         }
-        self.put_back(&there, due, &run, connection, reports);
+        self.put_back(&there, due, connection, reports);
         Ok(())
     }
 
     /// Keys that made way for tables that they refer to: those of tables that were not made anew come back, and those that
-    /// came back unseen are looked at.
-    fn put_back(
-        &self,
-        there: &[KeyThere],
-        due: &Due,
-        run: &dyn Fn(&str) -> Result<i64, Box<TableError>>,
-        connection: &Connection,
-        reports: &mut [Option<TableReport>],
-    ) {
+    /// came back unseen are looked at, now or in an earlier run that did not come so far.
+    fn put_back(&self, there: &[KeyThere], due: &Due, connection: &Connection, reports: &mut [Option<TableReport>]) {
         let dialect = connection.dialect;
+        let run = |statements: &[String]| {
+            let mut statements = statements.iter();
+            let result = statements.try_for_each(|sql| connection.session.execute(sql).map(drop));
+            result.map_err(|error| TableError::database(PLACE, error.into(), Some(dialect)))
+        };
+        let is_same = |key: &KeyThere, other: &KeyThere| other.referring == key.referring && other.name == key.name;
+        let mut unseen: Vec<&KeyThere> = Vec::new();
+        for (key, referring, referred) in self.made_way(due, reports) {
+            if there.iter().any(|other| is_same(key, other)) {
+                continue;
+            }
+            match run(&dialect.put_foreign_key_back(key).unwrap_or_default()) {
+                Ok(()) => unseen.push(key),
+                Err(error) => self.is_lost(key, (referring, referred), reports, &error.message),
+            }
+        }
         let targets = self.neighbours.targets();
-        for key in &self.neighbours.keys {
-            let place = |table: &Relation| targets.iter().position(|target| target == table);
-            let (Some(index), Some(referred)) = (place(&key.referring), place(&key.referred)) else {
+        let of_call = there.iter().filter(|key| key.unseen && targets.contains(&key.referred));
+        unseen.extend(of_call);
+        for key in unseen {
+            let Some(index) = targets.iter().position(|target| *target == key.referring) else {
                 continue;
             };
-            let thing = format!("foreign key `{}`", key.name);
-            let is_same = |other: &&KeyThere| other.referring == key.referring && other.name == key.name;
-            let was_made = due.iter().any(|(made, _)| *made == index)
-                || reports[index]
-                    .as_ref()
-                    .is_some_and(|report| report.created && report.error.is_none());
-            match (there.iter().find(is_same), &key.definition) {
-                (None, Some(definition)) if self.neighbours.replaces(referred) && !was_made => {
-                    let (table, name) = (dialect.quote_relation(&key.referring), dialect.quote(&key.name));
-                    if let Err(error) = run(&format!("ALTER TABLE {table} ADD CONSTRAINT {name} {definition}")) {
-                        lacks(reports, index, &thing, &error.message);
-                    }
-                }
-                (Some(now), Some(before)) if now.definition.as_ref() != Some(before) => {
-                    let sql = dialect.validate_foreign_key(&key.referring, &key.name);
-                    if let Some(Err(error)) = sql.map(|sql| run(&sql)) {
-                        lacks(reports, index, &thing, &error.message);
-                    }
-                }
-                _ => {}
+            let is_wanted = key.unseen || !key.definition.as_ref().is_some_and(|sql| sql.ends_with("NOT VALID"));
+            let statements = dialect.validate_foreign_key(&key.referring, &key.name);
+            if let Err(error) = run(if is_wanted { &statements } else { &[] }) {
+                let reason = format!(
+                    "it holds for new rows, and not for all that are there: {}",
+                    error.message
+                );
+                lacks(reports, index, &format!("foreign key `{}`", key.name), &reason);
             }
         }
     }
@@ -225,6 +308,13 @@ impl Keys<'_, '_> {
             self.pool.give(Purpose::Read, source);
         }
         Ok(due)
+    }
+}
+
+/// Puts all that is due on the lists of what tables lack.
+fn tell(due: &Due, reports: &mut [Option<TableReport>], reason: &str) {
+    for (index, keys) in due {
+        keys.iter().for_each(|key| lacks(reports, *index, &key.thing, reason));
     }
 }
 

@@ -424,6 +424,12 @@ pub(super) fn plan(
     if let Some(error) = trouble.take() {
         return Err(failed(error));
     }
+    let kept = existing.as_ref().filter(|_| mode != Mode::Replace);
+    if let Some(existing) = kept {
+        let (moved, stays) = drift::counters(target.dialect, (relation, existing), &columns);
+        steps.after.extend(moved);
+        making.carried.not_carried.extend(stays);
+    }
     if existing.is_some() {
         let kept = load.look(known.dependants, &making)?;
         neighbours.make_way(index, target.dialect, removes, &mut steps);
@@ -434,7 +440,6 @@ pub(super) fn plan(
     put_around(&mut steps, target.dialect, relation, wishes.around);
     let verification = Verification::of(wishes.verify, (mode, existing.is_some()), &steps, wishes.around);
     let mut narrower = Vec::new();
-    let kept = existing.as_ref().filter(|_| mode != Mode::Replace);
     if let Some(existing) = kept {
         drift::check_required(target, (relation, existing), &columns)?;
         let same_product = source.dialect.name() == target.dialect.name();

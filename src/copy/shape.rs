@@ -336,6 +336,22 @@ impl<'a> Neighbours<'a> {
         }
     }
 
+    /// Tells the log of the foreign keys that go while this table is replaced, before they do: from there they can be put back
+    /// by hand, whatever becomes of the run.
+    pub fn tell_of_keys(&self, index: usize, target: &dyn Dialect) {
+        for key in self.keys_to(index).iter().filter(|_| self.replaces(index)) {
+            let statements = target.put_foreign_key_back(key).unwrap_or_default();
+            tracing::info!(
+                event = "copy.key_makes_way",
+                target = %self.targets[index],
+                table = %key.referring,
+                key = key.name,
+                statement = statements.join("; "),
+                "a foreign key makes way until all tables of the call have ended"
+            );
+        }
+    }
+
     /// Whether rows of this table go without a look at any key, because others of the call refer to it.
     pub fn goes_unseen(&self, index: usize, target: &dyn Dialect) -> bool {
         let of_all = target.around_removal(&[]).is_some_and(|[before, _]| !before.is_empty());
@@ -419,6 +435,7 @@ mod tests {
             referring: relation(from),
             referred: relation(to),
             definition: None,
+            unseen: false,
         };
         let ranks = |keys: Vec<KeyThere>| {
             let targets = ["a", "b", "c", "d"].map(relation).to_vec();

@@ -219,10 +219,15 @@ fn plan(
         (steps, key_checks) = merge::steps(merge, dialect, (target, existing.as_ref()), &columns, steps, made)?;
     }
     let mut not_carried = Vec::new();
+    if let Some(kept) = kept {
+        let (moved, stays) = drift::counters(dialect, (target, kept), &columns);
+        steps.after.extend(moved);
+        not_carried = stays;
+    }
     if existing.is_some() {
         let kept = load.look(None, &making)?;
         steps.after.extend(kept.given);
-        not_carried = kept.lost;
+        not_carried.extend(kept.lost);
     }
     put_around(&mut steps, dialect, target, around);
     let verification = Verification::of(

@@ -255,6 +255,17 @@ pub struct Kind {
     pub emptied: bool,
 }
 
+/// What numbers the rows of a column that are inserted without a value, where it does not look at those with one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counter {
+    /// The column.
+    pub column: String,
+    /// Its name, in quotes.
+    pub name: String,
+    /// Its step and the last number that it can give; `None` if the user may not set it.
+    pub step: Option<(i64, i64)>,
+}
+
 /// A table or view that is there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Table {
@@ -266,6 +277,8 @@ pub struct Table {
     pub not_transactional: Option<String>,
     /// Why another table cannot take its place, if that is known beforehand.
     pub not_replaceable: Option<String>,
+    /// Its counters.
+    pub counters: Vec<Counter>,
     /// How many rows its database believes that it has, if it keeps such a number.
     pub estimated_rows: Option<u64>,
     /// Whether it is known to hold all its rows itself, and to show the user all of them: nothing inherits from it, no policy

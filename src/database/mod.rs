@@ -39,7 +39,7 @@ use odbc_sys::InfoType;
 
 pub use self::{
     batch::{Batch, ColumnData, Layout, Value, WireRows},
-    column::{Column, Kind, LogicalType, Padding, Relation, Table},
+    column::{Column, Counter, Kind, LogicalType, Padding, Relation, Table},
     dependants::{Dependants, Given, KeyTo, Thing},
     error::{Class, Error, WriteError},
     features::{Features, ForeignKey},
@@ -138,6 +138,8 @@ pub struct KeyThere {
     pub referred: Relation,
     /// What stands behind its name, if the catalog says it in one.
     pub definition: Option<String>,
+    /// Whether dray has put it back without a look at its rows, and nobody has looked at them since.
+    pub unseen: bool,
 }
 
 /// What stands for a table of a database wherever it is locked.
@@ -535,9 +537,17 @@ pub trait Dialect: Send + Sync {
         None
     }
 
-    /// The statement that looks at the rows of a foreign key that was put back unseen by [`Self::around_removal`].
-    fn validate_foreign_key(&self, _table: &Relation, _name: &str) -> Option<String> {
-        None
+    /// The statements that put a foreign key back which has made way. Where the product can, without a look at its rows, which
+    /// [`Self::validate_foreign_key`] has later: so that it is there, whatever becomes of that.
+    fn put_foreign_key_back(&self, key: &KeyThere) -> Option<Vec<String>> {
+        let (table, name) = (self.quote_relation(&key.referring), self.quote(&key.name));
+        let definition = key.definition.as_deref()?;
+        Some(vec![format!("ALTER TABLE {table} ADD CONSTRAINT {name} {definition}")])
+    }
+
+    /// The statements that look at the rows of a foreign key that is [`KeyThere::unseen`], and note that it is no more.
+    fn validate_foreign_key(&self, _table: &Relation, _name: &str) -> Vec<String> {
+        Vec::new()
     }
 
     /// The most bytes that the server takes in one execution, and what it calls this limit; `None` without one.
@@ -590,6 +600,12 @@ pub trait Dialect: Send + Sync {
     /// The statements that give a table these columns, which all allow NULL; `None` where dray knows no way. Where the
     /// product commits as it changes a table, it is one statement: all of them come, or none.
     fn add_columns(&self, _relation: &Relation, _columns: &[Column]) -> Option<Vec<String>> {
+        None
+    }
+
+    /// The statement that has a counter go on behind the values of its column, never back; `None` if it may not be set, or
+    /// does so by itself.
+    fn move_counter(&self, _relation: &Relation, _counter: &Counter) -> Option<String> {
         None
     }
 

@@ -365,31 +365,24 @@ pub(super) fn relations_of(rows: Vec<Vec<Option<String>>>) -> Vec<Relation> {
 }
 
 /// The foreign keys that a catalog query answers with: schema and name of the referring table, then of the referred one, the
-/// key's name, and its definition.
+/// key's name, its definition, and where there is such a thing, whether it is unseen.
 pub(super) fn catalog_foreign_keys(session: &Session, sql: &str, parameters: &[&str]) -> Result<Vec<KeyThere>, Error> {
     let rows = session.text_rows(sql, parameters)?;
-    let keys = |row: Vec<Option<String>>| match <[Option<String>; 6]>::try_from(row) {
-        Ok(
-            [
-                schema,
-                Some(table),
-                referred_schema,
-                Some(referred),
-                Some(name),
-                definition,
-            ],
-        ) => Some(KeyThere {
-            name,
-            referring: Relation { schema, name: table },
+    let key = |mut row: Vec<Option<String>>| {
+        let unseen = row.len() > 6 && row.pop().flatten().is_some();
+        let [schema, table, referred_schema, referred, name, definition] = <[Option<String>; 6]>::try_from(row).ok()?;
+        Some(KeyThere {
+            name: name?,
+            referring: Relation { schema, name: table? },
             referred: Relation {
                 schema: referred_schema,
-                name: referred,
+                name: referred?,
             },
             definition,
-        }),
-        _ => None,
+            unseen,
+        })
     };
-    Ok(rows.into_iter().filter_map(keys).collect())
+    Ok(rows.into_iter().filter_map(key).collect())
 }
 
 /// Such as ``index `t_a` ``, from what it is and its name.

@@ -22,7 +22,7 @@ use std::collections::HashMap;
 mod listed;
 
 use super::{
-    Class, Column, Dependants, Dialect, Error, Features, Form, KeyThere, Kind, Limits, LoadSteps, LockName,
+    Class, Column, Counter, Dependants, Dialect, Error, Features, Form, KeyThere, Kind, Limits, LoadSteps, LockName,
     LogicalType, MergeSteps, Merging, Mode, Padding, Purpose, Ranges, ReadAs, ReadLane, Relation, RelaxedCommits,
     Savepoint, Shaping, Table, TableLock, Transfer, WriteAs, WriteLane, generic,
 };
@@ -39,7 +39,8 @@ SELECT a.attname, format_type(a.atttypid, a.atttypmod), coalesce(b.typname, t.ty
   CASE WHEN b.oid IS NULL THEN a.atttypmod ELSE t.typtypmod END, CAST(a.attnotnull AS int), \
   CAST(a.attgenerated <> '' AS int), array_position(CAST(i.indkey AS int2[]), a.attnum) + 1, \
   n.nspname, c.relname, CASE WHEN c.relkind IN ('r', 'm') AND c.reltuples > 0 THEN CAST(c.reltuples AS bigint) END, \
-  CASE WHEN c.relkind = 'r' AND NOT c.relhassubclass AND NOT c.relrowsecurity THEN 1 END, c.relkind \
+  CASE WHEN c.relkind = 'r' AND NOT c.relhassubclass AND NOT c.relrowsecurity THEN 1 END, c.relkind, \
+  counter.name, counter.increment, CASE WHEN counter.increment > 0 THEN counter.maximum_value ELSE counter.minimum_value END \
 FROM unnest(CAST(? AS text[]), CAST(? AS text[])) AS asked (nspname, relname) \
   JOIN pg_namespace n ON n.nspname = asked.nspname JOIN pg_class c ON c.relnamespace = n.oid \
   AND c.relname = asked.relname CROSS JOIN (SELECT CAST('' AS \"char\") AS attgenerated) AS older \
@@ -47,6 +48,12 @@ FROM unnest(CAST(? AS text[]), CAST(? AS text[])) AS asked (nspname, relname) \
     FROM pg_attribute o WHERE o.attrelid = c.oid AND o.attnum > 0 AND NOT o.attisdropped) AS a \
   JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type b ON b.oid = t.typbasetype AND t.typtype = 'd' \
   LEFT JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary \
+  LEFT JOIN LATERAL (SELECT format('%I.%I', qn.nspname, q.relname) AS name, p.increment, p.minimum_value, p.maximum_value \
+    FROM pg_depend x JOIN pg_class q ON q.oid = x.objid AND q.relkind = 'S' JOIN pg_namespace qn ON qn.oid = q.relnamespace \
+      CROSS JOIN LATERAL pg_sequence_parameters(CASE WHEN has_sequence_privilege(q.oid, 'SELECT') \
+        AND has_sequence_privilege(q.oid, 'UPDATE') THEN q.oid END) AS p \
+    WHERE x.classid = CAST('pg_class' AS regclass) AND x.refclassid = CAST('pg_class' AS regclass) \
+      AND x.refobjid = c.oid AND x.refobjsubid = a.attnum AND x.deptype IN ('a', 'i') LIMIT 1) AS counter ON true \
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') ORDER BY a.attnum";
 
 /// About how large tables are, those that inherit from them or are their partitions included; asked for as above. From
@@ -78,10 +85,16 @@ SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.rel
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition AND n.nspname <> 'information_schema' \
   AND n.nspname NOT LIKE 'pg\\_%' ORDER BY 1, 2";
 
+/// A key that was put back unseen has [`UNSEEN`] as its comment: others may be NOT VALID because the user wants it so.
 const FOREIGN_KEYS: &str = "\
-SELECT n.nspname, c.relname, rn.nspname, rc.relname, k.conname, pg_get_constraintdef(k.oid) FROM pg_constraint k \
+SELECT n.nspname, c.relname, rn.nspname, rc.relname, k.conname, pg_get_constraintdef(k.oid), \
+  CASE WHEN NOT k.convalidated AND obj_description(k.oid, 'pg_constraint') = 'put back by dray, rows not looked at yet' \
+    THEN 1 END FROM pg_constraint k \
 JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
 JOIN pg_class rc ON rc.oid = k.confrelid JOIN pg_namespace rn ON rn.oid = rc.relnamespace WHERE k.contype = 'f'";
+
+/// See [`FOREIGN_KEYS`].
+const UNSEEN: &str = "put back by dray, rows not looked at yet";
 
 /// Answers if commits wait for the disk and [`SETTLE`] can be run: from PostgreSQL 9.6 on, and not by products that only
 /// speak its protocol.
@@ -175,6 +188,14 @@ impl Dialect for Postgres {
                 continue;
             };
             let table = found.entry(table).or_default();
+            if let Some(Some(name)) = row.get(12) {
+                let number = |place: usize| row.get(place)?.as_ref()?.parse::<i64>().ok();
+                table.counters.push(Counter {
+                    column: column.first().cloned().flatten().unwrap_or_default(),
+                    name: name.clone(),
+                    step: number(13).zip(number(14)),
+                });
+            }
             table.columns.push(catalog_column(column));
             table.estimated_rows = row.get(9).and_then(Option::as_deref).and_then(|rows| rows.parse().ok());
             table.is_plain = row.get(10).is_some_and(Option::is_some);
@@ -236,24 +257,29 @@ impl Dialect for Postgres {
         // TRUNCATE refuses a table that others refer to, and the rows that go may be referred to until those tables are
         // loaded as well: the keys are put back in the same transaction, and their rows looked at later.
         let drop = |key: &KeyThere| self.drop_foreign_key(&key.referring, &key.name);
-        let add = |key: &KeyThere| {
-            let (table, name) = (self.quote_relation(&key.referring), self.quote(&key.name));
-            let definition = key.definition.as_deref()?;
-            let unseen = if definition.ends_with("NOT VALID") {
-                ""
-            } else {
-                " NOT VALID"
-            };
-            Some(format!(
-                "ALTER TABLE {table} ADD CONSTRAINT {name} {definition}{unseen}"
-            ))
-        };
-        Some([keys.iter().map(drop).collect(), keys.iter().filter_map(add).collect()])
+        let add = |key: &KeyThere| self.put_foreign_key_back(key).unwrap_or_default();
+        Some([keys.iter().map(drop).collect(), keys.iter().flat_map(add).collect()])
     }
 
-    fn validate_foreign_key(&self, table: &Relation, name: &str) -> Option<String> {
+    fn put_foreign_key_back(&self, key: &KeyThere) -> Option<Vec<String>> {
+        let (table, name) = (self.quote_relation(&key.referring), self.quote(&key.name));
+        let definition = key.definition.as_deref()?;
+        let comment = format!("COMMENT ON CONSTRAINT {name} ON {table} IS {}", self.literal(UNSEEN));
+        let add = format!("ALTER TABLE {table} ADD CONSTRAINT {name} {definition}");
+        Some(match (definition.ends_with("NOT VALID"), key.unseen) {
+            (false, _) => vec![format!("{add} NOT VALID"), comment],
+            (true, true) => vec![add, comment],
+            // As the user has it.
+            (true, false) => vec![add],
+        })
+    }
+
+    fn validate_foreign_key(&self, table: &Relation, name: &str) -> Vec<String> {
         let (table, name) = (self.quote_relation(table), self.quote(name));
-        Some(format!("ALTER TABLE {table} VALIDATE CONSTRAINT {name}"))
+        vec![
+            format!("ALTER TABLE {table} VALIDATE CONSTRAINT {name}"),
+            format!("COMMENT ON CONSTRAINT {name} ON {table} IS NULL"),
+        ]
     }
 
     fn result_column(&self, column: ResultColumn) -> Column {
@@ -421,6 +447,24 @@ impl Dialect for Postgres {
             self.quote_relation(relation),
             clauses.join(", ")
         )])
+    }
+
+    fn move_counter(&self, relation: &Relation, counter: &Counter) -> Option<String> {
+        let (step, last) = counter.step?;
+        let (table, column) = (self.quote_relation(relation), self.quote(&counter.column));
+        let (farthest, beyond, within) = if step > 0 {
+            ("max", ">", "<=")
+        } else {
+            ("min", "<", ">=")
+        };
+        Some(format!(
+            "SELECT pg_catalog.setval({}, CAST(numbers.farthest AS bigint)) \
+             FROM (SELECT {farthest}({column}) AS farthest FROM {table}) AS numbers CROSS JOIN {} AS counter \
+             WHERE numbers.farthest {within} {last} AND (numbers.farthest {beyond} counter.last_value \
+               OR numbers.farthest = counter.last_value AND NOT counter.is_called)",
+            self.literal(&counter.name),
+            counter.name
+        ))
     }
 
     fn required_columns(&self, session: &Session, relation: &Relation) -> Result<Vec<String>, Error> {
