@@ -4,12 +4,14 @@ be lost or changed is refused before anything is touched, by name; the catalog i
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from conftest import Script
 from copying import Copying
 from databases import PRODUCTS, Database, Databases
 
@@ -252,6 +254,29 @@ def test_an_index_that_goes_with_the_old_table_is_named_and_one_that_comes_again
     assert copied.error("p") is None
     assert [thing.split(":")[0] for thing in copied.tables["p"]["not_carried"]] == ["index `own`"]
     assert copying(source, target, "p", mode="replace").tables["p"]["not_carried"] == []
+
+
+def test_a_plan_says_what_stands_in_the_way_and_what_is_given_again(
+    pair: Callable[[str], tuple[Database, Database]], script: Script
+) -> None:
+    source, target = pair("postgresql")
+    for database in (source, target):
+        database.execute("CREATE TABLE q (id INTEGER NOT NULL PRIMARY KEY)")
+    target.execute("CREATE VIEW seen AS SELECT note FROM p")
+    target.execute("CREATE INDEX own ON q (id)")
+    target.execute("GRANT SELECT ON q TO PUBLIC")
+    code = """
+        import dray, json
+        plan = dray.plan_copy(dray.Copy("Source", ["p", "q"]), target="Target", mode="replace")
+        print(json.dumps([[t.error and t.error["message"], t.not_carried, [s["sql"] for s in t.statements]] for t in plan.tables]))
+    """
+    done = script(code, services={"Source": source.odbc, "Target": target.odbc})
+    assert done.returncode == 0, done.stderr
+    (error, _, _), (none, lacks, statements) = json.loads(done.stdout)
+    assert "view `public.seen`" in error
+    assert (none, [thing.split(":")[0] for thing in lacks]) == (None, ["index `own`"])
+    assert statements[-1] == "GRANT SELECT ON public.q TO PUBLIC"
+    assert (target.count("p"), target.count("q")) == (2, 0)
 
 
 @pytest.mark.parametrize("product", PRODUCTS)

@@ -553,3 +553,23 @@ def test_memory_keeps_its_bound_whatever_the_size_of_a_table(
     copied = copying(server, databases("postgresql"))
     assert copied.error("t") is None
     assert copied.growth_kib < 128 << 10
+
+
+def test_a_table_with_a_trigger_is_not_replaced_and_one_is_not_emptied_that_takes_others_along(
+    databases: Databases, server: Sqlserver, copying: Copying
+) -> None:
+    source = databases("sqlite")
+    source.fill("t", {"id": "INTEGER NOT NULL PRIMARY KEY"}, [(1,), (2,)])
+    server.execute("CREATE TABLE t (id int NOT NULL PRIMARY KEY)")
+    server.execute("INSERT INTO t VALUES (7)")
+    server.execute("CREATE TRIGGER looks_on ON t AFTER INSERT AS BEGIN DECLARE @x int END")
+    error = copying(source, server, "t", mode="replace").error("t")
+    assert error is not None
+    assert (error["code"], "trigger `looks_on`" in error["message"]) == ("copy.not_replaceable", True), error
+    server.execute("DROP TRIGGER looks_on")
+    server.execute("CREATE TABLE child (id int CONSTRAINT refers REFERENCES t (id) ON DELETE CASCADE)")
+    server.execute("INSERT INTO child VALUES (7)")
+    error = copying(source, server, "t", mode="truncate").error("t")
+    assert error is not None
+    assert (error["code"], "`refers` of `dbo.child`" in error["message"]) == ("copy.not_emptiable", True), error
+    assert (server.count("t"), server.count("child")) == (1, 1)

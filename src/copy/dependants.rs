@@ -164,8 +164,8 @@ impl Load<'_> {
             return Ok(());
         }
         let message = format!(
-            "the target table cannot be replaced: it would lose, or break, its {}",
-            held.join(", its ")
+            "the target table cannot be replaced: what depends on it would be lost or broken: {}",
+            held.join(", ")
         );
         let mut error = TableError::refused(PLACE, "copy.not_replaceable", message);
         let hint = "use mode `truncate`, which empties the table and keeps all of it, or drop them before, and make them again \

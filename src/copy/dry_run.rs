@@ -67,7 +67,7 @@ pub struct PlannedTable {
     pub columns: Vec<PlannedColumn>,
     /// The statements around the load, in order; the rows come after the last one of phase `before`.
     pub statements: Vec<Statement>,
-    /// What the source table has and a table that the copy makes will lack.
+    /// What the source table, or the one that is replaced, has and a table that the copy makes will lack.
     pub not_carried: Vec<String>,
     /// Why it cannot be copied, if that is known already.
     pub error: Option<Box<TableError>>,

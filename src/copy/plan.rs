@@ -44,7 +44,7 @@ pub struct TablePlan {
     pub wire: Option<WireFormat>,
     /// Whether rows that the target refuses are left out.
     pub sifted: bool,
-    /// What the source table has and the target, which is to be made, will lack.
+    /// What the source table, or the one that is replaced, has and the target, which is to be made, will lack.
     pub not_carried: Vec<String>,
     /// Columns of the target, which is there, that hold fewer values than those of the source.
     pub narrower: Vec<String>,

@@ -56,7 +56,8 @@ pub struct TableReport {
     pub write_lane_reason: String,
     /// Whether the rows went from one lane to the other in the product's own form, unparsed.
     pub unparsed: bool,
-    /// What the source table has and a table that was made by this copy lacks, such as ``index `t_a` ``.
+    /// What the source table, or the one that was replaced, has and a table that was made by this copy lacks, such as
+    /// ``index `t_a` ``.
     pub not_carried: Vec<String>,
     /// Infinite values that became NULL because it was asked for.
     pub nulls_for_infinity: u64,

@@ -43,7 +43,7 @@ UNION SELECT t.nspname, t.relname, 5, 'held', 'rule', CAST(r.rulename AS text), 
 UNION SELECT t.nspname, t.relname, 6, 'held', 'policy', CAST(p.polname AS text), NULL, NULL, NULL \
   FROM t JOIN pg_policy p ON p.polrelid = t.oid \
 UNION SELECT t.nspname, t.relname, 7, 'held', 'row level security', '', NULL, NULL, NULL FROM t WHERE t.relrowsecurity \
-UNION SELECT t.nspname, t.relname, 8, 'held', 'its place in', n.nspname || '.' || c.relname, NULL, NULL, NULL \
+UNION SELECT t.nspname, t.relname, 8, 'held', 'place in', n.nspname || '.' || c.relname, NULL, NULL, NULL \
   FROM t JOIN pg_inherits i ON i.inhrelid = t.oid JOIN pg_class c ON c.oid = i.inhparent \
   JOIN pg_namespace n ON n.oid = c.relnamespace \
 UNION SELECT t.nspname, t.relname, 9, 'gone', CASE WHEN k.contype = 'u' THEN 'unique constraint' \

@@ -45,7 +45,7 @@ SELECT asked.place, OBJECTPROPERTY(asked.id, 'TableTemporalType'), OBJECTPROPERT
     AND f.parent_object_id <> asked.id), OBJECTPROPERTY(asked.id, 'IsView') FROM asked";
 
 /// What depends on tables. A view that is bound to the table keeps it from being dropped; others are of its name, and stay
-/// with it. Rights of the table and of its columns; who has them by the owner's standing is not listed.
+/// with it. Rights of the table and of its columns are given again by whoever controls its schema: to make tables in it is not enough.
 const DEPENDANTS: &str = "\
 SELECT asked.place, things.role, things.what, things.name, things.of_schema, things.of_table, things.rule_name \
 FROM asked JOIN ( \
@@ -60,7 +60,8 @@ UNION ALL SELECT DISTINCT d.referenced_id, 3, 'held', 'view', s.name + '.' + o.n
   JOIN sys.schemas s ON s.schema_id = o.schema_id WHERE d.is_schema_bound_reference = 1 \
 UNION ALL SELECT object_id, 4, 'gone', CASE WHEN is_unique = 1 THEN 'unique index' ELSE 'index' END, name, NULL, NULL, NULL \
   FROM sys.indexes WHERE index_id > 0 AND is_primary_key = 0 \
-UNION ALL SELECT p.major_id, 5, 'given', '', \
+UNION ALL SELECT p.major_id, 5, CASE WHEN HAS_PERMS_BY_NAME(QUOTENAME(s.name), 'SCHEMA', 'CONTROL') = 1 THEN 'given' \
+    ELSE 'gone' END, '', \
     CASE WHEN p.state = 'D' THEN 'DENY ' ELSE 'GRANT ' END + p.permission_name + ' ON ' \
     + QUOTENAME(s.name) + '.' + QUOTENAME(o.name) + CASE WHEN c.name IS NULL THEN '' ELSE ' (' + QUOTENAME(c.name) + ')' END \
     + ' TO ' + QUOTENAME(g.name) + CASE WHEN p.state = 'W' THEN ' WITH GRANT OPTION' ELSE '' END, c.name, NULL, NULL \
