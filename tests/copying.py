@@ -78,7 +78,8 @@ class Copying:
         **options: Any,
     ) -> Copied:
         """Run it; `options` are those of `dray.copy_tables`."""
-        return self.finish(self.start(source, target, tables, into=into, overrides=overrides, env=env, **options), timeout)
+        process = self.start(source, target, tables, into=into, overrides=overrides, env=env, **options)
+        return self.finish(process, timeout)
 
     def start(
         self,

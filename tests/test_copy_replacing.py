@@ -381,7 +381,9 @@ def test_a_key_that_cannot_be_as_it_was_is_named_with_its_statement(
     parents(source)
     children(source, "", rows=3)
     parents(target, rows=9)
-    target.execute("CREATE TABLE c (id INT NOT NULL PRIMARY KEY, p INT, CONSTRAINT c_of_p FOREIGN KEY (p) REFERENCES p (id))")
+    target.execute(
+        "CREATE TABLE c (id INT NOT NULL PRIMARY KEY, p INT, CONSTRAINT c_of_p FOREIGN KEY (p) REFERENCES p (id))"
+    )
     target.insert("c", [(9, 9)])
     copied = copying(source, target, ["p", "c"], mode="replace", overrides={"c": {"mode": "append"}})
     assert (copied.error("p"), copied.error("c")) == (None, None)
@@ -413,5 +415,7 @@ def test_a_key_that_an_earlier_run_put_back_unseen_is_looked_at_and_one_of_the_u
     copied = copying(source, target, ["p", "c"], **options)
     assert (copied.error("p"), copied.error("c")) == (None, None)
     assert sorted(keys_of(target, "c")) == [("as_it_is", "p", False), ("c_of_p", "p", True)]
-    comments = "SELECT count(*) FROM pg_description WHERE classoid = 'pg_constraint'::regclass AND description LIKE '%dray%'"
+    comments = (
+        "SELECT count(*) FROM pg_description WHERE classoid = 'pg_constraint'::regclass AND description LIKE '%dray%'"
+    )
     assert target.query(comments) == [(0,)]

@@ -95,8 +95,8 @@ class TableReport:
         write_lane: How they entered the target.
         write_lane_reason: Why this way was taken, and why none before it.
         unparsed: Whether they went through in the databases' own form, as they were.
-        not_carried: What the source table, or the one that was replaced, has and a target table that the copy made lacks:
-            triggers, or an index that the target cannot have, each by its name and mostly with the reason.
+        not_carried: What the source table, or the one that was replaced, has and a target table that the copy made
+            lacks: triggers, or an index that the target cannot have, each by its name and mostly with the reason.
         nulls_for_infinity: Infinite values that became NULL, see ``infinity`` of :func:`copy_tables`.
         nulls_for_nan: NaNs that became NULL, see ``nan``.
         nulls_for_zero_dates: Zero dates that became NULL, see ``zero_dates``.

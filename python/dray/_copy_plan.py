@@ -30,8 +30,8 @@ class PlannedTable:
         columns: For each column ``source``, ``source_type``, ``target`` and ``target_type``.
         statements: What would be run at the target: for each statement its ``sql`` and ``when``, which is ``before`` or
             ``after`` the rows, ``after_commit``, or ``cleanup``.
-        not_carried: What the source table, or the one that is replaced, has and a target table that the copy makes would
-            lack.
+        not_carried: What the source table, or the one that is replaced, has and a target table that the copy makes
+            would lack.
         error: Fields of the error if the table could not be copied, else None.
         ranges: The conditions of the key ranges that it would be read in at the same time, without values of text;
             empty if it would be read as a whole.
