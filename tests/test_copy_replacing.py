@@ -197,7 +197,7 @@ def test_a_view_can_make_way_and_come_back_within_the_copy(
 ) -> None:
     source, target = pair("postgresql")
     target.execute("CREATE VIEW seen AS SELECT note FROM p")
-    around = {"before": ["DROP VIEW seen"], "after": ["CREATE VIEW seen AS SELECT note FROM {target}"]}
+    around: dict[str, Any] = {"before": ["DROP VIEW seen"], "after": ["CREATE VIEW seen AS SELECT note FROM {target}"]}
     assert copying(source, target, "p", mode="replace", **around).error("p") is None
     assert target.count("seen") == 3
 
