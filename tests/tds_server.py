@@ -13,14 +13,20 @@ import socket
 import struct
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
-COLLATION = bytes([0x09, 0x04, 0xD0, 0x00, 0x34])  # SQL_Latin1_General_CP1_CI_AS
+# Collations: their bytes in the protocol, and their code pages.
+COLLATIONS = {
+    "SQL_Latin1_General_CP1_CI_AS": (bytes([0x09, 0x04, 0xD0, 0x00, 0x34]), "cp1252"),
+    "Lithuanian_CI_AS": (bytes([0x27, 0x04, 0xD0, 0x00, 0x00]), "cp1257"),
+}
+OF_DATABASE = "SQL_Latin1_General_CP1_CI_AS"
 MAX = 0xFFFF
+LONG = struct.pack("<I", 0x7FFFFFFF)
 
 # Packet types.
 BATCH, BULK, RESULT, TRANSACTION, LOGIN, PRELOGIN = 0x01, 0x07, 0x04, 0x0E, 0x10, 0x12
@@ -33,6 +39,34 @@ class Column:
     name: str
     declared: str
     nullable: bool
+    collation: str = OF_DATABASE
+
+    @property
+    def base(self) -> str:
+        """Its type without parentheses."""
+        return self.declared.split("(")[0]
+
+    @property
+    def code_page(self) -> Optional[str]:
+        """That of its text, if it has one."""
+        return COLLATIONS[self.collation][1] if self.base in ("char", "varchar", "text") else None
+
+    @property
+    def is_old(self) -> bool:
+        """Whether it is one of the long types that `(max)` has replaced, which name their table."""
+        return self.base in ("text", "ntext", "image")
+
+    @property
+    def catalog_row(self) -> list[str]:
+        """What the catalog says of it, behind the place of its table."""
+        numbers = self.numbers
+        size = {"n": 2}.get(self.base[0], 1) * numbers[0] if numbers and numbers[0] != MAX else 0
+        others = (numbers + [0])[:2] if self.base == "decimal" else [0, *numbers, 0][:2]
+        has_collation = self.base.endswith(("char", "text")) and self.collation != OF_DATABASE
+        return [
+            self.name, self.base, str(size or ""), *map(str, others), str(int(self.nullable)), "0", "",
+            self.collation if has_collation else "",
+        ]  # fmt: skip
 
     @property
     def numbers(self) -> list[int]:
@@ -43,21 +77,25 @@ class Column:
     @property
     def type_info(self) -> bytes:
         """TYPE_INFO of its type."""
-        base = self.declared.split("(")[0]
-        numbers = self.numbers
-        if base in ("bit", "tinyint", "smallint", "int", "bigint", "real", "float", "uniqueidentifier", "date"):
-            return {
-                "bit": b"\x68\x01", "tinyint": b"\x26\x01", "smallint": b"\x26\x02", "int": b"\x26\x04",
-                "bigint": b"\x26\x08", "real": b"\x6d\x04", "float": b"\x6d\x08", "uniqueidentifier": b"\x24\x10",
-                "date": b"\x28",
-            }[base]  # fmt: skip
+        base, numbers = self.base, self.numbers
+        fixed = {
+            "bit": b"\x68\x01", "tinyint": b"\x26\x01", "smallint": b"\x26\x02", "int": b"\x26\x04",
+            "bigint": b"\x26\x08", "real": b"\x6d\x04", "float": b"\x6d\x08", "uniqueidentifier": b"\x24\x10",
+            "date": b"\x28", "money": b"\x6e\x08", "smallmoney": b"\x6e\x04", "datetime": b"\x6f\x08",
+            "smalldatetime": b"\x6f\x04", "image": b"\x22" + LONG,
+        }  # fmt: skip
+        if base in fixed:
+            return fixed[base]
+        collation = COLLATIONS[self.collation][0]
+        if base in ("text", "ntext"):
+            return bytes([{"text": 0x23, "ntext": 0x63}[base]]) + LONG + collation
         if base == "decimal":
             return bytes([0x6A, 17, *numbers])
         if base in ("time", "datetime2", "datetimeoffset"):
             return bytes([{"time": 0x29, "datetime2": 0x2A, "datetimeoffset": 0x2B}[base], *numbers])
-        kind = {"nchar": 0xEF, "nvarchar": 0xE7, "binary": 0xAD, "varbinary": 0xA5}[base]
-        size = numbers[0] if numbers[0] == MAX or base.endswith("binary") else 2 * numbers[0]
-        return struct.pack("<BH", kind, size) + (b"" if base.endswith("binary") else COLLATION)
+        kind = {"char": 0xAF, "varchar": 0xA7, "nchar": 0xEF, "nvarchar": 0xE7, "binary": 0xAD, "varbinary": 0xA5}[base]
+        size = 2 * numbers[0] if numbers[0] != MAX and base.startswith("n") else numbers[0]
+        return struct.pack("<BH", kind, size) + (b"" if base.endswith("binary") else collation)
 
 
 @dataclass
@@ -73,6 +111,8 @@ class TdsServer:
     """The error, number and message, that a bulk copy is answered with."""
     login_refusals: list[tuple[int, str]] = field(default_factory=list)
     """The errors that the next logins are answered with, one each; those after them are let in."""
+    answers: dict[str, Union[list[list[Optional[str]]], tuple[int, str]]] = field(default_factory=dict)
+    """Rows, or an error's number and message, for statements in which a text stands; before all others."""
 
     @property
     def odbc(self) -> str:
@@ -95,11 +135,15 @@ class TdsServer:
         if created:
             lines = re.findall(r"^\s+\[(.+?)\] (\S+)(.*)$", created[1], re.MULTILINE)
             self.columns = [Column(name, kind.rstrip(","), "NOT NULL" not in rest) for name, kind, rest in lines]
+        for words, given in self.answers.items():
+            if words in sql:
+                return error(*given) if isinstance(given, tuple) else texts(given)
         if "sp_bcp_dbcmptlevel" in sql:
             level = b"\x81\x01\x00" + struct.pack("<IH", 0, 0) + b"\x30\x00" + b"\xd1\xa0"
             shape = b"\x81" + struct.pack("<H", len(self.columns))
             for column in self.columns:
-                shape += struct.pack("<IH", 0, 0x08 | column.nullable) + column.type_info + short_text(column.name)
+                shape += struct.pack("<IH", 0, 0x08 | column.nullable) + column.type_info
+                shape += (b"\x01" + long_text("t", 1) if column.is_old else b"") + short_text(column.name)
             return level + done(0x11, token=0xFF) + b"\x79\0\0\0\0" + done(1, token=0xFE) + shape + done(0x10)
         if "sp_tablecollations" in sql:
             names = [(number, column) for number, column in enumerate(self.columns, 1)]
@@ -111,11 +155,17 @@ class TdsServer:
                 ],
                 done(0x11, token=0xFF) + b"\x79\0\0\0\0" + done(0, token=0xFE),
             )
-        if "c.is_identity" in sql and self.columns:
-            cells = [[column.name, "0", "0", column.declared, "0", "U", "0", "0"] for column in self.columns]
-            return table(["nvarchar(128)"] * 8, [[long_text(cell) for cell in row] for row in cells], done(0x10))
+        if "CAST(c.is_identity AS int)" in sql and self.columns:
+            return texts([[column.name, "0", "0", column.declared, "0", "U", "0", "0"] for column in self.columns])
+        if "FROM asked JOIN sys.columns" in sql and self.columns:
+            return texts([["0", *column.catalog_row] for column in self.columns])
+        if "COLLATIONPROPERTY(collation_name, 'CodePage')" in sql:
+            return texts([[column.name, column.code_page[2:]] for column in self.columns if column.code_page])
+        if "COLLATIONPROPERTY(" in sql:
+            named = [name for name in COLLATIONS if f"N'{name}'" in sql] or [OF_DATABASE]
+            return texts([[COLLATIONS[named[0]][1][2:]]])
         if "sp_getapplock" in sql:
-            return table(["nvarchar(128)"], [[long_text("1")]], done(0x10))
+            return texts([["1"]])
         if "SELECT" in sql.split(" UPDATE ")[0] and not sql.startswith("IF "):
             return table(["nvarchar(128)"], [], done(0x10))
         return done(0)
@@ -130,9 +180,14 @@ class TdsServer:
 
 
 def error(number: int, message: str) -> bytes:
-    text = struct.pack("<H", len(message)) + message.encode("utf-16-le")
-    body = struct.pack("<iBB", number, 1, 16) + text + b"\0\0" + struct.pack("<I", 1)
+    body = struct.pack("<iBB", number, 1, 16) + long_text(message, 1) + b"\0\0" + struct.pack("<I", 1)
     return b"\xaa" + struct.pack("<H", len(body)) + body + done(2)
+
+
+def texts(rows: Sequence[Sequence[Optional[str]]]) -> bytes:
+    """A result of text alone."""
+    cells = [[b"\xff\xff" if cell is None else long_text(cell) for cell in row] for row in rows]
+    return table(["nvarchar(4000)"] * (len(cells[0]) if cells else 1), cells, done(0x10))
 
 
 def done(status: int, rows: int = 0, token: int = 0xFD) -> bytes:
@@ -148,8 +203,8 @@ def long_text(text: str, unit: int = 2) -> bytes:
 
 
 def collation(column: Column) -> list[bytes]:
-    if column.declared.startswith("n"):
-        return [struct.pack("<H", 5) + COLLATION, long_text("SQL_Latin1_General_CP1_CI_AS")]
+    if column.base.endswith(("char", "text")):
+        return [struct.pack("<H", 5) + COLLATIONS[column.collation][0], long_text(column.collation)]
     return [b"\xff\xff", b"\xff\xff"]
 
 
@@ -188,7 +243,8 @@ def bulk_rows(data: bytes, columns: list[Column]) -> Iterator[tuple[Any, ...]]:
         reader.take(6)
         info = reader.data[reader.place :]
         column = next(column for column in columns if named(info, column))
-        reader.take(len(column.type_info) + 1 + 2 * len(column.name))
+        # The older types name their table, which is left empty.
+        reader.take(len(column.type_info) + 2 * column.is_old + 1 + 2 * len(column.name))
         sent.append(column)
     while reader.number(1) == 0xD1:
         values = {column.name: value(reader, column) for column in sent}
@@ -202,14 +258,16 @@ def named(info: bytes, column: Column) -> bool:
     length = len(column.type_info)
     # The driver says how long a decimal may be in its own way.
     same = info[0] == column.type_info[0] and info[2:length] == column.type_info[2:]
-    return same and info[length:].startswith(short_text(column.name))
+    return same and info[length + 2 * column.is_old :].startswith(short_text(column.name))
 
 
 def value(reader: Reader, column: Column) -> Any:
-    base = column.declared.split("(")[0]
-    if base in ("nchar", "nvarchar", "binary", "varbinary"):
-        data = long_value(reader) if column.numbers[0] == MAX else short_value(reader)
-        return data if data is None or base.endswith("binary") else data.decode("utf-16-le")
+    base = column.base
+    if column.is_old or base.endswith(("char", "binary")):
+        data = old_value(reader) if column.is_old else varying_value(reader, column)
+        if data is None or base in ("image", "binary", "varbinary"):
+            return data
+        return data.decode(column.code_page or "utf-16-le")
     length = reader.number(1)
     data = reader.take(length)
     if not data:
@@ -224,6 +282,16 @@ def value(reader: Reader, column: Column) -> Any:
     if base == "decimal":
         digits = int.from_bytes(data[1:], "little") * (1 if data[0] else -1)
         return Decimal(digits).scaleb(-column.numbers[1])
+    if base in ("money", "smallmoney"):
+        # The upper half comes first.
+        halves = data if length == 4 else data[4:] + data[:4]
+        return Decimal(int.from_bytes(halves, "little", signed=True)).scaleb(-4)
+    if base in ("datetime", "smalldatetime"):
+        half = length // 2
+        days = int.from_bytes(data[:half], "little", signed=base == "datetime")
+        units = int.from_bytes(data[half:], "little")
+        seconds = {"minutes": units} if half == 2 else {"milliseconds": round(units * 10 / 3)}
+        return datetime(1900, 1, 1) + timedelta(days=days, **seconds)
     if base == "uniqueidentifier":
         return uuid.UUID(bytes_le=data)
     if base == "date":
@@ -244,6 +312,19 @@ def clock(units: int, digits: int) -> time:
     microseconds, rest = divmod(units * 10**6, 10**digits)
     assert rest == 0, "finer than a microsecond"
     return (datetime.min + timedelta(microseconds=microseconds)).time()
+
+
+def varying_value(reader: Reader, column: Column) -> Optional[bytes]:
+    return long_value(reader) if column.numbers[0] == MAX else short_value(reader)
+
+
+def old_value(reader: Reader) -> Optional[bytes]:
+    """A value of `text`, `ntext` or `image`: a pointer, a moment, and a length before it."""
+    pointer = reader.number(1)
+    if pointer == 0:
+        return None
+    reader.take(pointer + 8)
+    return reader.take(reader.number(4))
 
 
 def short_value(reader: Reader) -> Optional[bytes]:
@@ -289,7 +370,7 @@ class Session:
             )
             return (
                 change(1, short_text("db"), short_text("master"))
-                + change(7, b"\x05" + COLLATION, b"\0")
+                + change(7, b"\x05" + COLLATIONS[OF_DATABASE][0], b"\0")
                 + b"\xad" + struct.pack("<H", len(program)) + program
                 + done(0)
             )  # fmt: skip

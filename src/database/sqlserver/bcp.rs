@@ -101,6 +101,7 @@ functions! {
     bcp_initW(HDbc, *const u16, *const u16, *const u16, c_int) -> c_short;
     bcp_bind(HDbc, *const u8, c_int, i32, *const u8, c_int, c_int, c_int) -> c_short;
     bcp_collen(HDbc, i32, c_int) -> c_short;
+    bcp_colptr(HDbc, *const u8, c_int) -> c_short;
     bcp_control(HDbc, c_int, *const c_void) -> c_short;
     bcp_sendrow(HDbc) -> c_short;
     bcp_moretext(HDbc, i32, *const u8) -> c_short;
@@ -209,6 +210,8 @@ pub(super) struct BulkCopy {
     row: Vec<u64>,
     /// Where each binding's length lies in the row, in bytes.
     offsets: Vec<Option<usize>>,
+    /// The values of one row that lie aside, by the bindings' places; what the driver has the addresses of.
+    aside: Vec<Vec<u8>>,
     bindings: Vec<Binding>,
     /// Kept for the driver.
     _hints: Vec<u16>,
@@ -237,7 +240,7 @@ impl BulkCopy {
                 bytes += LENGTH_BYTES + most.next_multiple_of(8);
                 Some(offset)
             }
-            Place::Pieces { .. } => None,
+            Place::Aside | Place::Pieces => None,
         };
         let offsets: Vec<Option<usize>> = bindings.iter().map(offset).collect();
         let terminated = |text: &str| -> Vec<u16> { text.encode_utf16().chain([0]).collect() };
@@ -246,6 +249,7 @@ impl BulkCopy {
             connection: session.driver_connection(),
             row: vec![0; bytes.div_ceil(8)],
             offsets,
+            aside: vec![Vec::new(); bindings.len()],
             bindings,
             _hints: terminated(&options.hints),
             open: false,
@@ -280,10 +284,12 @@ impl BulkCopy {
                     LENGTH_BYTES,
                     VARLEN_DATA,
                 ),
+                // Read behind an address that each row gives.
+                None if bound.place == Place::Aside => (copy.aside[place].as_ptr(), 0, NULL_DATA),
                 None => (ptr::null(), 0, 0),
             };
             // SAFETY: the row lives, unmoved, as long as the bulk copy, and has room for the length and the most bytes of
-            // the column; a null address is that of a value in pieces.
+            // the column; a null address is that of a value in pieces; behind that of a value aside nothing is read.
             let answer = unsafe {
                 let (ordinal, length_bytes) = (ordinal as c_int, length_bytes as c_int);
                 (functions.bcp_bind)(handle, data, length_bytes, length, ptr::null(), 0, bound.token, ordinal)
@@ -318,16 +324,21 @@ impl BulkCopy {
         }
     }
 
-    /// How many bytes the next row's value in pieces has, `None` for NULL; for columns with [`Place::Pieces`] whose
-    /// length comes first.
-    pub(super) fn announce(&mut self, place: usize, bytes: Option<usize>) -> Result<(), Error> {
-        let ordinal = self.bindings[place].ordinal as c_int;
-        let length = match bytes {
-            None => NULL_DATA,
-            Some(bytes) => length_i32(bytes)?,
-        };
-        // SAFETY: an open bulk copy.
-        let answer = unsafe { (self.functions.bcp_collen)(self.connection.as_raw(), length, ordinal) };
+    /// The next row's value of a column whose values lie aside, to be filled and then given by [`Self::point`].
+    pub(super) fn aside(&mut self, place: usize) -> &mut Vec<u8> {
+        &mut self.aside[place]
+    }
+
+    /// Tells the driver where the next row's value is that lies aside, or that it is NULL.
+    pub(super) fn point(&self, place: usize, is_null: bool) -> Result<(), Error> {
+        let (handle, ordinal) = (self.connection.as_raw(), self.bindings[place].ordinal as c_int);
+        let value = &self.aside[place];
+        let length = if is_null { NULL_DATA } else { length_i32(value.len())? };
+        // SAFETY: an open bulk copy; the value lies there, unmoved, until the next one is filled in.
+        let answer = unsafe { (self.functions.bcp_colptr)(handle, value.as_ptr(), ordinal) };
+        self.check("bcp_colptr", answer)?;
+        // SAFETY: an open bulk copy; the value has as many bytes.
+        let answer = unsafe { (self.functions.bcp_collen)(handle, length, ordinal) };
         self.check("bcp_collen", answer)
     }
 

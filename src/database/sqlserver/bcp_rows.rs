@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 use std::{
+    convert::Infallible,
     sync::{
         Arc,
         atomic::{AtomicU8, Ordering},
@@ -16,7 +17,7 @@ use std::{
 };
 
 use super::{
-    super::{Batch, Error, WriteError, batch::Values},
+    super::{Batch, Error, WriteError},
     bcp::BulkCopy,
     bcp_cells::Cells,
     bcp_types::Place,
@@ -28,6 +29,9 @@ const PATIENCE: Duration = Duration::from_millis(300);
 
 /// How often is looked whether the work was told to stop.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// Memory for a value that lies aside which is kept from one to the next.
+const ASIDE_BYTES_MAX: usize = 1 << 20;
 
 /// Where the values of a batch's column go.
 pub(super) struct Target {
@@ -245,13 +249,21 @@ impl Rows {
                     let written = target.cells.write(&column.values, row, copy.value(target.place));
                     copy.set_length(target.place, written.map_err(|reason| Failure::Value(number, reason))?);
                 }
-                Place::Pieces { length_first } => {
-                    in_pieces = true;
-                    if length_first {
-                        let bytes = (!column.nulls[row]).then(|| target.cells.bytes(&column.values, row));
-                        driver(turn.in_driver(|| copy.announce(target.place, bytes)))?;
+                Place::Aside => {
+                    let value = copy.aside(target.place);
+                    value.clear();
+                    value.shrink_to(ASIDE_BYTES_MAX);
+                    if !column.nulls[row] {
+                        let add = |piece: &[u8]| {
+                            value.extend_from_slice(piece);
+                            Ok::<(), Infallible>(())
+                        };
+                        let added = target.cells.pieces(&column.values, row, scratch, add);
+                        let Ok(()) = added.map_err(|reason| Failure::Value(number, reason))?;
                     }
+                    driver(turn.in_driver(|| copy.point(target.place, column.nulls[row])))?;
                 }
+                Place::Pieces => in_pieces = true,
             }
         }
         driver(turn.in_driver(|| copy.send_row()))?;
@@ -259,23 +271,18 @@ impl Rows {
             return Ok(());
         }
         for (number, target) in targets.iter().enumerate() {
-            let Place::Pieces { length_first } = target.lies else {
+            if target.lies != Place::Pieces {
                 continue;
-            };
-            let column = &batch.columns[target.source];
-            match (column.nulls[row], length_first) {
-                // The driver knows already.
-                (true, true) => {}
-                (true, false) => driver(turn.in_driver(|| copy.send_null()))?,
-                (false, _) => {
-                    let send = |piece: &[u8]| driver(turn.in_driver(|| copy.send_piece(piece)));
-                    let sent = target.cells.pieces(&column.values, row, scratch, send);
-                    sent.map_err(|reason| Failure::Value(number, reason))??;
-                    if !length_first || is_empty(&column.values, row) {
-                        driver(turn.in_driver(|| copy.send_piece(&[])))?;
-                    }
-                }
             }
+            let column = &batch.columns[target.source];
+            if column.nulls[row] {
+                driver(turn.in_driver(|| copy.send_null()))?;
+                continue;
+            }
+            let send = |piece: &[u8]| driver(turn.in_driver(|| copy.send_piece(piece)));
+            let sent = target.cells.pieces(&column.values, row, scratch, send);
+            sent.map_err(|reason| Failure::Value(number, reason))??;
+            driver(turn.in_driver(|| copy.send_piece(&[])))?;
         }
         Ok(())
     }
@@ -330,13 +337,6 @@ impl Rows {
             },
             row: Some(row),
         }
-    }
-}
-
-fn is_empty(values: &Values, row: usize) -> bool {
-    match values {
-        Values::Text(values) | Values::Bytes(values) => values.get(row).is_empty(),
-        _ => true,
     }
 }
 

@@ -90,6 +90,8 @@ impl Facts {
                 made.name, kept.name
             ));
         }
+        let of = |place: &Place| columns.iter().find(|column| column.name == place.name);
+        bcp_types::keeps_apart(self.columns.iter().filter_map(of))?;
         match self.columns.last() {
             // Seen with 18.6: "Not enough columns bound". Others may be missing.
             Some(last) if !written(last) && !last.read_only && !last.identity => Err(format!(

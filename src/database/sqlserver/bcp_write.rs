@@ -23,8 +23,10 @@ impl WriteLane for BcpWrite {
     }
 
     fn offer(&self, connection: &Connection, target: Option<&Relation>, columns: &[Column]) -> Result<String, String> {
-        for column in columns {
-            Bound::of(column)?;
+        // As they stand in a table that is made; that of one that is there may have another order.
+        match target {
+            Some(_) => columns.iter().try_for_each(|column| Bound::of(column).map(drop))?,
+            None => bcp_types::keeps_apart(columns.iter())?,
         }
         Library::find(&connection.driver, &connection.session)?;
         let words = |error: Error| connection.without_values(error).to_string();
