@@ -168,6 +168,16 @@ def test_an_old_long_column_behind_a_max_one_is_loaded_otherwise(copied: Any, se
     assert "`b` is of type `text` and stands behind `a`" in report["reason"]
 
 
+def test_text_of_another_collation_than_its_databases_goes_in_its_own_code_page(
+    copied: Any, server: TdsServer
+) -> None:
+    there(server, id="int", a="varchar(9) Lithuanian_CI_AS", b="text Lithuanian_CI_AS", c="text")
+    columns = {"id": "INTEGER", "a": "TEXT", "b": "TEXT", "c": "TEXT"}
+    report = copied(columns, [(1, "Øß", "Øß", "Øß")], options=", mode='append'")
+    assert (report["error"], report["lane"]) == (None, "bcp"), report
+    assert server.rows == [(1, "Øß", "Øß", "Øß")]
+
+
 def test_what_the_server_refuses_is_reported_and_rolled_back(copied: Any, server: TdsServer) -> None:
     server.refusal = (2627, "Violation of PRIMARY KEY constraint 'pk'. Cannot insert duplicate key in object 't'.")
     report = copied({"id": "INTEGER NOT NULL PRIMARY KEY", "n": "INTEGER"}, [(1, 1)])

@@ -129,7 +129,10 @@ pub(super) fn catalog_column(row: &[Option<String>]) -> Column {
     let mut declared = spelled(&name, size);
     if let (collation, true) = (
         cell(8),
-        matches!(name.as_str(), "char" | "varchar" | "nchar" | "nvarchar"),
+        matches!(
+            name.as_str(),
+            "char" | "varchar" | "text" | "nchar" | "nvarchar" | "ntext"
+        ),
     ) && !collation.is_empty()
     {
         declared = format!("{declared} COLLATE {collation}");
@@ -352,6 +355,10 @@ mod tests {
             (greek.logical, greek.nullable, greek.key_position),
             (LogicalType::TEXT, false, Some(2))
         );
+        // The code page of its letters is that of its own collation.
+        let old = row(["c", "text", "16", "0", "0", "1", "0", "", "Greek_CI_AS"]);
+        assert_eq!(old.declared, "text COLLATE Greek_CI_AS");
+        assert!(has_code_page(&old.declared));
         let number = row(["c", "numeric", "17", "38", "10", "1", "0", "", ""]);
         assert_eq!(
             (number.declared.as_str(), number.logical),
