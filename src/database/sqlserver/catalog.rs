@@ -20,14 +20,15 @@ SELECT s.name, o.name, rs.name, r.name, f.name, NULL FROM sys.foreign_keys f \
 JOIN sys.objects o ON o.object_id = f.parent_object_id JOIN sys.schemas s ON s.schema_id = o.schema_id \
 JOIN sys.objects r ON r.object_id = f.referenced_object_id JOIN sys.schemas rs ON rs.schema_id = r.schema_id";
 
-/// What follows the tables that are asked about, each with its place and its id. Types by their base: a type that a user
-/// has made of `nvarchar(50)` is one. A column that the server fills itself is computed, a period of a temporal table, or
+/// What follows the tables that are asked about, each with its place and its id. Types by their base, a type that a user
+/// has made of `nvarchar(50)` is one, with the server's own name for it last. A column that the server fills itself is computed, a period of a temporal table, or
 /// the set of all sparse columns.
 const COLUMNS: &str = "\
 SELECT asked.place, c.name, COALESCE(b.name, u.name), NULLIF(c.max_length, -1), c.precision, c.scale, \
   CAST(c.is_nullable AS int), CASE WHEN c.is_computed = 1 OR c.is_column_set = 1 \
     OR COLUMNPROPERTY(c.object_id, c.name, 'GeneratedAlwaysType') > 0 THEN 1 ELSE 0 END, k.key_ordinal, \
-  NULLIF(c.collation_name, CAST(DATABASEPROPERTYEX(DB_NAME(), 'Collation') AS nvarchar(128))) \
+  NULLIF(c.collation_name, CAST(DATABASEPROPERTYEX(DB_NAME(), 'Collation') AS nvarchar(128))), \
+  CASE WHEN u.is_user_defined = 0 THEN u.name END \
 FROM asked JOIN sys.columns c ON c.object_id = asked.id LEFT JOIN sys.types b ON b.user_type_id = c.system_type_id \
   JOIN sys.types u ON u.user_type_id = c.user_type_id \
   LEFT JOIN sys.indexes i ON i.object_id = c.object_id AND i.is_primary_key = 1 \

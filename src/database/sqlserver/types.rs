@@ -119,7 +119,11 @@ pub(super) fn logical_type(name: &str, size: Size) -> LogicalType {
 /// A column from a row of the catalog query, from its second cell on.
 pub(super) fn catalog_column(row: &[Option<String>]) -> Column {
     let cell = |position: usize| row.get(position).and_then(Option::as_deref).unwrap_or_default();
-    let name = cell(1).to_lowercase();
+    // `vector` is kept as `varbinary`, and only its own name tells (SQL Server 2025).
+    let name = match cell(9) {
+        "vector" => "vector".to_owned(),
+        _ => cell(1).to_lowercase(),
+    };
     let size = Size {
         // -1 for (max).
         bytes: cell(2).parse().ok(),
@@ -334,7 +338,7 @@ mod tests {
         }
     }
 
-    fn row(cells: [&str; 9]) -> Column {
+    fn row<const CELLS: usize>(cells: [&str; CELLS]) -> Column {
         catalog_column(&cells.map(|cell| (!cell.is_empty()).then(|| cell.to_owned())))
     }
 
@@ -367,6 +371,19 @@ mod tests {
         let counter = row(["c", "timestamp", "8", "0", "0", "0", "0", "", ""]);
         assert!(counter.generated && counter.declared == "rowversion");
         assert_eq!(verbatim(&counter).declared, "binary(8)");
+    }
+
+    #[test]
+    fn a_vector_is_one_though_the_catalog_calls_it_varbinary() {
+        let vector = row(["c", "varbinary", "20", "0", "0", "1", "0", "", "", "vector"]);
+        assert_eq!(
+            (vector.declared.as_str(), vector.logical),
+            ("vector", LogicalType::Opaque)
+        );
+        let name = row(["c", "nvarchar", "256", "0", "0", "1", "0", "", "", "sysname"]);
+        assert_eq!(name.declared, "nvarchar(128)");
+        let bytes = row(["c", "varbinary", "20", "0", "0", "1", "0", "", "", "varbinary"]);
+        assert_eq!(bytes.declared, "varbinary(20)");
     }
 
     #[test]
