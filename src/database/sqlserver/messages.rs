@@ -85,16 +85,18 @@ pub(super) fn connect_hint(diagnostic: &Diagnostic) -> Option<&'static str> {
 pub(super) fn without_values(message: &str) -> String {
     let mut text = message.to_owned();
     // What opens a value, and what closes it; without that it goes on to the end.
-    const REPEATED: [(&str, &str); 8] = [
+    const REPEATED: [(&str, &str); 9] = [
         // 2601, 2627.
         ("duplicate key value is (", "\0"),
         // 2628.
         ("Truncated value: '", "\0"),
-        // 220, 244, 248: `The conversion of the nvarchar value '…' overflowed an int column`.
+        // 220, 232: `Arithmetic overflow error for data type tinyint, value = 398.`
+        (", value = ", "\0"),
+        // 244, 248: `The conversion of the nvarchar value '…' overflowed an int column`.
         ("value '", "' overflowed"),
         // 245.
         ("value '", "' to data type"),
-        // 232, 8115 have none; 8169, 241 neither. 13608, 9400 and on: a letter of the text, or a name in it.
+        // 8115, 8169 and 241 have none. 13608, 9400 and on: a letter of the text, or a name in it.
         ("Unexpected character '", "' is found"),
         ("parsing: line ", "\0"),
         // Babelfish hands on what PostgreSQL says.
@@ -184,6 +186,14 @@ mod tests {
         ] {
             assert_eq!(without_values(message), expected);
         }
+            (
+                "Arithmetic overflow error for data type tinyint, value = 398.",
+                "Arithmetic overflow error for data type tinyint, value = …",
+            ),
+            (
+                "Arithmetic overflow error for type int, value = 2147483648123.500000.",
+                "Arithmetic overflow error for type int, value = …",
+            ),
     }
 
     #[test]
