@@ -139,7 +139,15 @@ mod tests {
             ("HYT00", 0, Class::Cancelled),
             ("08001", -1, Class::ConnectionLost),
             ("HY000", 40501, Class::NotReady),
+            ("HY000", 10928, Class::NotReady),
+            ("HY000", 10929, Class::NotReady),
+            ("HY000", 49918, Class::NotReady),
+            ("HY000", 49919, Class::NotReady),
             ("HY000", 49920, Class::NotReady),
+            ("HY000", 40197, Class::ConnectionLost),
+            ("HY000", 10053, Class::ConnectionLost),
+            ("HY000", 10060, Class::ConnectionLost),
+            ("37000", 4060, Class::AccessDenied),
             ("HY000", 40544, Class::Resources),
             ("28000", 18456, Class::AccessDenied),
             ("HY000", 40615, Class::AccessDenied),
@@ -178,14 +186,6 @@ mod tests {
                 "The conversion of the varchar value 'secret' overflowed an int column",
                 "The conversion of the varchar value '…' overflowed an int column",
             ),
-            ("Invalid column name 'x'", "Invalid column name 'x'"),
-            (
-                "invalid input syntax for type integer: \"secret\"",
-                "invalid input syntax for type integer: \"…\"",
-            ),
-        ] {
-            assert_eq!(without_values(message), expected);
-        }
             (
                 "Arithmetic overflow error for data type tinyint, value = 398.",
                 "Arithmetic overflow error for data type tinyint, value = …",
@@ -194,6 +194,14 @@ mod tests {
                 "Arithmetic overflow error for type int, value = 2147483648123.500000.",
                 "Arithmetic overflow error for type int, value = …",
             ),
+            ("Invalid column name 'x'", "Invalid column name 'x'"),
+            (
+                "invalid input syntax for type integer: \"secret\"",
+                "invalid input syntax for type integer: \"…\"",
+            ),
+        ] {
+            assert_eq!(without_values(message), expected);
+        }
     }
 
     #[test]
