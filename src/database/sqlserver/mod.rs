@@ -43,6 +43,9 @@ pub(super) struct SqlServer {
 /// packets of a large result.
 const PACKET_SIZE: (i32, usize) = (112, 32_767);
 
+/// FreeTDS cuts long values unless it is told not to; what is written is also read back.
+const WHOLE_VALUES: &str = "SET TEXTSIZE 2147483647";
+
 /// `SQL_COPT_SS_ACCESS_TOKEN`: a token of Entra in place of user and password.
 const ACCESS_TOKEN: i32 = 1256;
 
@@ -113,10 +116,9 @@ impl Dialect for SqlServer {
 
     fn session_setup(&self, purpose: Purpose) -> &'static [&'static str] {
         match purpose {
-            // FreeTDS cuts long values unless it is told not to.
-            Purpose::Script | Purpose::Read => &["SET TEXTSIZE 2147483647"],
+            Purpose::Script | Purpose::Read => &[WHOLE_VALUES],
             // Without ANSI_WARNINGS the server cuts text that is too long. Counts of rows, one an INSERT, nobody reads.
-            Purpose::Write => &["SET ANSI_WARNINGS ON", "SET NOCOUNT ON"],
+            Purpose::Write => &[WHOLE_VALUES, "SET ANSI_WARNINGS ON", "SET NOCOUNT ON"],
         }
     }
 
