@@ -14,7 +14,8 @@ const FACTS: &str = "\
 SELECT c.name, CAST(c.is_identity AS int), CAST(c.is_computed AS int), t.name, \
   CASE WHEN c.default_object_id = 0 THEN 0 ELSE 1 END, o.type, \
   (SELECT COUNT(*) FROM sys.indexes i WHERE i.object_id = c.object_id AND i.index_id > 0), \
-  (SELECT COUNT(*) FROM sys.triggers r WHERE r.parent_id = c.object_id AND r.is_disabled = 0) \
+  (SELECT COUNT(*) FROM sys.triggers r WHERE r.parent_id = c.object_id AND r.is_disabled = 0), \
+  CAST(c.is_column_set AS int) \
 FROM sys.columns c JOIN sys.objects o ON o.object_id = c.object_id \
   LEFT JOIN sys.types t ON t.user_type_id = c.system_type_id \
 WHERE ISNULL(COLUMNPROPERTY(c.object_id, c.name, 'IsHidden'), 0) = 0 AND c.object_id = OBJECT_ID(";
@@ -28,6 +29,8 @@ pub(super) struct Facts {
     /// Whether it has an index, so that it is no bare heap.
     has_index: bool,
     has_triggers: bool,
+    /// Whether one column stands for all that are sparse.
+    has_column_set: bool,
 }
 
 /// A column of the table.
@@ -62,6 +65,7 @@ impl Facts {
             is_table: cell(first, 5).trim() == "U",
             has_index: cell(first, 6) != "0",
             has_triggers: cell(first, 7) != "0",
+            has_column_set: rows.iter().any(|row| cell(row, 8) == "1"),
         })
     }
 
@@ -77,6 +81,13 @@ impl Facts {
     pub(super) fn takes(&self, columns: &[Column]) -> Result<(), String> {
         if !self.is_table {
             return Err("the target is no table".to_owned());
+        }
+        if self.has_column_set {
+            return Err(
+                "the target has a column set, in which `SELECT *` shows its sparse columns, and the driver counts others than \
+                 the server"
+                    .to_owned(),
+            );
         }
         let written = |place: &Place| columns.iter().any(|column| column.name == place.name);
         let defaults = |wanted: bool| {
@@ -177,7 +188,7 @@ mod tests {
     use super::*;
     use crate::database::LogicalType;
 
-    fn facts(rows: &[[&str; 8]]) -> Facts {
+    fn facts<const CELLS: usize>(rows: &[[&str; CELLS]]) -> Facts {
         let rows: Vec<Vec<_>> = rows
             .iter()
             .map(|row| row.iter().map(|cell| Some((*cell).to_owned())).collect())
@@ -219,6 +230,20 @@ mod tests {
         }
         let view = facts(&[["a", "0", "0", "int", "0", "V ", "0", "0"]]);
         assert!(view.takes(&columns(&["a"])).is_err());
+    }
+
+    #[test]
+    fn a_table_with_a_column_set_is_left_to_another_lane() {
+        let table = |set: &str| {
+            facts(&[
+                ["a", "0", "0", "int", "0", "U", "0", "0", "0"],
+                ["all", "0", "0", "xml", "0", "U", "0", "0", set],
+                ["b", "0", "0", "int", "0", "U", "0", "0", "0"],
+            ])
+        };
+        assert_eq!(table("0").takes(&columns(&["a", "b"])), Ok(()));
+        let reason = table("1").takes(&columns(&["a", "b"])).unwrap_err();
+        assert!(reason.contains("column set"), "{reason}");
     }
 
     #[test]
