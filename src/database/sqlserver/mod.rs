@@ -303,7 +303,19 @@ impl Dialect for SqlServer {
         // An index on a `varchar` is of no use against a text in UTF-16. And Babelfish finds a `datetimeoffset` greater than
         // every one of them.
         let national = if text.is_ascii() { "" } else { "N" };
-        format!("{national}'{}'", text.replace('\'', "''"))
+        let quoted = format!("{national}'{}'", text.replace('\'', "''"));
+        match text.contains("\\\n") || text.contains("\\\r\n") {
+            false => quoted,
+            // The server takes both away where a line ends in a backslash (Microsoft, "Backslash (Line Continuation)").
+            // `(max)`, since a sum of others is cut at 8000 bytes.
+            true => {
+                let apart = format!("\\' AS {national}varchar(max)) + {national}'");
+                let quoted = quoted.replace("\\\n", &format!("{apart}\n"));
+                let quoted = quoted.replace("\\\r\n", &format!("{apart}\r\n"));
+                let casts = "CAST(".repeat(quoted.matches(&apart).count());
+                format!("({casts}{quoted})")
+            }
+        }
     }
 
     fn table_lock(&self, LockName(number): LockName) -> Option<TableLock> {
@@ -329,8 +341,8 @@ impl Dialect for SqlServer {
     }
 
     fn greatest(&self, column: &str) -> Option<String> {
-        // Style 126 is ISO 8601, which is read the same under every language and with all digits.
-        Some(format!("CONVERT(nvarchar(4000), MAX({column}), 126)"))
+        // Style 126 is ISO 8601, which is read the same under every language and with all digits; `money` has four then.
+        Some(format!("CONVERT(nvarchar(max), MAX({column}), 126)"))
     }
 
     fn earlier(&self, literal: &str, logical: LogicalType, seconds: u64) -> String {
@@ -498,6 +510,12 @@ mod tests {
     fn a_text_is_of_the_national_kind_where_it_has_to_be() {
         assert_eq!(MICROSOFT.literal("it's"), "'it''s'");
         assert_eq!(MICROSOFT.literal("é's"), "N'é''s'");
+        // A backslash before the end of a line would be taken away together with it.
+        assert_eq!(MICROSOFT.literal("é\\\nb"), "(CAST(N'é\\' AS Nvarchar(max)) + N'\nb')");
+        assert_eq!(
+            MICROSOFT.literal("a\\\r\n'\\\nb"),
+            "(CAST(CAST('a\\' AS varchar(max)) + '\r\n''\\' AS varchar(max)) + '\nb')"
+        );
     }
 
     #[test]
