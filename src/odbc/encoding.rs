@@ -49,15 +49,15 @@ impl Encoding {
     /// The text in `bytes`: as it lies there, or decoded into `scratch`, whatever was in it.
     ///
     /// # Errors
-    /// As [`Encoding::decode_into`].
-    pub fn decode<'a>(self, bytes: &'a [u8], scratch: &'a mut String, column: usize) -> Result<&'a str, Error> {
+    /// The encoding that it is not valid in.
+    pub fn decode<'a>(self, bytes: &'a [u8], scratch: &'a mut String) -> Result<&'a str, &'static str> {
         match self {
             Encoding::Wide => {
                 scratch.clear();
-                self.decode_into(bytes, scratch, column)?;
+                append_utf16(bytes, scratch).ok_or("UTF-16")?;
                 Ok(scratch)
             }
-            Encoding::Narrow => valid(bytes, column),
+            Encoding::Narrow => std::str::from_utf8(bytes).map_err(|_| "UTF-8"),
         }
     }
 
@@ -66,34 +66,55 @@ impl Encoding {
     /// # Errors
     /// [`Error::InvalidText`] for an unpaired surrogate or broken UTF-8: a replacement character would be mangled text.
     pub fn decode_into(self, bytes: &[u8], out: &mut String, column: usize) -> Result<(), Error> {
+        let invalid = |encoding| Error::InvalidText { column, encoding };
         match self {
-            Encoding::Wide => {
-                if !bytes.len().is_multiple_of(2) {
-                    return Err(Error::InvalidText {
-                        column,
-                        encoding: "UTF-16",
-                    });
-                }
-                out.reserve(bytes.len() / 2);
-                let units = bytes.chunks_exact(2).map(|pair| u16::from_ne_bytes([pair[0], pair[1]]));
-                for character in char::decode_utf16(units) {
-                    out.push(character.map_err(|_| Error::InvalidText {
-                        column,
-                        encoding: "UTF-16",
-                    })?);
-                }
+            Encoding::Wide => append_utf16(bytes, out).ok_or_else(|| invalid("UTF-16")),
+            Encoding::Narrow => {
+                out.push_str(std::str::from_utf8(bytes).map_err(|_| invalid("UTF-8"))?);
+                Ok(())
             }
-            Encoding::Narrow => out.push_str(valid(bytes, column)?),
         }
-        Ok(())
     }
 }
 
-fn valid(bytes: &[u8], column: usize) -> Result<&str, Error> {
-    std::str::from_utf8(bytes).map_err(|_| Error::InvalidText {
-        column,
-        encoding: "UTF-8",
-    })
+/// ASCII that is put together before it is appended.
+const RUN_BYTES: usize = 256;
+
+/// Appends UTF-16; `None` if it is not valid. Four units of ASCII at a time: most text has little else.
+fn append_utf16(bytes: &[u8], out: &mut String) -> Option<()> {
+    if !bytes.len().is_multiple_of(2) {
+        return None;
+    }
+    out.reserve(bytes.len() / 2);
+    let unit = |pair: &[u8; 2]| u16::from_ne_bytes(*pair);
+    let mut run = [0_u8; RUN_BYTES];
+    let mut rest = bytes;
+    while let Some((first, others)) = rest.split_first_chunk::<2>() {
+        let mut length = 0;
+        while let Some((four, others)) = rest.split_first_chunk::<8>()
+            && u64::from_ne_bytes(*four) & 0xFF80_FF80_FF80_FF80 == 0
+            && let Some(place) = run.get_mut(length..length + 4)
+        {
+            let [a, b, c, d, e, f, g, h] = *four;
+            place.copy_from_slice(&[[a, b], [c, d], [e, f], [g, h]].map(|pair| unit(&pair) as u8));
+            length += 4;
+            rest = others;
+        }
+        if length > 0 {
+            out.push_str(std::str::from_utf8(&run[..length]).ok()?);
+            continue;
+        }
+        rest = others;
+        if let Some(character) = char::from_u32(u32::from(unit(first))) {
+            out.push(character);
+            continue;
+        }
+        // The first of two.
+        let (second, others) = rest.split_first_chunk::<2>()?;
+        rest = others;
+        out.push(char::decode_utf16([unit(first), unit(second)]).next()?.ok()?);
+    }
+    Some(())
 }
 
 /// A NUL-terminated UTF-16 copy of `text`, and its length without the terminator.
@@ -118,12 +139,30 @@ mod tests {
     }
 
     #[test]
+    fn utf16_of_every_length_and_mixture_is_what_it_was() {
+        let mut text = String::new();
+        for round in 0..600_usize {
+            text.push_str(["a", "bc", "é", "def", "€", "ghijklmno", "😀", "\u{7f}", "\u{80}"][round * round % 9]);
+            let mut bytes = Vec::new();
+            Encoding::Wide.encode_into(&text, &mut bytes);
+            let mut decoded = "x".to_owned();
+            Encoding::Wide.decode_into(&bytes, &mut decoded, 1).unwrap();
+            assert!(decoded.strip_prefix('x') == Some(&text), "{round}");
+        }
+    }
+
+    #[test]
     fn an_unpaired_surrogate_is_refused() {
         let bytes: Vec<u8> = [0x0061_u16, 0xD83D]
             .iter()
             .flat_map(|unit| unit.to_ne_bytes())
             .collect();
         assert!(Encoding::Wide.decode_into(&bytes, &mut String::new(), 3).is_err());
+        for units in [[0xDE00_u16, 0x0061], [0xD83D, 0xD83D], [0xD83D, 0x0061]] {
+            let bytes: Vec<u8> = units.iter().flat_map(|unit| unit.to_ne_bytes()).collect();
+            assert_eq!(Encoding::Wide.decode(&bytes, &mut String::new()), Err("UTF-16"));
+        }
+        assert!(Encoding::Wide.decode_into(&[0x61], &mut String::new(), 3).is_err());
         assert!(Encoding::Narrow.decode_into(&[0xC3], &mut String::new(), 3).is_err());
     }
 }

@@ -267,8 +267,8 @@ pub(in crate::database) fn read_cell(
             scratch.shrink_to(SCRATCH_BYTES_MAX);
             let text = plan
                 .encoding
-                .decode(raw, scratch, 0)
-                .map_err(|error| error.to_string())?;
+                .decode(raw, scratch)
+                .map_err(|encoding| format!("the text is not valid {encoding}"))?;
             match plan.transfer {
                 Transfer::Dynamic => return dynamic_value(text, plan.logical, push),
                 // Microsoft's driver leaves out a zero before the point.
@@ -535,6 +535,18 @@ mod tests {
             read_cell(cell, &plan, &mut String::new(), &mut |value| data.push(value)).unwrap();
             assert_eq!(data.value(0), Value::Decimal(expected));
         }
+    }
+
+    #[test]
+    fn text_that_is_none_is_said_to_be_so_once_and_by_its_encoding() {
+        let plan = CellPlan {
+            logical: LogicalType::TEXT,
+            transfer: Transfer::Native,
+            encoding: Encoding::Wide,
+        };
+        let unpaired = 0xD83D_u16.to_ne_bytes();
+        let read = read_cell(Cell::Raw(&unpaired), &plan, &mut String::new(), &mut |_| {});
+        assert_eq!(read, Err("the text is not valid UTF-16".to_owned()));
     }
 
     #[test]
