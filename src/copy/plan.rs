@@ -112,6 +112,12 @@ pub(super) fn columns_and_steps(
         }
         return Err(error);
     }
+    if let Some(reason) = kept.and_then(|table| table.drops_rows.as_ref()) {
+        let message = format!("the target table may drop rows: {reason}");
+        let mut error = TableError::refused(PLACE, "copy.drops_rows", message);
+        error.hint = Some("turn that off for the table, or copy into another one and insert from there".to_owned());
+        return Err(error);
+    }
     let replaced = existing.filter(|_| mode == Mode::Replace);
     if let Some(reason) = replaced.and_then(|table| table.not_replaceable.as_ref()) {
         let message = format!("the target table cannot be replaced: {reason}");

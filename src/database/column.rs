@@ -279,6 +279,8 @@ pub struct Table {
     pub not_replaceable: Option<String>,
     /// Its counters.
     pub counters: Vec<Counter>,
+    /// Why it takes rows and does not keep all of them, without an error, if so.
+    pub drops_rows: Option<String>,
     /// How many rows its database believes that it has, if it keeps such a number.
     pub estimated_rows: Option<u64>,
     /// Whether it is known to hold all its rows itself, and to show the user all of them: nothing inherits from it, no policy

@@ -294,7 +294,7 @@ impl Rows {
             Ok(rows) => rows,
             Err(error) => return Some(Err(error.into())),
         };
-        // What the driver has sent; what an index with IGNORE_DUP_KEY drops of them, the server does not say.
+        // What the driver has sent.
         if rows == self.rows_written as u32 {
             return Some(Ok(()));
         }

@@ -43,7 +43,8 @@ SELECT asked.place, OBJECTPROPERTY(asked.id, 'TableTemporalType'), OBJECTPROPERT
   CASE WHEN OBJECTPROPERTY(asked.id, 'IsTable') = 1 \
     THEN CAST(OBJECTPROPERTYEX(asked.id, 'Cardinality') AS bigint) END, \
   (SELECT MIN(f.name) FROM sys.foreign_keys f WHERE f.referenced_object_id = asked.id \
-    AND f.parent_object_id <> asked.id), OBJECTPROPERTY(asked.id, 'IsView') FROM asked";
+    AND f.parent_object_id <> asked.id), OBJECTPROPERTY(asked.id, 'IsView'), \
+  (SELECT MIN(i.name) FROM sys.indexes i WHERE i.object_id = asked.id AND i.ignore_dup_key = 1) FROM asked";
 
 /// What depends on tables. A view that is bound to the table keeps it from being dropped; others are of its name, and stay
 /// with it. Rights of the table and of its columns are given again by whoever controls its schema: to make tables in it is not enough.
@@ -160,6 +161,13 @@ pub(super) fn tables(
         table.kind = (cell(4) == "1").then_some(Kind {
             what: "a view",
             emptied: true,
+        });
+        // Of such a row the server says so in a message alone, and a bulk copy counts it as loaded.
+        table.drops_rows = (!cell(5).is_empty()).then(|| {
+            format!(
+                "its index `{}` has IGNORE_DUP_KEY, with which the server drops rows of a key that is there, without an error",
+                cell(5)
+            )
         });
         if cell(1) == "1" {
             let reason = "it is memory-optimised, which takes no part in the transaction that a load is; load another \
