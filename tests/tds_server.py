@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
-from typing import Any, Optional, Union
+from typing import Any, Callable, Optional, Union
 
 # Collations: their bytes in the protocol, and their code pages.
 COLLATIONS = {
@@ -111,8 +111,8 @@ class TdsServer:
     """The error, number and message, that a bulk copy is answered with."""
     login_refusals: list[tuple[int, str]] = field(default_factory=list)
     """The errors that the next logins are answered with, one each; those after them are let in."""
-    answers: dict[str, Union[list[list[Optional[str]]], tuple[int, str]]] = field(default_factory=dict)
-    """Rows, or an error's number and message, for statements in which a text stands; before all others."""
+    answers: dict[str, Union[bytes, list[list[Optional[str]]], Callable[[], bytes]]] = field(default_factory=dict)
+    """For statements in which a text stands, before all others: tokens, the rows of a result, or what gives tokens."""
 
     @property
     def odbc(self) -> str:
@@ -137,7 +137,9 @@ class TdsServer:
             self.columns = [Column(name, kind.rstrip(","), "NOT NULL" not in rest) for name, kind, rest in lines]
         for words, given in self.answers.items():
             if words in sql:
-                return error(*given) if isinstance(given, tuple) else texts(given)
+                if isinstance(given, list):
+                    return texts(given)
+                return given if isinstance(given, bytes) else given()
         if "sp_bcp_dbcmptlevel" in sql:
             level = b"\x81\x01\x00" + struct.pack("<IH", 0, 0) + b"\x30\x00" + b"\xd1\xa0"
             shape = b"\x81" + struct.pack("<H", len(self.columns))

@@ -21,7 +21,7 @@ import pytest
 from conftest import Script
 from copying import Copying
 from databases import Databases, Sqlserver, microsoft_driver
-from tds_server import OF_DATABASE, Column, TdsServer, tds_server
+from tds_server import OF_DATABASE, Column, TdsServer, error, table, tds_server, texts
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -195,6 +195,60 @@ def test_what_the_server_refuses_is_reported_and_rolled_back(copied: Any, server
     assert (report["error"]["native"], report["error"]["code"]) == (2627, "database.constraint")
     assert "commit" not in server.transactions
     assert "rollback" in server.transactions
+
+
+NOT_ALLOWED = (
+    3952,
+    "Snapshot isolation transaction failed accessing database 'other' because snapshot isolation is not allowed in this "
+    "database. Use ALTER DATABASE to allow snapshot isolation.",
+)
+REMOTE = (7420, 'Remote access is not supported for transaction isolation level "SNAPSHOT".')
+
+
+@pytest.mark.parametrize(
+    ("given", "number"),
+    [
+        (error(*NOT_ALLOWED), 3952),
+        # The columns are known before the server gets to the rows.
+        (table(["nvarchar(20)"], [], error(*NOT_ALLOWED)), 3952),
+        (error(*REMOTE), 7420),
+    ],
+)
+def test_what_may_not_be_read_under_snapshot_is_read_under_read_committed_and_said_to_be(
+    script: Script, server: TdsServer, databases: Databases, driver: Path, given: bytes, number: int
+) -> None:
+    target = databases("sqlite")
+    there(server, name="nvarchar(20)")
+    server.answers["is_read_committed_snapshot_on"] = [["0", "1", "160", "3", "0"]]
+    answers = iter([given, texts([["a"], ["b"]])])
+    server.answers["SELECT [name] FROM [t]"] = lambda: next(answers)
+    ran = script(
+        "import dray\nprint(dray.copy_table('Source', 'Target', 't', verify='none').read_lane_reason)",
+        services={"Source": server.odbc, "Target": target.odbc},
+        env={"DRAY_ODBC_DRIVERS": f"ODBC Driver 18 for SQL Server={driver}"},
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert target.query("SELECT name FROM t ORDER BY name") == [("a",), ("b",)]
+    assert f"under READ COMMITTED, since a part of it may not be read under SNAPSHOT (error {number})" in ran.stdout
+    isolations = [sql.rpartition(" LEVEL ")[2] for sql in server.statements if sql.startswith("SET TRANSACTION")]
+    assert isolations[-2:] == ["SNAPSHOT", "READ COMMITTED"]
+
+
+def test_what_a_database_is_is_asked_once_for_all_of_its_tables(
+    script: Script, server: TdsServer, databases: Databases, driver: Path
+) -> None:
+    target = databases("sqlite")
+    there(server, name="nvarchar(20)")
+    server.answers["SELECT [name] FROM"] = [["a"]]
+    code = "import dray\ndray.copy_tables([dray.Copy('Source', name) for name in 'abc'], target='Target', parallel=1)"
+    ran = script(
+        code,
+        services={"Source": server.odbc, "Target": target.odbc},
+        env={"DRAY_ODBC_DRIVERS": f"ODBC Driver 18 for SQL Server={driver}"},
+    )
+    assert ran.returncode == 0, ran.stderr
+    asked = [sql for sql in server.statements if "is_read_committed_snapshot_on" in sql]
+    assert len(asked) == 1
 
 
 def test_another_driver_manager_that_was_there_first_is_not_in_the_way(copied: Any, server: TdsServer) -> None:

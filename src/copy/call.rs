@@ -502,7 +502,10 @@ impl<'a, 'pool> Call<'a, 'pool> {
             let sessions = format!("; on {} sessions", done.write_sessions);
             report.write_lane_reason.push_str(&sessions);
         }
-        for connection in done.sources {
+        for mut connection in done.sources {
+            if let Some(words) = connection.afterword.take() {
+                report.read_lane_reason.push_str(&format!("; {words}"));
+            }
             pool.give(Purpose::Read, connection);
         }
         if let Some(connection) = done.target.filter(|_| !set_up) {

@@ -952,6 +952,8 @@ pub struct Connection {
     pub driver: PathBuf,
     /// What a lane has left here. Lanes that leave nothing do not look.
     pub kept: Kept,
+    /// What a reader has found out about how it reads, for the reason of its lane: whoever has the connection back takes it.
+    pub afterword: Option<String>,
     /// Whether whoever loads tables sees to it that they are safe before telling that they are there.
     pub relaxed: Option<RelaxedCommits>,
 }
@@ -1017,6 +1019,7 @@ impl Connection {
             settings,
             driver,
             kept: Kept::default(),
+            afterword: None,
             relaxed: None,
         })
     }

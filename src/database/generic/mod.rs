@@ -7,7 +7,7 @@ mod writer;
 use odbc_sys::SqlDataType;
 
 pub(super) use self::{
-    reader::{CellPlan, Classed, OdbcRead, cell_kind, classed_value, read_back, read_cell},
+    reader::{CellPlan, Classed, OdbcRead, Rows, cell_kind, classed_value, read_back, read_cell},
     writer::{OdbcWrite, bind_parameters, parameter_kind},
 };
 use super::{

@@ -4,8 +4,12 @@
 //! A database with versions of its rows gives one state of the table: by itself (READ COMMITTED SNAPSHOT, as Azure SQL
 //! has it unless somebody has turned it off), or under SNAPSHOT.
 
-use super::super::{Column, Connection, Error, ReadLane, Reader, Resources, Source, WireFormat, generic};
+use super::super::{
+    Batch, Column, Connection, Error, ReadLane, Reader, Resources, Source, WireFormat,
+    generic::{self, Rows},
+};
 use super::catalog;
+use crate::odbc::Session;
 
 /// The generic lane out, and the isolation that it reads under.
 pub(super) struct ByIsolation;
@@ -23,14 +27,28 @@ enum Isolation {
     MemoryOptimized,
 }
 
-/// What the database says about itself and a table of it.
+/// What the database says about itself, once a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Place {
+    /// That of tables that are not memory-optimised.
     isolation: Isolation,
+    /// Whether it has tables that are.
+    has_memory_optimized: bool,
     /// Such as `Azure SQL Database`.
     edition: &'static str,
     compatibility_level: String,
 }
+
+/// What is kept with a connection.
+struct Known {
+    place: Place,
+    /// How what was planned last is read.
+    planned: Option<(Source, Isolation)>,
+}
+
+/// Why a reader may not go on under SNAPSHOT: what it reads lies partly where that is not allowed, in another database, at
+/// another server, or in a memory-optimised table behind a view. Numbers: Microsoft's "Database engine events and errors".
+const NOT_UNDER_SNAPSHOT: [i32; 8] = [3952, 3954, 3956, 3957, 3963, 3996, 7420, 41332];
 
 impl ReadLane for ByIsolation {
     fn name(&self) -> &'static str {
@@ -45,8 +63,8 @@ impl ReadLane for ByIsolation {
         is_plain: bool,
     ) -> Result<String, String> {
         let reason = generic::OdbcRead.offer(connection, source, columns, is_plain)?;
-        let place = place(connection, source).map_err(|error| error.to_string())?;
-        let isolation = match place.isolation {
+        let (place, isolation) = known(connection, source).map_err(|error| error.to_string())?;
+        let words = match isolation {
             Isolation::Versions => "under READ COMMITTED SNAPSHOT",
             Isolation::Snapshot => "under SNAPSHOT",
             Isolation::Locks => {
@@ -60,8 +78,11 @@ impl ReadLane for ByIsolation {
             compatibility_level,
             ..
         } = &place;
-        let reason = format!("{reason}, {isolation} ({edition}, compatibility level {compatibility_level})");
-        connection.kept.put((source.clone(), place));
+        let reason = format!("{reason}, {words} ({edition}, compatibility level {compatibility_level})");
+        connection.kept.put(Known {
+            place,
+            planned: Some((source.clone(), isolation)),
+        });
         Ok(reason)
     }
 
@@ -73,11 +94,8 @@ impl ReadLane for ByIsolation {
         wire: Option<WireFormat>,
         resources: &Resources,
     ) -> Result<Box<dyn Reader>, Error> {
-        let asked = connection.kept.take::<(Source, Place)>();
-        let isolation = match asked.filter(|(asked, _)| asked == source) {
-            Some((_, place)) => place.isolation,
-            None => place(&connection, source)?.isolation,
-        };
+        let (place, isolation) = known(&connection, source)?;
+        connection.kept.put(Known { place, planned: None });
         let session = &connection.session;
         let hinted;
         let source = match (isolation, source) {
@@ -86,11 +104,10 @@ impl ReadLane for ByIsolation {
                 // The isolation is one of a transaction's beginning.
                 session.rollback()?;
                 session.execute("SET TRANSACTION ISOLATION LEVEL SNAPSHOT")?;
-                source
+                return Ok(Box::new(SnapshotReader::start(connection, source, columns, resources)?));
             }
             (Isolation::MemoryOptimized, Source::Table { relation, condition }) => {
-                session.rollback()?;
-                session.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")?;
+                read_committed(session)?;
                 let table = connection.dialect.quote_relation(relation);
                 let condition = condition.as_ref().map(|text| format!(" WHERE {text}"));
                 let condition = condition.unwrap_or_default();
@@ -103,28 +120,150 @@ impl ReadLane for ByIsolation {
     }
 }
 
-/// Asks the database, once a table.
-fn place(connection: &Connection, source: &Source) -> Result<Place, Error> {
-    let table = match source {
-        Source::Table { relation, .. } => catalog::literal(&connection.dialect.quote_relation(relation)),
-        Source::Query(_) => "NULL".to_owned(),
+/// Ends the transaction, and has the next one begin under READ COMMITTED.
+fn read_committed(session: &Session) -> Result<(), Error> {
+    session.rollback()?;
+    Ok(session
+        .execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        .map(drop)?)
+}
+
+/// Rows that are read under SNAPSHOT, or from their beginning under READ COMMITTED where that turns out not to be allowed:
+/// only the server knows what lies behind a view or a query, and says so when it gets there.
+struct SnapshotReader {
+    // Before the connection, whose statement it holds.
+    rows: Option<Rows>,
+    connection: Connection,
+    source: Source,
+    columns: Vec<Column>,
+    memory_bytes: usize,
+    /// Whether rows have been handed out.
+    has_begun: bool,
+    /// The error that ended the first attempt.
+    refused: Option<i32>,
+}
+
+impl SnapshotReader {
+    fn start(
+        connection: Connection,
+        source: &Source,
+        columns: &[Column],
+        resources: &Resources,
+    ) -> Result<SnapshotReader, Error> {
+        let mut reader = SnapshotReader {
+            rows: None,
+            connection,
+            source: source.clone(),
+            columns: columns.to_vec(),
+            memory_bytes: resources.memory_bytes,
+            has_begun: false,
+            refused: None,
+        };
+        match reader.restart() {
+            Ok(()) => {}
+            Err(error) => reader.go_on_after(error)?,
+        }
+        Ok(reader)
+    }
+
+    fn restart(&mut self) -> Result<(), Error> {
+        let rows = Rows::start(&self.connection, &self.source, &self.columns, self.memory_bytes);
+        self.rows = Some(rows?);
+        Ok(())
+    }
+
+    /// Begins again under READ COMMITTED, if the error says that SNAPSHOT is not allowed and nobody has a row yet.
+    fn go_on_after(&mut self, error: Error) -> Result<(), Error> {
+        let number = error.diagnostic().map(|said| said.native);
+        let number = number.filter(|number| NOT_UNDER_SNAPSHOT.contains(number));
+        let Some(number) = number.filter(|_| !self.has_begun && self.refused.is_none()) else {
+            return Err(error);
+        };
+        self.rows = None;
+        read_committed(&self.connection.session)?;
+        self.refused = Some(number);
+        self.restart()
+    }
+}
+
+impl Reader for SnapshotReader {
+    fn read(&mut self, batch: &mut Batch, limit_bytes: usize) -> Result<bool, Error> {
+        loop {
+            batch.clear();
+            let Some(rows) = &mut self.rows else { return Ok(false) };
+            match rows.read(batch, limit_bytes) {
+                Ok(has_rows) => {
+                    self.has_begun = true;
+                    return Ok(has_rows);
+                }
+                Err(error) => self.go_on_after(error)?,
+            }
+        }
+    }
+
+    fn into_connection(self: Box<Self>) -> Option<Connection> {
+        let SnapshotReader {
+            rows,
+            mut connection,
+            refused,
+            ..
+        } = *self;
+        drop(rows);
+        connection.session.rollback().ok()?;
+        connection.afterword = refused.map(|number| {
+            format!(
+                "but then under READ COMMITTED, since a part of it may not be read under SNAPSHOT (error {number}): what is \
+                 written meanwhile may be seen in part"
+            )
+        });
+        Some(connection)
+    }
+}
+
+/// What is known of the database, asked once a connection, and how this is read from it.
+fn known(connection: &Connection, source: &Source) -> Result<(Place, Isolation), Error> {
+    let known = connection.kept.take::<Known>();
+    let place = match known {
+        Some(Known { place, planned }) => {
+            if let Some((_, isolation)) = planned.filter(|(planned, _)| planned == source) {
+                return Ok((place, isolation));
+            }
+            place
+        }
+        None => place(connection)?,
     };
-    // Numbers: Microsoft's "SERVERPROPERTY", EngineEdition.
-    let sql = format!(
-        "SELECT CAST(is_read_committed_snapshot_on AS int), CAST(snapshot_isolation_state AS int), compatibility_level, \
-         CAST(SERVERPROPERTY('EngineEdition') AS int), OBJECTPROPERTY(OBJECT_ID({table}), 'TableIsMemoryOptimized') \
-         FROM sys.databases WHERE database_id = DB_ID()"
-    );
-    let rows = connection.session.text_rows(&sql, &[])?;
+    let isolation = match (place.has_memory_optimized, source) {
+        (true, Source::Table { relation, .. }) => {
+            let table = catalog::literal(&connection.dialect.quote_relation(relation));
+            let sql =
+                format!("SELECT CAST(OBJECTPROPERTY(OBJECT_ID({table}), 'TableIsMemoryOptimized') AS nvarchar(11))");
+            match generic::one_text(&connection.session, &sql)?.as_deref() {
+                Some("1") => Isolation::MemoryOptimized,
+                _ => place.isolation,
+            }
+        }
+        _ => place.isolation,
+    };
+    Ok((place, isolation))
+}
+
+/// Asks the database.
+fn place(connection: &Connection) -> Result<Place, Error> {
+    // Numbers: Microsoft's "SERVERPROPERTY", EngineEdition. A property that an older server does not know is NULL.
+    let sql = "SELECT CAST(is_read_committed_snapshot_on AS int), CAST(snapshot_isolation_state AS int), \
+               compatibility_level, CAST(SERVERPROPERTY('EngineEdition') AS int), CASE WHEN EXISTS (SELECT 1 FROM sys.tables \
+               WHERE OBJECTPROPERTY(object_id, 'TableIsMemoryOptimized') = 1) THEN 1 ELSE 0 END \
+               FROM sys.databases WHERE database_id = DB_ID()";
+    let rows = connection.session.text_rows(sql, &[])?;
     let row = rows.into_iter().next().unwrap_or_default();
     let cell = |position: usize| row.get(position).and_then(Option::as_deref).unwrap_or_default();
     Ok(Place {
-        isolation: match (cell(4), cell(0), cell(1)) {
-            ("1", _, _) => Isolation::MemoryOptimized,
-            (_, "1", _) => Isolation::Versions,
-            (_, _, "1") => Isolation::Snapshot,
+        isolation: match (cell(0), cell(1)) {
+            ("1", _) => Isolation::Versions,
+            (_, "1") => Isolation::Snapshot,
             _ => Isolation::Locks,
         },
+        has_memory_optimized: cell(4) == "1",
         edition: match cell(3) {
             "5" => "Azure SQL Database",
             "6" => "Azure Synapse Analytics, dedicated pool",
