@@ -61,7 +61,7 @@ class Column:
         """What the catalog says of it, behind the place of its table."""
         numbers = self.numbers
         size = {"n": 2}.get(self.base[0], 1) * numbers[0] if numbers and numbers[0] != MAX else 0
-        others = (numbers + [0])[:2] if self.base == "decimal" else [0, *numbers, 0][:2]
+        others = [*numbers, 0][:2] if self.base == "decimal" else [0, *numbers, 0][:2]
         has_collation = self.base.endswith(("char", "text")) and self.collation != OF_DATABASE
         return [
             self.name, self.base, str(size or ""), *map(str, others), str(int(self.nullable)), "0", "",

@@ -138,7 +138,7 @@ def there(server: TdsServer, **columns: str) -> None:
 def test_the_older_types_of_a_table_that_is_there_are_sent_as_they_are_kept(copied: Any, server: TdsServer) -> None:
     there(server, id="int", a="char(5)", b="varchar(9)", c="text", d="ntext", e="image", f="varchar(max)", g="money")
     there(server, h="smallmoney", i="datetime", j="smalldatetime")
-    texts = {name: "TEXT" for name in "abcd"}
+    texts = dict.fromkeys("abcd", "TEXT")
     moments = {"i": "DATETIME", "j": "DATETIME"}
     long_text, long_bytes = "é" * 70_000, b"\0\xff" * 50_000
     rows: list[tuple[Any, ...]] = [
@@ -150,13 +150,19 @@ def test_the_older_types_of_a_table_that_is_there_are_sent_as_they_are_kept(copi
         (5, "abcde", "Größe", long_text, "日🎉" * 9_000, long_bytes, long_text, "0.0001", "214748.3647",
          "9999-12-31 23:59:59.997", "2079-06-06 23:59:00"),
     ]  # fmt: skip
-    columns = {"id": "INTEGER", **texts, "e": "BLOB", "f": "TEXT", "g": "DECIMAL(19,4)", "h": "DECIMAL(10,4)", **moments}
+    columns = {
+        "id": "INTEGER",
+        **texts,
+        "e": "BLOB",
+        "f": "TEXT",
+        "g": "DECIMAL(19,4)",
+        "h": "DECIMAL(10,4)",
+        **moments,
+    }
     report = copied(columns, rows, options=", mode='append'")
     assert (report["error"], report["rows"], report["lane"]) == (None, 5, "bcp"), report
     read = [Decimal, Decimal, datetime.fromisoformat, datetime.fromisoformat]
-    expected = [
-        (*row[:7], *[cell if cell is None else to(cell) for to, cell in zip(read, row[7:])]) for row in rows
-    ]
+    expected = [(*row[:7], *[cell if cell is None else to(cell) for to, cell in zip(read, row[7:])]) for row in rows]
     assert server.rows == expected
 
 
@@ -168,9 +174,7 @@ def test_an_old_long_column_behind_a_max_one_is_loaded_otherwise(copied: Any, se
     assert "`b` is of type `text` and stands behind `a`" in report["reason"]
 
 
-def test_a_table_that_drops_rows_of_a_key_in_silence_is_refused_before_the_load(
-    copied: Any, server: TdsServer
-) -> None:
+def test_a_table_that_drops_rows_of_a_key_in_silence_is_refused_before_the_load(copied: Any, server: TdsServer) -> None:
     there(server, id="int")
     server.answers["i.ignore_dup_key = 1"] = [["0", None, None, None, None, "by id"]]
     report = copied({"id": "INTEGER"}, [(1,)], options=", mode='append'")
@@ -179,9 +183,7 @@ def test_a_table_that_drops_rows_of_a_key_in_silence_is_refused_before_the_load(
     assert server.rows == []
 
 
-def test_text_of_another_collation_than_its_databases_goes_in_its_own_code_page(
-    copied: Any, server: TdsServer
-) -> None:
+def test_text_of_another_collation_than_its_databases_goes_in_its_own_code_page(copied: Any, server: TdsServer) -> None:
     there(server, id="int", a="varchar(9) Lithuanian_CI_AS", b="text Lithuanian_CI_AS", c="text")
     columns = {"id": "INTEGER", "a": "TEXT", "b": "TEXT", "c": "TEXT"}
     report = copied(columns, [(1, "Øß", "Øß", "Øß")], options=", mode='append'")
