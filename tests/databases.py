@@ -25,6 +25,9 @@ import pytest
 PRODUCTS = ("sqlite", "postgresql", "mariadb")
 DIRECTIONS = [(source, target) for source in PRODUCTS for target in PRODUCTS]
 
+# Each product once as source and once as target, for what takes long: all of them go at length.
+ROUND = list(zip(PRODUCTS, (*PRODUCTS[1:], PRODUCTS[0])))
+
 
 class Database(abc.ABC):
     """One database, empty at first, and a connection to it that commits each statement."""

@@ -24,7 +24,7 @@ SERVERS = ("postgresql", "mariadb")
 # Many rows that no table has to hold: a view makes them as they are read.
 ENDLESS = {
     "postgresql": "CREATE VIEW t AS SELECT i AS id, repeat('long text ', 12) || i AS note FROM generate_series(1, {}) i",
-    "mariadb": "CREATE VIEW t AS SELECT seq AS id, CONCAT(REPEAT('long text ', 12), seq) AS note FROM seq_1_to_{}",
+    "mariadb": "CREATE VIEW t AS SELECT CAST(seq AS SIGNED) AS id, CONCAT(REPEAT('long text ', 12), seq) AS note FROM seq_1_to_{}",
 }
 
 OTHERS = {

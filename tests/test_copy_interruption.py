@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Script, Task
-from databases import PRODUCTS, Database, Databases
+from conftest import AT_LENGTH, Script, Task
+from databases import PRODUCTS, ROUND, Database, Databases
 
 WIDE_ROWS = 300_000
 
@@ -159,8 +159,12 @@ def wide_tables(module_databases: Databases) -> Callable[[str], Database]:
 @pytest.mark.parametrize(
     ("source_product", "target_product"),
     [
-        *(("postgresql", "sqlite"), ("postgresql", "mariadb"), ("sqlite", "postgresql"), ("sqlite", "mariadb")),
-        *(("mariadb", "sqlite"), ("mariadb", "postgresql"), ("mariadb", "mariadb")),
+        *ROUND,
+        *(
+            (("postgresql", "sqlite"), ("sqlite", "mariadb"), ("mariadb", "postgresql"), ("mariadb", "mariadb"))
+            if AT_LENGTH
+            else ()
+        ),
     ],
 )
 def test_memory_does_not_grow_with_the_table(

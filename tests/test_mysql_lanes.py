@@ -275,6 +275,7 @@ def wait_for(database: Database, condition: Callable[[str], bool], seconds: floa
     raise AssertionError(f"no such statement among {others(database)}")
 
 
+@pytest.mark.timeout(60)  # the system alone would tell of the end after 107 s
 @pytest.mark.parametrize("mode", ["append", "replace"])
 def test_a_connection_that_is_killed_while_it_loads_leaves_the_table_as_it_was(
     databases: Databases, script: Script, mode: str

@@ -163,7 +163,9 @@ impl Client {
     /// Runs a `LOAD DATA LOCAL INFILE` of [`super::infile::INFILE_NAME`], whose file is `data`; returns the number of loaded rows.
     pub(super) fn load(&mut self, sql: &str, data: &[u8]) -> Result<u64, Error> {
         self.infile.fill(data);
+        let watch = self.stop.watch_for_end();
         let result = self.execute(sql);
+        drop(watch);
         self.infile.clear();
         result
     }

@@ -5,6 +5,7 @@
 
 use std::{
     ffi::{c_int, c_ulong},
+    io::{self, PipeReader, PipeWriter},
     os::fd::{AsRawFd, BorrowedFd, OwnedFd},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
@@ -86,6 +87,21 @@ impl Stop {
         }
     }
 
+    /// Ends the socket for this side too as soon as the server has ended it, for as long as what is returned is there.
+    ///
+    /// The library waits without a limit until there is room for what it sends, and not for the end of the connection: of a
+    /// session that was killed under `LOAD DATA` it heard by the kernel alone, after 107 s (MariaDB 10.11, Connector/C 3.3).
+    pub(super) fn watch_for_end(&self) -> Option<EndWatch> {
+        let socket = self.state().socket.as_ref()?.try_clone().ok()?;
+        let (waiting, working) = io::pipe().ok()?;
+        let watch = thread::Builder::new().name("dray-line".to_owned());
+        let thread = watch.spawn(move || end_with_server(&socket, &waiting)).ok()?;
+        Some(EndWatch {
+            working: Some(working),
+            thread: Some(thread),
+        })
+    }
+
     /// Whether the server still sends, so that it was the library that ended the connection.
     pub(super) fn is_still_sending(&self) -> bool {
         self.state().socket.as_ref().is_some_and(has_bytes)
@@ -134,6 +150,43 @@ impl Stop {
             (self.library.real_query)(handle.0, sql.as_ptr().cast(), sql.len() as c_ulong);
             (self.library.close)(handle.0);
         }
+    }
+}
+
+/// Watches over a connection until it is dropped: [`Stop::watch_for_end`].
+pub(super) struct EndWatch {
+    /// Its end tells the thread that the call is over.
+    working: Option<PipeWriter>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Drop for EndWatch {
+    fn drop(&mut self) {
+        self.working = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Waits for the server's end of the connection or for the call's, whichever comes first.
+fn end_with_server(socket: &OwnedFd, call: &PipeReader) {
+    let of = |fd, events| libc::pollfd { fd, events, revents: 0 };
+    let mut waiting = [
+        of(socket.as_raw_fd(), libc::POLLRDHUP),
+        of(call.as_raw_fd(), libc::POLLIN),
+    ];
+    loop {
+        // SAFETY: two elements, whose descriptors are open.
+        let ready = unsafe { libc::poll(waiting.as_mut_ptr(), 2, -1) };
+        if ready > 0 || io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+            break;
+        }
+    }
+    if waiting[0].revents != 0 {
+        // What the server has said before stays to be read.
+        // SAFETY: an open descriptor.
+        unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_WR) };
     }
 }
 
