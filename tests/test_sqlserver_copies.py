@@ -10,7 +10,6 @@ import dataclasses
 import datetime
 import json
 import re
-import time
 import uuid
 from decimal import Decimal
 from typing import Any
@@ -138,6 +137,7 @@ def test_every_value_enters_sql_server_as_it_is(
         kinds = [each for each in kinds if each.name != "time"]
     held = {each.name: each.fill(source, table_of(each)) for each in kinds}
     copied = copying(source, server, [table_of(each) for each in kinds], **by(server, way))
+    assert {table["write_lane"] for table in copied.tables.values()} == {"bcp" if way == "auto" else "odbc"}
     check(kinds, held, copied, server)
 
 
@@ -554,42 +554,6 @@ def test_the_plan_says_under_which_isolation_a_table_is_read(
     reason = copied.tables["t"]["read_lane_reason"]
     assert "READ COMMITTED" in reason or "SNAPSHOT" in reason
     assert "compatibility level" in reason
-
-
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("way", ["auto", "odbc"])
-def test_a_copy_that_is_killed_leaves_the_table_as_it_was(
-    databases: Databases, server: Sqlserver, copying: Copying, way: str
-) -> None:
-    source = databases("sqlite")
-    rows = 2_000_000 if way == "auto" else 300_000  # more than go in within the time that it has
-    source.numbered("t", rows, "some text to carry over, and a number: ")
-    server.execute("CREATE TABLE t (id int, square bigint, note nvarchar(100))")
-    server.execute("INSERT INTO t VALUES (0, 0, N'old')")
-    process = copying.start(source, server, mode="truncate", **by(server, way))
-    time.sleep(3)
-    process.kill()
-    process.communicate()
-    deadline = time.monotonic() + 60
-    while True:
-        # What the load has locked is free again once the server sees that its session is gone.
-        try:
-            assert server.query("SELECT id, note FROM t") == [(0, "old")]
-            return
-        except AssertionError:
-            raise
-        except Exception:
-            assert time.monotonic() < deadline, "the load still holds the table"
-            time.sleep(0.5)
-
-
-def test_memory_keeps_its_bound_whatever_the_size_of_a_table(
-    databases: Databases, server: Sqlserver, copying: Copying
-) -> None:
-    server.numbered("t", 60_000, "some text " * 20)
-    copied = copying(server, databases("postgresql"))
-    assert copied.error("t") is None
-    assert copied.growth_kib < 128 << 10
 
 
 def test_a_table_with_a_trigger_is_not_replaced_and_one_is_not_emptied_that_takes_others_along(
