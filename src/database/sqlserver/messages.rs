@@ -41,6 +41,8 @@ pub(super) fn classify(diagnostic: &Diagnostic) -> Class {
         | 13609 => Class::Data,
         // FreeTDS gives its own faults SQLSTATEs of classes that say nothing.
         _ if diagnostic.message.contains("Unexpected EOF from the server") => Class::ConnectionLost,
+        // All that it says of a line that breaks while it sends.
+        0 if diagnostic.message.ends_with("Unknown error") => Class::ConnectionLost,
         // Babelfish has a number of its own for this, and no 208, where a name has a schema.
         _ if diagnostic.message.contains("relation \"") && diagnostic.message.ends_with("\" does not exist") => {
             Class::NotFound
