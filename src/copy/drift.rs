@@ -150,15 +150,18 @@ pub(super) fn refuse_narrower(
     let same_product = source.name() == target.name();
     let is_declared = |plan: &&ColumnPlan| source.keeps_widths() && is_declared_wider(plan, choices);
     let narrow = columns.iter().filter(is_declared);
-    let narrow: Vec<String> = (narrow.filter(|plan| is_narrow(plan, target, same_product)))
-        .map(in_words)
-        .collect();
+    let narrow: Vec<&ColumnPlan> = narrow.filter(|plan| is_narrow(plan, target, same_product)).collect();
     if narrow.is_empty() {
         return Ok(());
     }
-    let message = format!("the target is narrower than the source: {}", narrow.join("; "));
+    let in_words: Vec<String> = narrow.iter().map(|plan| in_words(plan)).collect();
+    let message = format!("the target is narrower than the source: {}", in_words.join("; "));
     let mut error = TableError::refused(PLACE, "copy.columns_narrower", message);
-    error.hint = Some("widen the target's columns, or look at each value with `narrower=\"check\"`".to_owned());
+    let mut hint = "widen the target's columns, or look at each value with `narrower=\"check\"`".to_owned();
+    if narrow.iter().any(|plan| has_fraction(plan.target.logical)) {
+        hint.push_str("; `fraction=\"round\"` rounds times");
+    }
+    error.hint = Some(hint);
     Err(error)
 }
 
@@ -177,6 +180,13 @@ fn is_declared_wider(ColumnPlan { source, target, .. }: &ColumnPlan, choices: Ch
             | (Instant { .. }, Instant { .. } | Timestamp { .. }) => has_width && choices.fraction == Fraction::Refuse,
             _ => false,
         }
+}
+
+fn has_fraction(logical: LogicalType) -> bool {
+    matches!(
+        logical,
+        LogicalType::Time { .. } | LogicalType::Timestamp { .. } | LogicalType::Instant { .. }
+    )
 }
 
 fn is_narrow(plan: &ColumnPlan, target: &dyn Dialect, same_product: bool) -> bool {
