@@ -112,21 +112,19 @@ impl Writer<'_> {
             Field::ConnectRetryInterval,
         ])?;
         match self.settings.sign_in {
-            SignIn::Password | SignIn::WindowsPassword => {}
+            SignIn::Password | SignIn::WindowsPassword | SignIn::AccessToken => {}
             SignIn::Kerberos => self.put(Field::IntegratedSecurity, "yes")?,
             SignIn::ManagedIdentity => self.put(Field::Authentication, "ActiveDirectoryMsi")?,
             SignIn::ServicePrincipal => self.put(Field::Authentication, "ActiveDirectoryServicePrincipal")?,
             SignIn::EntraPassword => self.put(Field::Authentication, "ActiveDirectoryPassword")?,
-            // The driver takes it beside the connection string; `Dialect::connection_structure` takes it out.
-            SignIn::AccessToken => {
-                if let Some(token) = self.settings.get(Field::AccessToken) {
-                    self.string.push_password("AccessToken", token);
-                }
-            }
         }
-        // With a token there may be neither.
-        if self.settings.sign_in != SignIn::AccessToken {
-            self.credentials()?;
+        match self.settings.get(Field::AccessToken) {
+            // With it there may be neither user nor password. The driver takes it beside the connection string;
+            // `Dialect::connection_structure` takes it out.
+            Some(token) if self.settings.sign_in == SignIn::AccessToken => {
+                self.string.push_password("AccessToken", token);
+            }
+            _ => self.credentials()?,
         }
         for (keyword, value) in &self.settings.microsoft {
             self.string.push(keyword, value);

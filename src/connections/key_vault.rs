@@ -62,7 +62,6 @@ impl Connections {
         let get = |name: &str| self.variable(name);
         let fetch = || {
             let token = identity.token(audience, get, Patience::from_environment(get))?;
-            telemetry::redactor().add(&token.text);
             Ok::<_, AzureError>(Fetched {
                 value: token.text,
                 holds_until: Some(token.usable_until),
@@ -71,7 +70,6 @@ impl Connections {
         let token = self
             .sharing()
             .once(&format!("token {} {audience}", identity.describe()), fetch)?;
-        // Another process may have fetched it.
         telemetry::redactor().add(&token);
         Ok(token)
     }

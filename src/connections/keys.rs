@@ -129,9 +129,10 @@ const SERVICE_PRINCIPAL_KEYS: &[Key] = &[
         Field::ServicePrincipalCredentialType,
     ),
     sets(&["servicePrincipalCredential"], Field::ServicePrincipalCredential),
-    ignored(&["tenant"], TENANT),
     ignored(&["azureCloudType"], CLOUD),
 ];
+
+const SQL_SERVER_TENANT_KEYS: &[Key] = &[ignored(&["tenant"], TENANT)];
 
 const SQL_SERVER_KEYWORDS: &[Key] = &[
     sets(
@@ -222,15 +223,7 @@ const POSTGRESQL_KEYS: &[Key] = &[
 
 const POSTGRESQL_ENTRA_KEYS: &[Key] = &[
     sets(&["credential"], Field::Credential),
-    sets(&["servicePrincipalId"], Field::ServicePrincipalId),
-    sets(&["servicePrincipalKey"], Field::ServicePrincipalKey),
-    sets(
-        &["servicePrincipalCredentialType"],
-        Field::ServicePrincipalCredentialType,
-    ),
-    sets(&["servicePrincipalCredential"], Field::ServicePrincipalCredential),
     sets(&["tenant"], Field::Tenant),
-    ignored(&["azureCloudType"], CLOUD),
     refused(&["servicePrincipalEmbeddedCert"], CERTIFICATE),
     refused(&["servicePrincipalEmbeddedCertPassword"], CERTIFICATE),
 ];
@@ -428,11 +421,27 @@ const fn mysql(name: &'static str, keys: &'static [&'static [Key]], in_azure: bo
 
 /// Every type that becomes a connection.
 pub static SERVICE_TYPES: [ServiceType; 11] = [
-    sql_server("AzureSqlDatabase", &[SQL_SERVER_KEYS, SERVICE_PRINCIPAL_KEYS], true),
-    sql_server("AzureSqlMI", &[SQL_SERVER_KEYS, SERVICE_PRINCIPAL_KEYS], true),
-    sql_server("AzureSqlDW", &[SQL_SERVER_KEYS, SERVICE_PRINCIPAL_KEYS], true),
+    sql_server(
+        "AzureSqlDatabase",
+        &[SQL_SERVER_KEYS, SERVICE_PRINCIPAL_KEYS, SQL_SERVER_TENANT_KEYS],
+        true,
+    ),
+    sql_server(
+        "AzureSqlMI",
+        &[SQL_SERVER_KEYS, SERVICE_PRINCIPAL_KEYS, SQL_SERVER_TENANT_KEYS],
+        true,
+    ),
+    sql_server(
+        "AzureSqlDW",
+        &[SQL_SERVER_KEYS, SERVICE_PRINCIPAL_KEYS, SQL_SERVER_TENANT_KEYS],
+        true,
+    ),
     sql_server("SqlServer", &[SQL_SERVER_KEYS], false),
-    postgresql("AzurePostgreSql", &[POSTGRESQL_KEYS, POSTGRESQL_ENTRA_KEYS], true),
+    postgresql(
+        "AzurePostgreSql",
+        &[POSTGRESQL_KEYS, SERVICE_PRINCIPAL_KEYS, POSTGRESQL_ENTRA_KEYS],
+        true,
+    ),
     postgresql("PostgreSqlV2", &[POSTGRESQL_KEYS], false),
     postgresql("PostgreSql", &[POSTGRESQL_KEYS], false),
     mysql("AzureMySql", &[MYSQL_KEYS, MYSQL_CLIENT_KEYS], true),

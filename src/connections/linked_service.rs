@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::error::{ConnectionError, Origin};
 use super::expression::Parameters;
 use super::keys::{Key, Meaning, SERVICE_TYPES, ServiceType};
-use super::settings::{DEFAULT_IDENTITY, Field, Product, Settings, SignIn, SslMode, TokenOf, normalized, truth};
+use super::settings::{DEFAULT_IDENTITY, Field, Product, Settings, SignIn, TokenOf, normalized, truth};
 use crate::activity::{Resource, member, scalar_text};
 use crate::azure::Identity;
 use crate::connection_string::{ConnectionString, Fault, Quoting, attributes};
@@ -86,9 +86,10 @@ impl Service<'_> {
             }
         } else {
             self.read_secrets(&mut settings, &[Field::ClientKeyPassword])?;
-            settings.token_of = self.entra(&mut settings, client_id)?;
-            match settings.token_of {
-                Some(_) => self.prepare_for_token(&mut settings)?,
+            match self.entra(&mut settings, client_id)? {
+                // The name that the database knows the identity by.
+                Some(_) if settings.get(Field::User).is_none() => return Err(self.missing("username")),
+                Some(of) => settings.sign_in_by_token(of),
                 None => {
                     self.read_secrets(&mut settings, &[Field::Password])?;
                     self.refuse_kept_back(&settings)?;
@@ -184,8 +185,8 @@ impl Service<'_> {
         let sign_in = match found.as_deref().map(normalized).as_deref() {
             None if settings.get(Field::AccessToken).is_some() => SignIn::AccessToken,
             Some(DEFAULT_IDENTITY) => {
-                settings.token_of = Some(TokenOf::Environment);
-                SignIn::AccessToken
+                settings.sign_in_by_token(TokenOf::Environment);
+                settings.sign_in
             }
             Some("sql" | "sqlpassword" | "basic") => SignIn::Password,
             Some("windows") if settings.get(Field::User).is_some() => SignIn::WindowsPassword,
@@ -314,18 +315,6 @@ impl Service<'_> {
             client_id: id.ok_or_else(|| self.missing("servicePrincipalId"))?,
             client_secret: secret.ok_or_else(|| self.no_principal_key())?,
         })))
-    }
-
-    /// What goes with a token in place of a password: the name that the database knows the identity by, and TLS, for whoever
-    /// reads the token can use it.
-    fn prepare_for_token(&self, settings: &mut Settings) -> Result<(), ConnectionError> {
-        if settings.get(Field::User).is_none() {
-            return Err(self.missing("username"));
-        }
-        if settings.get(Field::SslMode).is_none() && settings.get(Field::EncryptionMethod).is_none() {
-            settings.set(Field::SslMode, SslMode::Require.libpq());
-        }
-        Ok(())
     }
 
     /// The string of type `Odbc`: `userName`, `password` and `credential` are appended, in place of a user or password in

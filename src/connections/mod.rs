@@ -358,9 +358,8 @@ pub fn variable_name(name: &str) -> String {
     format!("{VARIABLE_PREFIX}{}", plain.collect::<String>())
 }
 
-/// The host in a server's name: `tcp:host,1433` and `host\instance` are SQL Server's.
+/// A server's name up to its host: `tcp:host,1433` and `host\instance` are SQL Server's.
 fn host_of(server: &str) -> &str {
-    let server = server.rsplit_once("tcp:").map_or(server, |(_, rest)| rest);
     server.split([',', '\\']).next().unwrap_or_default().trim()
 }
 

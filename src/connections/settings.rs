@@ -331,6 +331,17 @@ impl Settings {
         self.values.remove(&field);
     }
 
+    /// Has the connection take the token of this one, which other products than SQL Server take for a password. Whoever reads
+    /// the token can use it, so that it goes by TLS where nothing is said.
+    pub fn sign_in_by_token(&mut self, of: TokenOf) {
+        self.token_of = Some(of);
+        if self.product == Product::SqlServer {
+            self.sign_in = SignIn::AccessToken;
+        } else if self.get(Field::SslMode).is_none() && self.get(Field::EncryptionMethod).is_none() {
+            self.set(Field::SslMode, SslMode::Require.libpq());
+        }
+    }
+
     /// What must never be written anywhere.
     pub fn secrets(&self) -> impl Iterator<Item = &str> {
         [

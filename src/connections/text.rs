@@ -8,7 +8,7 @@ use percent_encoding::percent_decode_str;
 use super::error::{ConnectionError, Origin};
 use super::keys::{Meaning, ServiceType};
 use super::linked_service::{Target, is_off};
-use super::settings::{DEFAULT_IDENTITY, Field, Product, Settings, SignIn, SslMode, TokenOf, normalized, truth};
+use super::settings::{DEFAULT_IDENTITY, Field, Product, Settings, SignIn, TokenOf, normalized, truth};
 use crate::connection_string::{ConnectionString, Fault, Quoting, attributes};
 
 /// Gives the value of an environment variable; `None` if it is not set.
@@ -262,8 +262,7 @@ impl Reader<'_> {
                 reason: reason.to_owned(),
             };
             let Some(key) = known.and_then(|known| known.keyword(keyword)) else {
-                let plain = normalized(keyword);
-                if let Some(name) = MICROSOFT.into_iter().find(|name| normalized(name) == plain) {
+                if let Some(Parameter::Microsoft(name)) = parameter(Product::SqlServer, keyword) {
                     let value = self.expand(&attribute.value, |plain| Ok(plain.to_owned()))?;
                     settings.microsoft.push((name, value));
                     continue;
@@ -360,8 +359,8 @@ impl Reader<'_> {
                 Some("activedirectorypassword") => SignIn::EntraPassword,
                 Some("activedirectoryintegrated") => SignIn::Kerberos,
                 Some(DEFAULT_IDENTITY) => {
-                    settings.token_of = Some(TokenOf::Environment);
-                    SignIn::AccessToken
+                    settings.sign_in_by_token(TokenOf::Environment);
+                    settings.sign_in
                 }
                 None if settings.get(Field::AccessToken).is_some() => SignIn::AccessToken,
                 Some(_) => {
@@ -387,10 +386,7 @@ impl Reader<'_> {
                     problem: "must be `ActiveDirectoryDefault`; without it the password counts".to_owned(),
                 });
             }
-            settings.token_of = Some(TokenOf::Environment);
-            if settings.get(Field::SslMode).is_none() {
-                settings.set(Field::SslMode, SslMode::Require.libpq());
-            }
+            settings.sign_in_by_token(TokenOf::Environment);
         }
         if settings.product != Product::Sqlite
             && settings.get(Field::Server).is_none()

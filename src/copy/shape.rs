@@ -339,7 +339,10 @@ impl<'a> Neighbours<'a> {
     /// Tells the log of the foreign keys that go while this table is replaced, before they do: from there they can be put back
     /// by hand, whatever becomes of the run.
     pub fn tell_of_keys(&self, index: usize, target: &dyn Dialect) {
-        for key in self.keys_to(index).iter().filter(|_| self.replaces(index)) {
+        if !self.replaces(index) {
+            return;
+        }
+        for key in &self.keys_to(index) {
             let statements = target.put_foreign_key_back(key).unwrap_or_default();
             tracing::info!(
                 event = "copy.key_makes_way",

@@ -18,7 +18,7 @@ use super::{
     libmariadb::{Library, Mysql, mariadb_option, option},
     rows::{Row, Rows},
     settings::{OptionValue, Settings},
-    stop::Stop,
+    stop::{EndWatch, Stop},
 };
 use crate::{
     database::Error,
@@ -163,9 +163,7 @@ impl Client {
     /// Runs a `LOAD DATA LOCAL INFILE` of [`super::infile::INFILE_NAME`], whose file is `data`; returns the number of loaded rows.
     pub(super) fn load(&mut self, sql: &str, data: &[u8]) -> Result<u64, Error> {
         self.infile.fill(data);
-        let watch = self.stop.watch_for_end();
         let result = self.execute(sql);
-        drop(watch);
         self.infile.clear();
         result
     }
@@ -201,6 +199,11 @@ impl Client {
     pub(super) fn leave_thread(&self) {
         // SAFETY: follows `enter_thread`; the thread uses no connection after it.
         unsafe { (self.library.thread_end)() };
+    }
+
+    /// See [`Stop::watch_for_end`].
+    pub(super) fn watch_for_end(&self) -> Option<EndWatch> {
+        self.stop.watch_for_end()
     }
 
     /// Whether the connection is gone, and with it the transaction.

@@ -713,6 +713,7 @@ fn spawn(client: Client, shared: Arc<Shared>) -> Result<LoadThread, Error> {
 /// Sends chunks until there are no more, or one fails, here or in another thread.
 fn load_all(mut client: Client, shared: &Shared) -> (Client, Result<u64, Error>) {
     client.enter_thread();
+    let _watch = client.watch_for_end();
     let mut result = Ok(0);
     loop {
         let next = shared
