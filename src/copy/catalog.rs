@@ -94,9 +94,15 @@ impl Catalog {
                 source.push((index, relation.clone()));
             }
         }
+        // Which of two tables gets a name that both have in their sources must not depend on who is quicker.
+        let shares_names = neighbours.is_full()
+            && target
+                .dialect
+                .shaping()
+                .is_some_and(|shaping| shaping.shares_index_names());
         let sources: Vec<Vec<(usize, Relation)>> = by_source
             .into_values()
-            .filter(|tables| tables.len() >= TABLES_MIN)
+            .filter(|tables| tables.len() >= TABLES_MIN || (shares_names && jobs.len() > 1))
             .collect();
         let made = |index: usize| {
             let known = known.get(&index).and_then(|known| known.target.as_ref());
