@@ -3,6 +3,7 @@
 use std::{cell::RefCell, fmt};
 
 use super::{
+    call::whole,
     column_selection::{NamedColumn, named_columns},
     conversion::Conversion,
     dependants::Load,
@@ -412,13 +413,14 @@ pub(super) fn plan(
             Making::default()
         })
     };
+    let (named, staging) = place_of_new(target, relation, existing.as_ref(), mode, staging)?;
     let (columns, mut steps, mut making) = columns_and_steps(
         source.dialect,
         &columns,
         target.dialect,
-        (relation, existing.as_ref()),
+        (&named, existing.as_ref()),
         (mode, choices, wishes.add_columns),
-        staging,
+        &staging,
         &make,
     )?;
     let mut key_checks = None;
@@ -430,6 +432,7 @@ pub(super) fn plan(
     if let Some(error) = trouble.take() {
         return Err(failed(error));
     }
+    let shaping_statements = making.after_rows(target.dialect, relation).len();
     let kept = existing.as_ref().filter(|_| mode != Mode::Replace);
     if let Some(existing) = kept {
         let (moved, stays) = drift::counters(target.dialect, (relation, existing), &columns);
@@ -438,11 +441,10 @@ pub(super) fn plan(
     }
     if existing.is_some() {
         let kept = load.look(known.dependants, &making)?;
-        neighbours.make_way(index, target.dialect, removes, &mut steps);
+        neighbours.make_way(index, target.dialect, (removes, shaping_statements), &mut steps);
         steps.after.extend(kept.given);
         making.carried.not_carried.extend(kept.lost);
     }
-    let shaping_statements = making.after_rows(target.dialect, relation).len();
     put_around(&mut steps, target.dialect, relation, wishes.around);
     let verification = Verification::of(wishes.verify, (mode, existing.is_some()), &steps, wishes.around);
     let mut narrower = Vec::new();
@@ -482,7 +484,11 @@ pub(super) fn plan(
     });
     let no_lane = |place: Place| move |reason: String| TableError::refused(place, "copy.no_lane", reason);
     let (read_lane, mut read_choice) = read_lane.map_err(no_lane(from))?;
-    let (write_lane, write_choice) = write_lane.map_err(no_lane(PLACE))?;
+    let (write_lane, mut write_choice) = write_lane.map_err(no_lane(PLACE))?;
+    if existing.is_some() && mode == Mode::Replace && staging == *relation {
+        let reason = "; the old table is locked from the beginning: the new one cannot be loaded beside it";
+        write_choice.reason.push_str(reason);
+    }
     let taken = match unparsed && !sifted {
         true => write_lane.wire_formats(target, &to_columns),
         false => Vec::new(),
@@ -576,6 +582,28 @@ fn pass_unparsed(format: WireFormat, columns: &[ColumnPlan]) -> bool {
                 false => column.conversion.passes_in_plain_form(source),
             }
     })
+}
+
+/// The target as a table is to be called that takes its place, and where that is loaded; both as given if none is.
+pub(super) fn place_of_new(
+    target: &Connection,
+    relation: &Relation,
+    existing: Option<&Table>,
+    mode: Mode,
+    free: &Relation,
+) -> Result<(Relation, Relation), Box<TableError>> {
+    if existing.is_none() || mode != Mode::Replace {
+        return Ok((relation.clone(), free.clone()));
+    }
+    let failed = |error| TableError::database(PLACE, error, Some(target.dialect));
+    let staging = (target.dialect)
+        .staging(&target.session, relation, free)
+        .map_err(failed)?;
+    if staging.schema == relation.schema || relation.schema.is_some() {
+        return Ok((relation.clone(), staging));
+    }
+    let schema = target.dialect.default_schema(&target.session).map_err(failed)?;
+    Ok((whole(relation, schema.as_ref()), staging))
 }
 
 /// A table that is loaded is locked, or gone, for whoever reads it.

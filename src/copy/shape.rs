@@ -315,8 +315,9 @@ impl<'a> Neighbours<'a> {
     }
 
     /// Puts around a load of this table, which is there, what the foreign keys of other tables of the call ask for: they are
-    /// loaded after it. `removes` says whether rows of it go, without the table.
-    pub fn make_way(&self, index: usize, target: &dyn Dialect, removes: bool, steps: &mut LoadSteps) {
+    /// loaded after it. `removes` says whether rows of it go, without the table; a table beside the old one takes its place by
+    /// the statements from `swap` on in those after the rows.
+    pub fn make_way(&self, index: usize, target: &dyn Dialect, (removes, swap): (bool, usize), steps: &mut LoadSteps) {
         let keys = self.keys_to(index);
         let Some([before, after]) = target.around_removal(&keys).filter(|_| !keys.is_empty()) else {
             return;
@@ -325,11 +326,11 @@ impl<'a> Neighbours<'a> {
             let drops = keys
                 .iter()
                 .map(|key| target.drop_foreign_key(&key.referring, &key.name));
-            let place = match steps.renamed() {
-                Some(_) => &mut steps.after_commit,
-                None => &mut steps.before,
+            match steps.renamed() {
+                Some(_) => steps.after_commit.splice(0..0, drops),
+                None if steps.staging.is_some() => steps.after.splice(swap..swap, drops),
+                None => steps.before.splice(0..0, drops),
             };
-            place.splice(0..0, drops);
         } else if removes {
             steps.before.splice(0..0, before);
             steps.after.extend(after);

@@ -17,7 +17,7 @@ use super::{
     journal::lock_name,
     merge,
     pipeline::{self, Budget, Origin},
-    plan::{LaneChoice, TablePlan, choose, columns_and_steps, put_around, sides},
+    plan::{LaneChoice, TablePlan, choose, columns_and_steps, place_of_new, put_around, sides},
     pool::Pool,
     report::TableReport,
     request::{Around, Choices, Endpoint, Lanes, MEMORY_LIMIT_BYTES_MIN, Meeting, Verify},
@@ -195,13 +195,15 @@ fn plan(
         load.check_kind(existing)?;
     }
     let columns: Vec<NamedColumn> = rows.columns().iter().cloned().map(NamedColumn::from).collect();
+    let mode = request.meeting.mode;
+    let (named, staging) = place_of_new(connection, target, existing.as_ref(), mode, staging)?;
     let (columns, mut steps, mut making) = columns_and_steps(
         &ARROW,
         &columns,
         dialect,
-        (target, existing.as_ref()),
-        (request.meeting.mode, request.choices, false),
-        staging,
+        (&named, existing.as_ref()),
+        (mode, request.choices, false),
+        &staging,
         &Making::columns_alone,
     )
     .map_err(|mut error| {

@@ -615,10 +615,16 @@ pub trait Dialect: Send + Sync {
         Ok(Vec::new())
     }
 
+    /// Where the table is loaded that is to take the place of `target`, which is there: `free`, a name that nobody has, or
+    /// a better place that the product has for it; `target` itself if only that can be had.
+    fn staging(&self, _session: &Session, _target: &Relation, free: &Relation) -> Result<Relation, Error> {
+        Ok(free.clone())
+    }
+
     /// What to do around a load.
     ///
-    /// `exists` says whether the target is there; `create` makes a CREATE TABLE statement for a name; `staging` is a
-    /// name that is free.
+    /// `exists` says whether the target is there; `create` makes a CREATE TABLE statement for a name; `staging` is what
+    /// [`Self::staging`] gave for a table that is replaced, `target` then with its schema.
     fn load_steps(
         &self,
         mode: Mode,

@@ -478,17 +478,43 @@ impl Dialect for Postgres {
         mode: Mode,
         exists: bool,
         target: &Relation,
-        _staging: &Relation,
+        staging: &Relation,
         create: &dyn Fn(&Relation) -> String,
     ) -> LoadSteps {
-        // DROP without CASCADE: a view or foreign key that needs the old table stops the copy before it loads a row.
-        generic::transactional_steps(
-            mode,
-            exists,
-            &self.quote_relation(target),
-            &create(target),
-            "TRUNCATE TABLE",
-        )
+        let quoted = self.quote_relation(target);
+        let schemas = staging.schema.as_ref().zip(target.schema.as_ref());
+        let Some((apart, home)) = schemas.filter(|(apart, home)| apart != home) else {
+            return generic::transactional_steps(mode, exists, &quoted, &create(target), "TRUNCATE TABLE");
+        };
+        let (apart, home) = (self.quote(apart), self.quote(home));
+        LoadSteps {
+            before: vec![format!("CREATE SCHEMA {apart}"), create(staging)],
+            staging: Some(staging.clone()),
+            // DROP without CASCADE: the table stays if something has come to need it since that was looked at.
+            after: vec![
+                format!("DROP TABLE {quoted}"),
+                format!("ALTER TABLE {} SET SCHEMA {home}", self.quote_relation(staging)),
+                format!("DROP SCHEMA {apart}"),
+            ],
+            ..LoadSteps::default()
+        }
+    }
+
+    fn staging(&self, session: &Session, target: &Relation, free: &Relation) -> Result<Relation, Error> {
+        // Under its own name in a schema of its own, so that its indexes, constraints and sequences have the names that they
+        // are to have, which those of the old table have in the target's schema until the end.
+        let may_create = "SELECT 1 WHERE pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')";
+        let may_create = !session.text_rows(may_create, &[])?.is_empty();
+        let (_, tag) = free.name.rsplit_once("__").unwrap_or_default();
+        let apart = Relation {
+            schema: Some(tag.to_owned()),
+            name: target.name.clone(),
+        };
+        Ok(if may_create && !tag.is_empty() {
+            apart
+        } else {
+            target.clone()
+        })
     }
 
     #[cfg(test)]
