@@ -389,3 +389,15 @@ def test_a_watermark_is_named_as_the_source_has_it_and_need_not_be_copied(
     assert done.returncode == 0, done.stderr
     assert done.stdout == "1\n1\n", "other columns do not begin the rows anew"
     assert target.query("SELECT id, name FROM t ORDER BY id") == [(1, "a"), (2, "b")]
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_many_parts_of_one_table_go_where_each_is_to_go(databases: Databases, script: Script, product: str) -> None:
+    source, target = databases(product), databases("sqlite")
+    source.numbered("t", 40, "row ")
+    source.execute("CREATE INDEX by_square ON t (square)")
+    parts = [f'dray.Copy("Source", "t", where="id % 4 = {rest}", into="part_{rest}")' for rest in range(4)]
+    run(script, ", ".join(parts), source, target)
+    for rest in range(4):
+        assert target.query(f"SELECT COUNT(*), MIN(id % 4), MAX(id % 4) FROM part_{rest}") == [(10, rest, rest)]
+        assert len(target.query(f"SELECT name FROM pragma_index_list('part_{rest}') WHERE origin = 'c'")) == 1

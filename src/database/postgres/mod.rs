@@ -16,7 +16,7 @@ mod shape;
 mod snapshot;
 mod text;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 #[cfg(test)]
 mod listed;
@@ -673,13 +673,14 @@ impl Postgres {
             name: relation.name.clone(),
         };
         let relations: Vec<Relation> = relations.iter().map(whole).collect();
+        // Each once: of a table that is named twice every row of the answers would come twice.
+        let distinct: BTreeSet<&Relation> = relations.iter().collect();
+        let mut schemas = distinct
+            .iter()
+            .map(|relation| relation.schema.as_deref().unwrap_or_default());
         Ok(Asked {
-            schemas: array(
-                &mut relations
-                    .iter()
-                    .map(|relation| relation.schema.as_deref().unwrap_or_default()),
-            ),
-            names: array(&mut relations.iter().map(|relation| relation.name.as_str())),
+            schemas: array(&mut schemas),
+            names: array(&mut distinct.iter().map(|relation| relation.name.as_str())),
             relations,
         })
     }
