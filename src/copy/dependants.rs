@@ -75,7 +75,7 @@ impl Load<'_> {
         if !matter(self.mode) && !goes_unseen {
             return Ok(Kept::default());
         }
-        let dependants = match known {
+        let mut dependants = match known {
             Some(dependants) => dependants,
             None => {
                 let asked = dialect.dependants(&self.target.session, std::slice::from_ref(self.relation));
@@ -86,9 +86,19 @@ impl Load<'_> {
         self.check_keys(&dependants, goes_unseen)?;
         if self.mode == Mode::Replace {
             self.check_held(&dependants)?;
+            // MariaDB's and MySQL's own index of a key stays until its table goes, also where the key has made way already.
+            dependants.gone.retain(|thing| !self.has_key(&thing.name));
             return Ok(kept(dependants, making, dialect));
         }
         Ok(Kept::default())
+    }
+
+    /// Whether the table had a foreign key of this name when the call began.
+    fn has_key(&self, name: &str) -> bool {
+        self.neighbours.is_some_and(|(neighbours, index)| {
+            let mut keys = neighbours.keys.iter();
+            keys.any(|key| key.referring == neighbours.targets()[index] && key.name == name)
+        })
     }
 
     /// Looks at the foreign keys of other tables.

@@ -7,7 +7,7 @@ use super::tokens::{Kind, Spelling, Token, tokens};
 
 /// An expression.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Expression {
+pub enum Expression {
     Null,
     Boolean(bool),
     /// A decimal number, perhaps with a sign.
@@ -43,7 +43,7 @@ pub(super) enum Expression {
 
 /// A comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Operator {
+pub enum Operator {
     Equal,
     Unequal,
     Less,
@@ -288,12 +288,15 @@ impl Parser<'_> {
                     let number = u64::from_str_radix(&text, 2).ok()?;
                     Some(Expression::Number(number.to_string()))
                 }
-                (Spelling::MySql, "n") => Some(Expression::Text(text)),
+                (Spelling::MySql | Spelling::TransactSql, "n") => Some(Expression::Text(text)),
                 (Spelling::MySql, charset) if charset.starts_with('_') && charset != "_binary" => {
                     Some(Expression::Text(text))
                 }
                 _ => None,
             };
+        }
+        if let Some(clock) = self.clock_of_sql_server(&lower) {
+            return clock;
         }
         let utc = self.spelling == Spelling::Sqlite;
         match lower.as_str() {
@@ -339,6 +342,31 @@ impl Parser<'_> {
         let is_column = self.is_alone() && !RESERVED.contains(&lower.as_str());
         let name = word.to_owned();
         is_column.then_some(Expression::Column { name, quoted: false })
+    }
+
+    /// A function of SQL Server's that tells the time, or the conversion of one to its day; `None` for any other word. What
+    /// stands in the catalog has `CONVERT` for CAST, and no number but a style behind the value.
+    fn clock_of_sql_server(&mut self, word: &str) -> Option<Option<Expression>> {
+        let opens = self.peek(0).is_some_and(|token| token.is_sign("("));
+        if self.spelling != Spelling::TransactSql || !opens {
+            return None;
+        }
+        match word {
+            "getdate" | "sysdatetime" | "sysdatetimeoffset" => {
+                Some(self.digits().map(|()| Expression::Now { utc: false }))
+            }
+            "getutcdate" | "sysutcdatetime" => Some(self.digits().map(|()| Expression::Now { utc: true })),
+            "convert" => Some(self.day_of_clock()),
+            _ => None,
+        }
+    }
+
+    fn day_of_clock(&mut self) -> Option<Expression> {
+        let is_date = |token: &Token| token.is_word("date") || token.kind == Kind::Name("date".to_owned());
+        let begins = self.sign("(") && self.peek(0).is_some_and(is_date);
+        self.at += 1;
+        let is_day = begins && self.sign(",") && self.value()? == Expression::Now { utc: false } && self.sign(")");
+        is_day.then_some(Expression::Today)
     }
 
     /// Brackets with nothing in them or a number of digits, if they are there.
@@ -462,6 +490,32 @@ mod tests {
             ("CURRENT_DATE", Expression::Today),
         ] {
             assert_eq!(parse(sql, Spelling::Postgres), Some(expected), "{sql}");
+        }
+    }
+
+    #[test]
+    fn what_sql_server_writes_for_literals_and_clocks_is_read() {
+        for (sql, expected) in [
+            ("((0))", number("0")),
+            ("((-1.50))", number("-1.50")),
+            ("(N'naïve ''text''')", text("naïve 'text'")),
+            ("(NULL)", Expression::Null),
+            ("(getdate())", Expression::Now { utc: false }),
+            ("(sysdatetimeoffset())", Expression::Now { utc: false }),
+            ("(sysutcdatetime())", Expression::Now { utc: true }),
+            ("(CONVERT([date],getdate()))", Expression::Today),
+        ] {
+            assert_eq!(parse(sql, Spelling::TransactSql), Some(expected), "{sql}");
+        }
+        let condition = parse("([a]>=(1) AND [b] IS NOT NULL OR [c]='x')", Spelling::TransactSql).unwrap();
+        assert!(matches!(condition, Expression::Or(parts) if parts.len() == 2));
+        for sql in [
+            "(newid())",
+            "(CONVERT([int],getdate()))",
+            "(CONVERT([date],getutcdate()))",
+            "(len([a])>(0))",
+        ] {
+            assert_eq!(parse(sql, Spelling::TransactSql), None, "{sql}");
         }
     }
 

@@ -37,6 +37,10 @@ pub struct NewIndex {
     pub constraint: bool,
     /// What follows `ON table`, or a constraint's name.
     pub rest: String,
+    /// The columns that it is of, by their names in the table.
+    pub columns: Vec<String>,
+    /// Whether `rest` is in the words of the source, which is of the same product.
+    pub own: bool,
 }
 
 /// A column that numbers its rows, in a new table.
@@ -161,8 +165,14 @@ pub trait Shaping: Sync {
     /// Whether an index can have a condition.
     fn has_partial_indexes(&self) -> bool;
 
-    /// Why an index of these columns cannot be; of some only so many characters or bytes.
-    fn index_refused(&self, _columns: &[(&Column, Option<u32>)]) -> Option<String> {
+    /// Whether an index can have this condition, if it can have any.
+    fn filters_by(&self, _condition: &Expression) -> bool {
+        true
+    }
+
+    /// Why an index of these columns cannot be; of some only so many characters or bytes. `own`: the source is of the same
+    /// product and has it.
+    fn index_refused(&self, _columns: &[(&Column, Option<u32>)], _own: bool) -> Option<String> {
         None
     }
 
@@ -613,7 +623,7 @@ impl<D: Dialect + ?Sized> Carrying<'_, D> {
         }
         if let Some(reason) = self
             .shaping
-            .index_refused(&columns)
+            .index_refused(&columns, own)
             .filter(|_| !own || index.special.is_none())
         {
             return Err(reason);
@@ -641,6 +651,8 @@ impl<D: Dialect + ?Sized> Carrying<'_, D> {
             unique: index.unique,
             constraint: index.constraint && (own || index.unique),
             rest,
+            columns: columns.iter().map(|(column, _)| column.name.clone()).collect(),
+            own,
         })
     }
 
@@ -674,7 +686,8 @@ impl<D: Dialect + ?Sized> Carrying<'_, D> {
             return Err("the target's product has no indexes with a condition".to_owned());
         }
         let expression = self.features.spelling.and_then(|spelling| parse(condition, spelling));
-        let condition = expression.and_then(|expression| self.condition(&expression));
+        let condition = expression.filter(|expression| self.shaping.filters_by(expression));
+        let condition = condition.and_then(|expression| self.condition(&expression));
         let condition = condition.ok_or("its condition is not one that is the same in both products")?;
         Ok(format!("{list} WHERE {condition}"))
     }

@@ -11,6 +11,8 @@ pub(super) enum Spelling {
     MySql,
     /// `"name"`, `` `name` ``, `[name]`, `'text'`.
     Sqlite,
+    /// `[name]`, `"name"`, `'text'`; a text of UTF-16 has `N` before it.
+    TransactSql,
 }
 
 /// A token.
@@ -89,8 +91,11 @@ pub(super) fn tokens(sql: &str, spelling: Spelling) -> Option<Vec<Token>> {
         } else if first == '\'' || (first == '"' && spelling == Spelling::MySql) {
             let (text, length) = quoted(rest, first, spelling == Spelling::MySql)?;
             (Kind::Text(text), length)
-        } else if first == '"' || (first == '`' && spelling != Spelling::Postgres) {
+        } else if first == '"' || (first == '`' && matches!(spelling, Spelling::MySql | Spelling::Sqlite)) {
             let (name, length) = quoted(rest, first, false)?;
+            (Kind::Name(name), length)
+        } else if first == '[' && spelling == Spelling::TransactSql {
+            let (name, length) = quoted(rest, ']', false)?;
             (Kind::Name(name), length)
         } else if first == '[' && spelling == Spelling::Sqlite {
             let length = rest.find(']')? + 1;
@@ -159,6 +164,7 @@ mod tests {
             kinds("\"a\" `b` [c d]", Spelling::Sqlite),
             [name("a"), name("b"), name("c d")]
         );
+        assert_eq!(kinds("[a]]b] \"c\"", Spelling::TransactSql), [name("a]b"), name("c")]);
         assert_eq!(kinds("\"a\" `b``c`", Spelling::MySql), [text("a"), name("b`c")]);
         assert_eq!(
             kinds(r"'it\'s' 'o''clock'", Spelling::MySql),

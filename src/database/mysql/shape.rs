@@ -67,7 +67,7 @@ impl Shaping for MySql {
         false
     }
 
-    fn index_refused(&self, columns: &[(&Column, Option<u32>)]) -> Option<String> {
+    fn index_refused(&self, columns: &[(&Column, Option<u32>)], _own: bool) -> Option<String> {
         if columns.len() > KEY_COLUMNS_MAX {
             return Some(format!("it is of more than {KEY_COLUMNS_MAX} columns"));
         }

@@ -12,7 +12,7 @@ use crate::odbc::Session;
 /// Columns as `SELECT *` has them: without those that are hidden. What a table has is in each of its rows.
 const FACTS: &str = "\
 SELECT c.name, CAST(c.is_identity AS int), CAST(c.is_computed AS int), t.name, \
-  CASE WHEN c.default_object_id = 0 THEN 0 ELSE 1 END, o.type, \
+  CASE WHEN c.default_object_id = 0 OR c.is_computed = 1 THEN 0 ELSE 1 END, o.type, \
   (SELECT COUNT(*) FROM sys.indexes i WHERE i.object_id = c.object_id AND i.index_id > 0), \
   (SELECT COUNT(*) FROM sys.triggers r WHERE r.parent_id = c.object_id AND r.is_disabled = 0), \
   CAST(c.is_column_set AS int) \

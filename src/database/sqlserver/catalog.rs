@@ -4,7 +4,7 @@
 //! its database and the user's own schema.
 
 use super::super::{
-    Dialect, Error, Features, Kind, Relation, Table,
+    Dialect, Error, Kind, Relation, Table,
     dependants::{Dependants, dependants_of, effect},
 };
 use super::{SqlServer, types};
@@ -73,29 +73,6 @@ UNION ALL SELECT p.major_id, 5, CASE WHEN HAS_PERMS_BY_NAME(QUOTENAME(s.name), '
   WHERE p.class = 1 AND p.state IN ('D', 'G', 'W')) AS things ON things.id = asked.id \
 ORDER BY asked.place, things.rank, things.name";
 
-/// What tables have beyond their columns' types, NOT NULL and primary key. Not listed: the indexes of constraints that are
-/// listed themselves.
-const FEATURES: &str = "\
-SELECT asked.place, things.what, things.name FROM asked JOIN ( \
-SELECT object_id AS id, 1 AS rank, 'identity of column' AS what, CAST(name AS nvarchar(128)) AS name \
-  FROM sys.identity_columns \
-UNION ALL SELECT object_id, 1, 'expression of generated column', name FROM sys.computed_columns \
-UNION ALL SELECT d.parent_object_id, 1, 'default of column', c.name FROM sys.default_constraints d \
-  JOIN sys.columns c ON c.object_id = d.parent_object_id AND c.column_id = d.parent_column_id \
-UNION ALL SELECT parent_object_id, 2, 'foreign key', name FROM sys.foreign_keys \
-UNION ALL SELECT parent_object_id, 2, 'check', name FROM sys.check_constraints \
-UNION ALL SELECT parent_object_id, 2, 'unique constraint', name FROM sys.key_constraints WHERE type = 'UQ' \
-UNION ALL SELECT object_id, 3, CASE WHEN is_unique = 1 THEN 'unique index' ELSE 'index' END, name FROM sys.indexes \
-  WHERE index_id > 0 AND is_primary_key = 0 AND is_unique_constraint = 0 \
-UNION ALL SELECT parent_id, 4, 'trigger', name FROM sys.triggers WHERE parent_class = 1 \
-UNION ALL SELECT p.major_id, 5, CASE p.minor_id WHEN 0 THEN 'comment on the table' ELSE 'comment on column' END, \
-    COALESCE(c.name, '') FROM sys.extended_properties p \
-  LEFT JOIN sys.columns c ON c.object_id = p.major_id AND c.column_id = p.minor_id AND p.minor_id > 0 \
-  WHERE p.class = 1 AND p.name = 'MS_Description' \
-UNION ALL SELECT object_id, 6, 'history of its rows', '' FROM sys.tables \
-  WHERE OBJECTPROPERTY(object_id, 'TableTemporalType') = 2) AS things ON things.id = asked.id \
-ORDER BY asked.place, things.rank, things.name";
-
 /// Most tables of one question.
 const ASKED_MAX: usize = 200;
 
@@ -116,7 +93,12 @@ pub(super) fn literal(text: &str) -> String {
 type Answer = (usize, Vec<Option<String>>);
 
 /// Asks about tables, and returns the answers' rows behind the place of the table that each one is of.
-fn ask(dialect: &SqlServer, session: &Session, relations: &[Relation], question: &str) -> Result<Vec<Answer>, Error> {
+pub(super) fn ask(
+    dialect: &SqlServer,
+    session: &Session,
+    relations: &[Relation],
+    question: &str,
+) -> Result<Vec<Answer>, Error> {
     let mut answers = Vec::new();
     for (chunk, asked) in relations.chunks(ASKED_MAX).enumerate() {
         let tables = asked.iter().enumerate().map(|(place, relation)| {
@@ -200,17 +182,6 @@ pub(super) fn dependants(
     Ok((0..relations.len())
         .map(|place| found.remove(&of(place)).unwrap_or_default())
         .collect())
-}
-
-/// See [`Dialect::features`]; of all of them what they are called.
-pub(super) fn features(dialect: &SqlServer, session: &Session, relations: &[Relation]) -> Result<Vec<Features>, Error> {
-    let mut features = vec![Features::default(); relations.len()];
-    for (place, row) in ask(dialect, session, relations, FEATURES)? {
-        if let (Some(own), Some(thing)) = (features.get_mut(place), super::generic::thing(&row)) {
-            own.other.push(thing);
-        }
-    }
-    Ok(features)
 }
 
 /// The code pages of a table's columns of text, by the columns' names; the table's name is in brackets.

@@ -14,17 +14,19 @@ mod bcp_write;
 mod catalog;
 mod checks;
 mod code_pages;
+mod features;
 #[cfg(test)]
 mod listed;
 mod messages;
 mod query;
 mod read;
+mod shape;
 mod types;
 
 use super::{
     Class, Column, Dependants, Dialect, Error, Features, Form, KeyThere, Limits, LoadSteps, LockName, LogicalType,
-    MergeSteps, Merging, Mode, Purpose, ReadAs, ReadLane, Relation, Savepoint, Source, Table, TableLock, Transfer,
-    ValueCheck, WriteAs, WriteLane, generic,
+    MergeSteps, Merging, Mode, Purpose, ReadAs, ReadLane, Relation, Savepoint, Shaping, Source, Table, TableLock,
+    Transfer, ValueCheck, WriteAs, WriteLane, generic,
 };
 use crate::odbc::{self, ConnectionString, Diagnostic, Quirks, ResultColumn, Session};
 
@@ -156,7 +158,11 @@ impl Dialect for SqlServer {
     }
 
     fn features(&self, session: &Session, relations: &[Relation]) -> Result<Vec<Features>, Error> {
-        catalog::features(self, session, relations)
+        features::features(self, session, relations)
+    }
+
+    fn shaping(&self) -> Option<&dyn Shaping> {
+        Some(self)
     }
 
     fn select(&self, list: &str, source: &Source) -> String {

@@ -21,7 +21,7 @@ const BYTES_MAX: u32 = 8_000;
 const KEY_BYTES_MAX: u32 = 900;
 
 /// How text in a key is compared: as sources compare their keys. Most databases' own collation takes `a` for `A`.
-const KEY_COLLATION: &str = " COLLATE Latin1_General_100_BIN2";
+pub(super) const KEY_COLLATION: &str = " COLLATE Latin1_General_100_BIN2";
 
 /// The type's name alone, in lower case: `nvarchar` of `nvarchar(50) COLLATE Greek_CI_AS`.
 pub(super) fn base(declared: &str) -> &str {
