@@ -112,7 +112,9 @@ def test_what_a_table_has_is_there_in_its_copy_in_sql_server_but_for_foreign_key
         assert done.returncode == 0, done.stderr
         # Babelfish puts a hash behind the names of indexes, which then are not those of the source.
         lacks = {
-            table: [lack for lack in lacks if not lack.endswith("the table that is replaced has it, and its source has not")]
+            table: [
+                lack for lack in lacks if not lack.endswith("the table that is replaced has it, and its source has not")
+            ]
             for table, lacks in json.loads(done.stdout).items()
         }
         assert lacks["customers"] == []
