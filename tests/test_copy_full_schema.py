@@ -526,3 +526,13 @@ def test_an_upsert_into_a_missing_table_makes_it_whole(databases: Databases, scr
     assert foreign_keys(target, "orders") == [("customers", "CASCADE")]
     target.execute("INSERT INTO orders (customer) VALUES (1)")
     assert target.query("SELECT max(id) FROM orders") == [(6,)]
+
+
+def test_the_index_of_a_key_that_made_way_is_not_told_as_lost(databases: Databases, script: Script) -> None:
+    source, target = databases("postgresql"), databases("mariadb")
+    open_shop(source)
+    for _ in range(2):
+        done = script(copy(options=', mode="replace", run_id=""'), services=services(source, target))
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout) == {"orders": [], "customers": []}
+    assert foreign_keys(target, "orders") == [("customers", "CASCADE")]
