@@ -99,6 +99,10 @@ def indexes(database: Database, table: str) -> dict[str, tuple[bool, list[str]]]
         f"WHERE table_schema = DATABASE() AND table_name = '{table}' AND index_name <> 'PRIMARY' ORDER BY seq_in_index",
         "sqlite": f"SELECT i.name, i.\"unique\", x.name FROM pragma_index_list('{table}') i, pragma_index_info(i.name) x "
         "WHERE i.origin <> 'pk' ORDER BY x.seqno",
+        "sqlserver": "SELECT i.name, i.is_unique, c.name FROM sys.indexes i JOIN sys.index_columns k "
+        "ON k.object_id = i.object_id AND k.index_id = i.index_id JOIN sys.columns c ON c.object_id = k.object_id "
+        f"AND c.column_id = k.column_id WHERE i.object_id = OBJECT_ID('{table}') AND i.is_primary_key = 0 "
+        "ORDER BY i.name, k.key_ordinal",
     }
     found: dict[str, tuple[bool, list[str]]] = {}
     for name, unique, column in database.query(queries[database.product]):

@@ -38,17 +38,8 @@ def server(databases: Databases) -> Sqlserver:
 
 
 def indexes_of(server: Sqlserver, table: str) -> dict[str, tuple[bool, list[str]]]:
-    """The indexes of a table beside its primary key: the name, and whether it is unique and its columns."""
-    found: dict[str, tuple[bool, list[str]]] = {}
-    rows = server.query(
-        "SELECT i.name, i.is_unique, c.name FROM sys.indexes i JOIN sys.index_columns k ON k.object_id = i.object_id "
-        "AND k.index_id = i.index_id JOIN sys.columns c ON c.object_id = k.object_id AND c.column_id = k.column_id "
-        f"WHERE i.object_id = OBJECT_ID('{table}') AND i.is_primary_key = 0 ORDER BY i.name, k.key_ordinal"
-    )
-    for name, unique, column in rows:
-        # Babelfish's names have those of the table and a hash behind them.
-        found.setdefault(name.partition(table)[0], (bool(unique), []))[1].append(column)
-    return found
+    """The indexes of a table without what Babelfish puts behind their names: that of the table and a hash."""
+    return {name.partition(table)[0]: found for name, found in indexes(server, table).items()}
 
 
 def comments(server: Sqlserver) -> dict[str, str]:

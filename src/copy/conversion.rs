@@ -153,7 +153,7 @@ impl Conversion {
                 words(target.logical)
             ));
         }
-        let nullable = target.nullable && target.key_position.is_none();
+        let nullable = !target.is_required();
         // Of the source nothing is known but the column, so each of its values may be anything.
         let any = Limits {
             nul_in_text: true,

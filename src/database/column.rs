@@ -246,6 +246,13 @@ pub struct Column {
     pub from_catalog: bool,
 }
 
+impl Column {
+    /// Whether it never holds NULL: it says so, or is a part of the primary key.
+    pub fn is_required(&self) -> bool {
+        !self.nullable || self.key_position.is_some()
+    }
+}
+
 /// Something that has columns and rows, and is no table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kind {

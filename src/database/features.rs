@@ -141,6 +141,31 @@ pub struct ForeignKey {
     pub special: Option<String>,
 }
 
+/// The cells of a row of a catalog's answer, NULLs as `None`.
+pub(super) struct Row<'a>(pub &'a [Option<String>]);
+
+impl Row<'_> {
+    /// The text of a cell; `None` for NULL.
+    pub fn cell(&self, place: usize) -> Option<&str> {
+        self.0.get(place).and_then(Option::as_deref)
+    }
+
+    /// The text of a cell, empty for NULL.
+    pub fn text(&self, place: usize) -> &str {
+        self.cell(place).unwrap_or_default()
+    }
+
+    /// Whether a cell says so.
+    pub fn is(&self, place: usize) -> bool {
+        self.text(place) == "1"
+    }
+
+    /// The whole number in a cell.
+    pub fn number(&self, place: usize) -> Option<i64> {
+        self.cell(place)?.parse().ok()
+    }
+}
+
 impl Features {
     /// What a table lacks that has nothing of this, each thing in a few words such as ``index `t_a` ``.
     pub fn things(&self) -> Vec<String> {

@@ -91,6 +91,12 @@ impl NewKey {
     }
 }
 
+/// The column of a table that is made, by its name there.
+pub(super) fn target_named<'a>(columns: &'a [(Column, Column)], name: &str) -> Option<&'a Column> {
+    let mut targets = columns.iter().map(|(_, target)| target);
+    targets.find(|target| target.name == name)
+}
+
 /// A name that leaves room for an ending in every product.
 fn cut(mut name: String) -> String {
     while name.len() > 50 {

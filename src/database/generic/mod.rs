@@ -222,7 +222,7 @@ pub(super) fn create_table(
     let mut lines: Vec<String> = columns
         .iter()
         .map(|column| {
-            let null = if column.generated || (column.nullable && column.key_position.is_none()) {
+            let null = if column.generated || !column.is_required() {
                 ""
             } else {
                 " NOT NULL"

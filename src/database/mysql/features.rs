@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use super::{
     super::{
         Dialect, Error, Relation,
-        features::{Check, Default, Features, ForeignKey, Generated, Identity, Index, Part},
+        features::{Check, Default, Features, ForeignKey, Generated, Identity, Index, Part, Row},
         tokens::Spelling,
     },
     MySql,
@@ -69,9 +69,9 @@ pub(super) fn features(dialect: &MySql, session: &Session, relations: &[Relation
             let places = vec!["?"; names.len()].join(", ");
             let parameters: Vec<&str> = [schema.as_str()].into_iter().chain(names.iter().copied()).collect();
             let rows = |sql: &str| session.text_rows(&sql.replace("{names}", &places), &parameters);
-            let mut read = |sql: &str, take: &dyn Fn(&mut Features, &Row)| -> Result<(), Error> {
+            let mut read = |sql: &str, take: &dyn Fn(&mut Features, &Row<'_>)| -> Result<(), Error> {
                 for row in rows(sql)? {
-                    let row = Row(row);
+                    let row = Row(&row);
                     take(found.entry((schema.clone(), row.text(0).to_owned())).or_default(), &row);
                 }
                 Ok(())
@@ -100,19 +100,6 @@ pub(super) fn features(dialect: &MySql, session: &Session, relations: &[Relation
     Ok(relations.iter().map(of).collect())
 }
 
-/// An answer's row.
-struct Row(Vec<Option<String>>);
-
-impl Row {
-    fn cell(&self, place: usize) -> Option<&str> {
-        self.0.get(place).and_then(Option::as_deref)
-    }
-
-    fn text(&self, place: usize) -> &str {
-        self.cell(place).unwrap_or_default()
-    }
-}
-
 /// MySQL's catalog escapes the quotes in an expression.
 fn unescaped(sql: &str, mariadb: bool) -> String {
     match mariadb {
@@ -121,7 +108,7 @@ fn unescaped(sql: &str, mariadb: bool) -> String {
     }
 }
 
-fn column(features: &mut Features, row: &Row, mariadb: bool) {
+fn column(features: &mut Features, row: &Row<'_>, mariadb: bool) {
     let column = row.text(1).to_owned();
     let extra = row.text(3).to_lowercase();
     if !row.text(5).is_empty() {
@@ -180,7 +167,7 @@ fn column(features: &mut Features, row: &Row, mariadb: bool) {
     }
 }
 
-fn table(features: &mut Features, row: &Row) {
+fn table(features: &mut Features, row: &Row<'_>) {
     if let Some(identity) = features.identities.first_mut() {
         identity.next = row.cell(1).and_then(|number| number.parse().ok());
     }
@@ -190,7 +177,7 @@ fn table(features: &mut Features, row: &Row) {
     features.comment = Some(row.text(3).to_owned()).filter(|comment| !comment.is_empty());
 }
 
-fn check(features: &mut Features, row: &Row, mariadb: bool) {
+fn check(features: &mut Features, row: &Row<'_>, mariadb: bool) {
     features.checks.push(Check {
         name: Some(row.text(1).to_owned()),
         sql: unescaped(row.text(2), mariadb),
@@ -199,7 +186,7 @@ fn check(features: &mut Features, row: &Row, mariadb: bool) {
     });
 }
 
-fn foreign_key(features: &mut Features, row: &Row) {
+fn foreign_key(features: &mut Features, row: &Row<'_>) {
     let name = Some(row.text(1).to_owned());
     if features.foreign_keys.last().is_none_or(|last| last.name != name) {
         features.foreign_keys.push(ForeignKey {
@@ -222,7 +209,7 @@ fn foreign_key(features: &mut Features, row: &Row) {
     }
 }
 
-fn index(features: &mut Features, row: &Row, dialect: &MySql) {
+fn index(features: &mut Features, row: &Row<'_>, dialect: &MySql) {
     if features.indexes.last().is_none_or(|last| last.name != row.text(1)) {
         let kind = row.text(6);
         features.indexes.push(Index {

@@ -4,7 +4,7 @@ use super::{
     super::{
         Column, Dialect, LogicalType, Relation,
         features::{ForeignKey, Identity},
-        shaping::{Carried, NewIdentity, NewIndex, Shaping},
+        shaping::{Carried, NewIdentity, NewIndex, Shaping, target_named},
     },
     MySql,
 };
@@ -96,10 +96,7 @@ impl Shaping for MySql {
     }
 
     fn identity(&self, identity: &Identity, columns: &[(Column, Column)], carried: &mut Carried) -> Result<(), String> {
-        let target = columns
-            .iter()
-            .map(|(_, target)| target)
-            .find(|target| target.name == identity.column);
+        let target = target_named(columns, &identity.column);
         if !target.is_some_and(|target| matches!(target.logical, LogicalType::Integer { .. })) {
             return Err("the target's column is not one of whole numbers".to_owned());
         }

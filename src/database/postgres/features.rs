@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use super::{
     super::{
         Error, Relation,
-        features::{Check, Default, Features, ForeignKey, Generated, Identity, Index, Part},
+        features::{Check, Default, Features, ForeignKey, Generated, Identity, Index, Part, Row},
         tokens::Spelling,
     },
     Asked, relation,
@@ -142,27 +142,6 @@ pub(super) fn features(session: &Session, asked: &Asked) -> Result<Vec<Features>
         ..found.get(relation).cloned().unwrap_or_default()
     };
     Ok(asked.relations.iter().map(of).collect())
-}
-
-/// The cells of an answer's row.
-struct Row<'a>(&'a [Option<String>]);
-
-impl Row<'_> {
-    fn cell(&self, place: usize) -> Option<&str> {
-        self.0.get(place).and_then(Option::as_deref)
-    }
-
-    fn text(&self, place: usize) -> &str {
-        self.cell(place).unwrap_or_default()
-    }
-
-    fn is(&self, place: usize) -> bool {
-        self.text(place) == "1"
-    }
-
-    fn number(&self, place: usize) -> Option<i64> {
-        self.cell(place)?.parse().ok()
-    }
 }
 
 fn column(features: &mut Features, row: &Row<'_>) {

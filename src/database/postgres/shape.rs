@@ -4,7 +4,7 @@ use super::{
     super::{
         Column, Dialect, LogicalType, Relation,
         features::Identity,
-        shaping::{Carried, NewIdentity, Shaping},
+        shaping::{Carried, NewIdentity, Shaping, target_named},
     },
     Postgres,
 };
@@ -44,11 +44,7 @@ impl Shaping for Postgres {
     }
 
     fn identity(&self, identity: &Identity, columns: &[(Column, Column)], carried: &mut Carried) -> Result<(), String> {
-        let target = columns
-            .iter()
-            .map(|(_, target)| target)
-            .find(|target| target.name == identity.column);
-        let target = target.filter(|target| !target.nullable || target.key_position.is_some());
+        let target = target_named(columns, &identity.column).filter(|target| target.is_required());
         let is_whole =
             target.is_some_and(|target| matches!(target.declared.as_str(), "smallint" | "integer" | "bigint"));
         if !is_whole {

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use super::{
     super::{
         Dialect, Error, Relation,
-        features::{Check, Default, Features, ForeignKey, Generated, Identity, Index, Part},
+        features::{Check, Default, Features, ForeignKey, Generated, Identity, Index, Part, Row},
         tokens::{Kind, Spelling, tokens},
     },
     Sqlite,
@@ -36,9 +36,6 @@ SELECT m.name, i.name, i.\"unique\", i.origin, i.partial, x.cid, x.name, x.\"des
   AND i.origin <> 'pk' AND x.key = 1 AND lower(m.name) IN ({names}) ORDER BY m.rowid, i.seq DESC, x.seqno";
 
 const COUNTERS: &str = "SELECT name, seq + 1 FROM {schema}.sqlite_sequence WHERE lower(name) IN ({names})";
-
-/// A row of an answer.
-type Row = Vec<Option<String>>;
 
 /// What is known of a table while it is read.
 #[derive(Default)]
@@ -73,9 +70,10 @@ pub(super) fn features(dialect: &Sqlite, session: &Session, relations: &[Relatio
                     .replace("{names}", &listed.join(", "))
             };
             let mut has_counters = false;
-            let mut read = |sql: &str, take: &mut dyn FnMut(&mut Found, &Row)| -> Result<(), Error> {
+            let mut read = |sql: &str, take: &mut dyn FnMut(&mut Found, &Row<'_>)| -> Result<(), Error> {
                 for row in session.text_rows(&spelled(sql), &[])? {
-                    let key = (schema.clone(), text(&row, 0).to_lowercase());
+                    let row = Row(&row);
+                    let key = (schema.clone(), row.text(0).to_lowercase());
                     take(found.entry(key).or_default(), &row);
                 }
                 Ok(())
@@ -90,7 +88,7 @@ pub(super) fn features(dialect: &Sqlite, session: &Session, relations: &[Relatio
             // The table of the counters is there as soon as a table has one.
             if has_counters {
                 read(COUNTERS, &mut |found, row| {
-                    let next = text(row, 1).parse().ok();
+                    let next = row.text(1).parse().ok();
                     let own = found.features.identities.first_mut();
                     own.into_iter().for_each(|identity| identity.next = next);
                 })?;
@@ -107,22 +105,14 @@ pub(super) fn features(dialect: &Sqlite, session: &Session, relations: &[Relatio
     Ok(relations.iter().map(of).collect())
 }
 
-fn cell(row: &Row, place: usize) -> Option<&str> {
-    row.get(place).and_then(Option::as_deref)
-}
-
-fn text(row: &Row, place: usize) -> &str {
-    cell(row, place).unwrap_or_default()
-}
-
 /// What an expression is that an application may have a function for.
 fn bound(expression: &str) -> Option<String> {
     (!definition::is_own(expression)).then(|| "it calls for a function that is not SQLite's own".to_owned())
 }
 
-fn defined(found: &mut Found, row: &Row) {
-    let sql = text(row, 3);
-    match text(row, 1) {
+fn defined(found: &mut Found, row: &Row<'_>) {
+    let sql = row.text(3);
+    match row.text(1) {
         "table" => {
             let definition = definition::read(sql);
             for (name, condition) in &definition.checks {
@@ -145,22 +135,22 @@ fn defined(found: &mut Found, row: &Row) {
                 .extend(definition.options.iter().map(|option| (*option).to_owned()));
             found.definition = definition;
         }
-        "trigger" => found.features.other.push(format!("trigger `{}`", text(row, 2))),
+        "trigger" => found.features.other.push(format!("trigger `{}`", row.text(2))),
         "index" => {
             if let Some(words) = definition::index_words(sql) {
-                found.indexes.insert(text(row, 2).to_owned(), words.to_owned());
+                found.indexes.insert(row.text(2).to_owned(), words.to_owned());
             }
         }
         _ => {}
     }
 }
 
-fn column(found: &mut Found, row: &Row) {
-    let column = text(row, 1).to_owned();
+fn column(found: &mut Found, row: &Row<'_>) {
+    let column = row.text(1).to_owned();
     let Found {
         features, definition, ..
     } = found;
-    if matches!(text(row, 3), "2" | "3") {
+    if matches!(row.text(3), "2" | "3") {
         if let Some((expression, stored)) = definition.generated.get(&column) {
             let kind = if *stored { "STORED" } else { "VIRTUAL" };
             features.generated.push(Generated {
@@ -172,11 +162,11 @@ fn column(found: &mut Found, row: &Row) {
         return;
     }
     // The one column of a primary key, if it is INTEGER, numbers the rows by itself.
-    if text(row, 4) == "2" {
+    if row.text(4) == "2" {
         found.is_composite = true;
         features.identities.clear();
     }
-    let is_first = text(row, 4) == "1" && !found.is_composite && text(row, 5).eq_ignore_ascii_case("INTEGER");
+    let is_first = row.text(4) == "1" && !found.is_composite && row.text(5).eq_ignore_ascii_case("INTEGER");
     if is_first && !definition.options.contains(&"WITHOUT ROWID") {
         features.identities.push(Identity {
             column: column.clone(),
@@ -186,7 +176,7 @@ fn column(found: &mut Found, row: &Row) {
             implied: !definition.autoincrement,
         });
     }
-    if let Some(expression) = cell(row, 2) {
+    if let Some(expression) = row.cell(2) {
         let is_literal = tokens(expression, Spelling::Sqlite).is_some_and(|tokens| match tokens.as_slice() {
             [_] => true,
             [sign, number] => !matches!(sign.kind, Kind::Word(_)) && matches!(number.kind, Kind::Number(_)),
@@ -204,48 +194,48 @@ fn column(found: &mut Found, row: &Row) {
     }
 }
 
-fn foreign_key(found: &mut Found, row: &Row) {
+fn foreign_key(found: &mut Found, row: &Row<'_>) {
     let Found {
         features,
         definition,
         last_key,
         ..
     } = found;
-    if text(row, 1) != *last_key || features.foreign_keys.is_empty() {
-        text(row, 1).clone_into(last_key);
+    if row.text(1) != *last_key || features.foreign_keys.is_empty() {
+        row.text(1).clone_into(last_key);
         let place = features.foreign_keys.len();
         features.foreign_keys.push(ForeignKey {
             name: definition.foreign_keys.get(place).cloned().flatten(),
             columns: Vec::new(),
             referred: Relation {
                 schema: None,
-                name: text(row, 2).to_owned(),
+                name: row.text(2).to_owned(),
             },
             referred_columns: Vec::new(),
-            on_update: text(row, 5).to_owned(),
-            on_delete: text(row, 6).to_owned(),
+            on_update: row.text(5).to_owned(),
+            on_delete: row.text(6).to_owned(),
             deferred: definition.deferred.contains(&place).then_some(true),
             special: None,
         });
     }
     if let Some(key) = features.foreign_keys.last_mut() {
-        key.columns.push(text(row, 3).to_owned());
-        key.referred_columns.extend(cell(row, 4).map(str::to_owned));
+        key.columns.push(row.text(3).to_owned());
+        key.referred_columns.extend(row.cell(4).map(str::to_owned));
     }
 }
 
-fn index(dialect: &Sqlite, found: &mut Found, row: &Row) {
+fn index(dialect: &Sqlite, found: &mut Found, row: &Row<'_>) {
     let Found { features, indexes, .. } = found;
-    let name = text(row, 1);
+    let name = row.text(1);
     if features.indexes.last().is_none_or(|last| last.name != name) {
-        let is_constraint = text(row, 3) == "u";
+        let is_constraint = row.text(3) == "u";
         let own = indexes.get(name).cloned().unwrap_or_default();
         features.indexes.push(Index {
             name: name.to_owned(),
             unnamed: is_constraint,
-            unique: text(row, 2) == "1",
+            unique: row.text(2) == "1",
             constraint: is_constraint,
-            condition: (text(row, 4) == "1").then(|| condition_of(&own)),
+            condition: (row.text(4) == "1").then(|| condition_of(&own)),
             bound: bound(&own),
             own,
             ..Index::default()
@@ -254,11 +244,13 @@ fn index(dialect: &Sqlite, found: &mut Found, row: &Row) {
     let Some(index) = features.indexes.last_mut() else {
         return;
     };
-    let collation = text(row, 8);
+    let collation = row.text(8);
     if !collation.is_empty() && !collation.eq_ignore_ascii_case("BINARY") {
         index.special = Some(format!("it is of the collation `{collation}`"));
     }
-    let column = cell(row, 6).filter(|_| !text(row, 5).starts_with('-') || text(row, 5) == "-1");
+    let column = row
+        .cell(6)
+        .filter(|_| !row.text(5).starts_with('-') || row.text(5) == "-1");
     if let (true, Some(column)) = (index.constraint, column) {
         // Its words stand in the CREATE TABLE.
         index.own.pop();
@@ -268,7 +260,7 @@ fn index(dialect: &Sqlite, found: &mut Found, row: &Row) {
     }
     index.parts.push(Part {
         column: column.map(str::to_owned),
-        descending: text(row, 7) == "1",
+        descending: row.text(7) == "1",
         prefix: None,
     });
 }

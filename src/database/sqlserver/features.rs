@@ -6,7 +6,7 @@
 use super::{
     super::{
         Error, Relation,
-        features::{Check, Default, Features, ForeignKey, Generated, Identity, Index, Part},
+        features::{Check, Default, Features, ForeignKey, Generated, Identity, Index, Part, Row},
         tokens::Spelling,
     },
     MICROSOFT, SqlServer,
@@ -91,6 +91,7 @@ pub(super) fn features(dialect: &SqlServer, session: &Session, relations: &[Rela
     ];
     for (question, take) in questions {
         for (place, row) in ask(dialect, session, relations, question)? {
+            // Of the cells behind the table's place.
             if let Some(features) = found.get_mut(place) {
                 take(features, &Row(&row));
             }
@@ -104,26 +105,9 @@ pub(super) fn features(dialect: &SqlServer, session: &Session, relations: &[Rela
     Ok(found)
 }
 
-/// The cells of an answer's row, behind the table's place.
-struct Row<'a>(&'a [Option<String>]);
-
-impl Row<'_> {
-    fn cell(&self, place: usize) -> Option<&str> {
-        self.0.get(place).and_then(Option::as_deref)
-    }
-
-    fn text(&self, place: usize) -> &str {
-        self.cell(place).unwrap_or_default()
-    }
-
-    fn is(&self, place: usize) -> bool {
-        self.text(place) == "1"
-    }
-}
-
 fn column(features: &mut Features, row: &Row<'_>) {
     let column = row.text(0).to_owned();
-    let next = row.text(2).parse().ok();
+    let next = row.number(2);
     // Babelfish gives such a column again for other tables that number their rows, with their next number.
     let mut identities = features.identities.iter_mut();
     if let Some(known) = identities.find(|known| known.column == column) {
@@ -134,7 +118,7 @@ fn column(features: &mut Features, row: &Row<'_>) {
         features.identities.push(Identity {
             column: column.clone(),
             next,
-            increment: row.text(3).parse().unwrap_or(1),
+            increment: row.number(3).unwrap_or(1),
             always: false,
             implied: false,
         });

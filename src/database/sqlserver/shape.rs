@@ -8,7 +8,7 @@ use super::{
         Column, Dialect, LogicalType, Relation,
         expression::Expression,
         features::{ForeignKey, Identity},
-        shaping::{Carried, NewIdentity, NewIndex, Shaping},
+        shaping::{Carried, NewIdentity, NewIndex, Shaping, target_named},
     },
     SqlServer, catalog, types,
 };
@@ -102,11 +102,7 @@ impl Shaping for SqlServer {
     }
 
     fn identity(&self, identity: &Identity, columns: &[(Column, Column)], carried: &mut Carried) -> Result<(), String> {
-        let target = columns
-            .iter()
-            .map(|(_, target)| target)
-            .find(|target| target.name == identity.column);
-        let target = target.filter(|target| !target.nullable || target.key_position.is_some());
+        let target = target_named(columns, &identity.column).filter(|target| target.is_required());
         let logical = target.map(|target| target.logical);
         let next = identity.next.unwrap_or(1);
         let fits = match logical {
@@ -164,17 +160,10 @@ impl Shaping for SqlServer {
         carried.declared.extend(computed);
         let mut compared: Vec<&Column> = Vec::new();
         for index in carried.indexes.iter_mut().filter(|index| index.unique && !index.own) {
-            let named = |name: &String| {
-                columns
-                    .iter()
-                    .map(|(_, target)| target)
-                    .find(|target| target.name == *name)
-            };
+            let named = |name: &String| target_named(columns, name);
             let parts: Vec<&Column> = index.columns.iter().filter_map(named).collect();
             compared.extend(&parts);
-            let nullable = parts
-                .iter()
-                .filter(|column| column.nullable && column.key_position.is_none());
+            let nullable = parts.iter().filter(|column| !column.is_required());
             let conditions: Vec<String> = nullable
                 .map(|column| format!("{} IS NOT NULL", self.quote(&column.name)))
                 .collect();
