@@ -100,8 +100,7 @@ def run_round_trips(steps: Steps, variables: dict[str, str]) -> Counts:
 def run_pytest(steps: Steps, python: Path, variables: dict[str, str]) -> Counts:
     """The Python suites, by the interpreter of the test environment: on all cores, but for the tests marked `alone`."""
     environment = {**os.environ, **variables, "PYTHONDONTWRITEBYTECODE": "1"}
-    # One more than there are cores: a test waits for servers and its processes a tenth of its time.
-    workers = min((os.cpu_count() or 1) + 1, MOST_WORKERS)
+    workers = min(os.cpu_count() or 1, MOST_WORKERS)
     passes = {"pytest": ["-n", str(workers), "-m", "not alone"], "pytest alone": ["-m", "alone"]}
     counts = Counts()
     for title, chosen in passes.items():
