@@ -225,10 +225,11 @@ def copy_tables(
         key: Names of the columns that tell rows apart, as the target has them, for the last three modes; by default the
             target's primary key.
         watermark: For ``incremental``, the name of a column of the source that grows with each change: a number, a date
-            or time, or a text. Read is what is greater than the greatest value of the last copy, which is kept in the
-            target's table ``dray_journal`` and moves in the transaction of the rows; the first copy reads everything.
+            or time, a text, or a ``rowversion`` of SQL Server. Read is what is greater than the greatest value of the
+            last copy, which is kept in the target's table ``dray_journal`` and moves in the transaction of the rows; the
+            first copy reads everything.
         overlap: How far before that value the rows begin, for changes that were committed late: seconds or a text such
-            as ``"15min"`` for dates and times, else a whole number. Needs a key.
+            as ``"15min"`` for dates and times, else a whole number; texts and a ``rowversion`` have none. Needs a key.
         before: Statements of the target's SQL, one or a list, before the rows of each table, in its transaction; see
             :class:`Copy`, whose own follow.
         after: The same after the rows; those of a :class:`Copy` come before.

@@ -11,6 +11,9 @@ const PLACE: Place = Place {
     side: Side::Source,
 };
 
+/// Hexadecimal digits of a row's version.
+const VERSION_DIGITS: usize = 16;
+
 /// What is read, and the mark that it leads to.
 pub(super) struct Window {
     /// What is read.
@@ -31,9 +34,21 @@ impl Window {
         column: &Column,
         (mark, overlap): (Option<&str>, u64),
     ) -> Result<Window, Box<TableError>> {
-        let refused = |message: String| TableError::refused(PLACE, "copy.watermark", message);
         let failed = |error| TableError::database(PLACE, error, Some(source.dialect));
         let name = source.dialect.quote(&column.name);
+        let versions = source.dialect.committed_row_version(&source.session, what, column);
+        if let Some(committed) = versions.map_err(failed)? {
+            let committed = committed.map_err(|reason| {
+                let Column { name, declared, .. } = column;
+                refused(format!(
+                    "the column `{name}` ({declared}) is no watermark here: {reason}"
+                ))
+            })?;
+            let condition = of_versions(&name, column, (mark, overlap), &committed)?;
+            let what = narrowed(what, &condition);
+            let mark = Some(committed);
+            return Ok(Window { what, mark });
+        }
         let is_number = matches!(
             column.logical,
             LogicalType::Integer { .. } | LogicalType::Decimal { .. }
@@ -90,6 +105,54 @@ impl Window {
     }
 }
 
+/// What is true of the rows whose versions are to be read: those beyond the mark, up to the last one before which every
+/// transaction has ended. One that is handed out and not committed yet is greater, and read when it is.
+///
+/// # Errors
+/// An overlap, which they do not need; a mark that the source has not come to.
+fn of_versions(
+    name: &str,
+    column: &Column,
+    (mark, overlap): (Option<&str>, u64),
+    committed: &str,
+) -> Result<String, Box<TableError>> {
+    let Column {
+        name: own, declared, ..
+    } = column;
+    if overlap > 0 {
+        return Err(refused(format!(
+            "the watermark `{own}` ({declared}) has no overlap, and needs none: rows of transactions that are still open are \
+             read when those have ended"
+        )));
+    }
+    if !is_version(committed) {
+        return Err(refused(format!(
+            "the source gives no version for the watermark `{own}` ({declared})"
+        )));
+    }
+    let up_to = format!("{name} <= {committed}");
+    let Some(mark) = mark else { return Ok(up_to) };
+    if !is_version(mark) {
+        return Err(refused(format!(
+            "the mark of `{own}` ({declared}) is no version; remove its row from the journal"
+        )));
+    }
+    // Both have as many digits.
+    if mark > committed {
+        let mut error = refused(format!(
+            "the last copy came to version {mark} of `{own}` ({declared}), and the source is at {committed}: it was taken back \
+             to an earlier state, or is another database"
+        ));
+        error.hint = Some("remove the mark's row from the journal, and everything is read again".to_owned());
+        return Err(error);
+    }
+    Ok(format!("{name} > {mark} AND {up_to}"))
+}
+
+fn refused(message: String) -> Box<TableError> {
+    TableError::refused(PLACE, "copy.watermark", message)
+}
+
 /// The column that is to be the watermark, among the source's.
 ///
 /// # Errors
@@ -98,10 +161,7 @@ pub(super) fn column_of<'a>(columns: &'a [Column], watermark: &str) -> Result<&'
     let lower = watermark.to_lowercase();
     let exact = columns.iter().find(|column| column.name == watermark);
     let found = exact.or_else(|| columns.iter().find(|column| column.name.to_lowercase() == lower));
-    found.ok_or_else(|| {
-        let message = format!("the source has no column `{watermark}` for the watermark");
-        TableError::refused(PLACE, "copy.watermark", message)
-    })
+    found.ok_or_else(|| refused(format!("the source has no column `{watermark}` for the watermark")))
 }
 
 /// The same, less what the condition leaves out. A line of its own: the user's own text may end in a comment.
@@ -130,6 +190,13 @@ fn is_decimal(text: &str) -> bool {
             .all(|part| part.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
+/// Bytes as SQL has them, all of the same number, so that their texts are in their order.
+fn is_version(text: &str) -> bool {
+    text.strip_prefix("0x").is_some_and(|digits| {
+        digits.len() == VERSION_DIGITS && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'A'..=b'F'))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,6 +206,39 @@ mod tests {
         assert!(is_decimal("-12") && is_decimal("12.50"));
         for text in ["", "-", "1; DROP TABLE t", "1e5", "1.2.3", ".5"] {
             assert!(!is_decimal(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn versions_are_read_up_to_the_last_one_that_is_committed_and_none_is_passed_over() {
+        let column = Column {
+            name: "rv".to_owned(),
+            logical: LogicalType::BYTES,
+            declared: "rowversion".to_owned(),
+            nullable: false,
+            key_position: None,
+            generated: true,
+            from_catalog: true,
+        };
+        let of = |mark: Option<&str>, overlap: u64, committed: &str| {
+            of_versions("[rv]", &column, (mark, overlap), committed)
+        };
+        let [nine, ten] = ["0x0000000000000009", "0x000000000000000A"];
+        assert_eq!(of(None, 0, nine).unwrap(), format!("[rv] <= {nine}"));
+        assert_eq!(
+            of(Some(nine), 0, ten).unwrap(),
+            format!("[rv] > {nine} AND [rv] <= {ten}")
+        );
+        // Nothing has changed.
+        assert_eq!(
+            of(Some(ten), 0, ten).unwrap(),
+            format!("[rv] > {ten} AND [rv] <= {ten}")
+        );
+        assert!(of(Some(ten), 0, nine).unwrap_err().message.contains("earlier state"));
+        assert!(of(None, 1, ten).unwrap_err().message.contains("no overlap"));
+        for mark in ["2026-01-01", "0x9", "0x000000000000000a", "0x0000000000000009 OR 1 = 1"] {
+            assert!(of(Some(mark), 0, ten).is_err(), "{mark}");
+            assert!(of(None, 0, mark).is_err(), "{mark}");
         }
     }
 }

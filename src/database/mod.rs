@@ -700,6 +700,21 @@ pub trait Dialect: Send + Sync {
         literal.to_owned()
     }
 
+    /// For a column whose values the server hands out as rows are changed, whatever the order in which they are committed:
+    /// the greatest one that no transaction which is still open can have handed out, or one before it; as `0x` and the 16
+    /// hexadecimal digits of its 8 bytes, in which SQL of the product compares them too. `None` for any other column.
+    ///
+    /// # Errors
+    /// The inner one says why the product cannot tell for this source.
+    fn committed_row_version(
+        &self,
+        _session: &Session,
+        _source: &Source,
+        _column: &Column,
+    ) -> Result<Option<Result<String, String>>, Error> {
+        Ok(None)
+    }
+
     /// The statement that makes the journal's table unless it is there, see `copy/journal.rs`; `None` for products in which
     /// none is kept.
     fn create_journal(&self, _journal: &Relation) -> Option<String> {

@@ -214,6 +214,40 @@ pub(super) fn emptying(table: &str) -> String {
     )
 }
 
+/// The greatest `rowversion` of the connection's database up to which every transaction has ended, as a literal.
+///
+/// They are handed out as rows are changed, so one that is not committed yet may be lower than others that are:
+/// `MIN_ACTIVE_ROWVERSION` is the lowest of those, or else the next one to be handed out (Microsoft's reference). The minus is
+/// one of a `bigint`, since bytes would become an `int`.
+///
+/// # Errors
+/// The inner one says why it is not known for this relation.
+pub(super) fn committed_row_version(
+    dialect: &SqlServer,
+    session: &Session,
+    relation: &Relation,
+) -> Result<Result<String, String>, Error> {
+    let sql = format!(
+        "SELECT CONVERT(char(18), CAST(CAST(MIN_ACTIVE_ROWVERSION() AS bigint) - 1 AS binary(8)), 1), \
+           CAST(DATABASEPROPERTYEX(DB_NAME(), 'Updateability') AS nvarchar(128)) \
+         WHERE OBJECTPROPERTY(OBJECT_ID({}), 'IsUserTable') = 1",
+        literal(&dialect.quote_relation(relation))
+    );
+    let mut cells = session.text_rows(&sql, &[])?.into_iter().flatten();
+    Ok(match (cells.next().flatten(), cells.next().flatten()) {
+        // What a replica knows of transactions that are open elsewhere is documented nowhere.
+        (Some(_), Some(updateability)) if updateability == "READ_ONLY" => Err(
+            "the connection leads to a read-only replica, which does not know the open transactions of the primary; read from \
+             that one (without `ApplicationIntent=ReadOnly`)"
+                .to_owned(),
+        ),
+        (Some(version), _) => Ok(version),
+        (None, _) => Err(format!(
+            "`{relation}` is a view, which may show tables of other databases, each of which counts its own"
+        )),
+    })
+}
+
 /// Before and after rows that bring the values of an identity column along: the session takes them, for one table at a
 /// time. Where the table has no such column, or it is not among those that are loaded, nothing happens.
 pub(super) fn identity_insert<'a>(table: &str, columns: impl Iterator<Item = &'a String>) -> [String; 2] {

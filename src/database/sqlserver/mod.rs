@@ -360,6 +360,23 @@ impl Dialect for SqlServer {
         format!("DATEADD(second, -{seconds}, CAST({literal} AS {declared}))")
     }
 
+    fn committed_row_version(
+        &self,
+        session: &Session,
+        source: &Source,
+        column: &Column,
+    ) -> Result<Option<Result<String, String>>, Error> {
+        if types::base(&column.declared) != "rowversion" {
+            return Ok(None);
+        }
+        let Source::Table { relation, .. } = source else {
+            let reason = "a query may read tables of other databases, each of which counts its own; copy the table itself, \
+                          with `where` and `columns`";
+            return Ok(Some(Err(reason.to_owned())));
+        };
+        catalog::committed_row_version(self, session, relation).map(Some)
+    }
+
     fn create_journal(&self, journal: &Relation) -> Option<String> {
         let table = self.quote_relation(journal);
         let create = format!(
