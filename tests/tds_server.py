@@ -283,7 +283,8 @@ def value(reader: Reader, column: Column) -> Any:
         return struct.unpack("<f" if length == 4 else "<d", data)[0]
     if base == "decimal":
         digits = int.from_bytes(data[1:], "little") * (1 if data[0] else -1)
-        return Decimal(digits).scaleb(-column.numbers[1])
+        # `scaleb` would round it to 28 digits.
+        return Decimal(f"{digits}e-{column.numbers[1]}")
     if base in ("money", "smallmoney"):
         # The upper half comes first.
         halves = data if length == 4 else data[4:] + data[:4]

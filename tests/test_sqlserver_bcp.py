@@ -113,6 +113,22 @@ def test_values_of_every_kind_are_sent_as_they_are(copied: Any, server: TdsServe
     assert server.transactions[:2] == ["begin", "commit"]
 
 
+def test_a_decimal_of_as_many_digits_as_there_are_is_sent_whole_beside_others(copied: Any, server: TdsServer) -> None:
+    # In a table in which Babelfish does not get to the end of the first one, see test_sqlserver_copies.py.
+    there(server, id="int", a="bit", b="smallint", c="decimal(38,10)", d="decimal(19,4)", e="decimal(10,4)", f="real")
+    columns = {"a": "BOOLEAN", "b": "SMALLINT", **dict.fromkeys("cde", "DECIMAL_TEXT(38,10)"), "f": "FLOAT"}
+    rows = [
+        (1, 1, 255, "-1234567890123456789012345678.0123456789", "922337203685477.5807", "-214748.3648", 0.5),
+        (2, 0, -1, "9" * 28 + "." + "9" * 10, "-922337203685477.5808", "0", -0.5),
+        (3, *[None] * 6),
+    ]
+    options = ', mode="append", narrower="check", schema="columns"'
+    report = copied({"id": "INTEGER NOT NULL PRIMARY KEY", **columns}, rows, options=options)
+    assert (report["error"], report["lane"]) == (None, "bcp"), report
+    exact = [tuple(Decimal(cell) if isinstance(cell, str) else cell for cell in row) for row in rows]
+    assert server.rows == exact
+
+
 def test_constraints_are_checked_and_a_new_table_is_locked(copied: Any, server: TdsServer) -> None:
     copied({"id": "INTEGER NOT NULL PRIMARY KEY", "name": "VARCHAR(5)"}, [(1, None)])
     assert server.insert_bulk.startswith("insert bulk ")

@@ -11,9 +11,6 @@ const PLACE: Place = Place {
     side: Side::Source,
 };
 
-/// Hexadecimal digits of a row's version.
-const VERSION_DIGITS: usize = 16;
-
 /// What is read, and the mark that it leads to.
 pub(super) struct Window {
     /// What is read.
@@ -44,10 +41,11 @@ impl Window {
                     "the column `{name}` ({declared}) is no watermark here: {reason}"
                 ))
             })?;
-            let condition = of_versions(&name, column, (mark, overlap), &committed)?;
-            let what = narrowed(what, &condition);
-            let mark = Some(committed);
-            return Ok(Window { what, mark });
+            let condition = of_versions(&name, column, (mark, overlap), committed)?;
+            return Ok(Window {
+                what: narrowed(what, &condition),
+                mark: Some(spelled(committed)),
+            });
         }
         let is_number = matches!(
             column.logical,
@@ -114,7 +112,7 @@ fn of_versions(
     name: &str,
     column: &Column,
     (mark, overlap): (Option<&str>, u64),
-    committed: &str,
+    committed: u64,
 ) -> Result<String, Box<TableError>> {
     let Column {
         name: own, declared, ..
@@ -125,28 +123,35 @@ fn of_versions(
              read when those have ended"
         )));
     }
-    if !is_version(committed) {
-        return Err(refused(format!(
-            "the source gives no version for the watermark `{own}` ({declared})"
-        )));
-    }
-    let up_to = format!("{name} <= {committed}");
+    let up_to = format!("{name} <= {}", spelled(committed));
     let Some(mark) = mark else { return Ok(up_to) };
-    if !is_version(mark) {
+    let Some(version) = version(mark) else {
         return Err(refused(format!(
             "the mark of `{own}` ({declared}) is no version; remove its row from the journal"
         )));
-    }
-    // Both have as many digits.
-    if mark > committed {
+    };
+    if version > committed {
         let mut error = refused(format!(
-            "the last copy came to version {mark} of `{own}` ({declared}), and the source is at {committed}: it was taken back \
-             to an earlier state, or is another database"
+            "the last copy came to version {mark} of `{own}` ({declared}), and the source is at {}: it was taken back to an \
+             earlier state, or is another database",
+            spelled(committed)
         ));
         error.hint = Some("remove the mark's row from the journal, and everything is read again".to_owned());
         return Err(error);
     }
-    Ok(format!("{name} > {mark} AND {up_to}"))
+    Ok(format!("{name} > {} AND {up_to}", spelled(version)))
+}
+
+/// A version as SQL and the journal have it.
+fn spelled(version: u64) -> String {
+    format!("0x{version:016X}")
+}
+
+/// The version that is [`spelled`] so.
+fn version(text: &str) -> Option<u64> {
+    let digits = text.strip_prefix("0x")?;
+    let version = u64::from_str_radix(digits, 16).ok()?;
+    (spelled(version) == text).then_some(version)
 }
 
 fn refused(message: String) -> Box<TableError> {
@@ -190,13 +195,6 @@ fn is_decimal(text: &str) -> bool {
             .all(|part| part.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// Bytes as SQL has them, all of the same number, so that their texts are in their order.
-fn is_version(text: &str) -> bool {
-    text.strip_prefix("0x").is_some_and(|digits| {
-        digits.len() == VERSION_DIGITS && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'A'..=b'F'))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,25 +218,26 @@ mod tests {
             generated: true,
             from_catalog: true,
         };
-        let of = |mark: Option<&str>, overlap: u64, committed: &str| {
-            of_versions("[rv]", &column, (mark, overlap), committed)
-        };
+        let of =
+            |mark: Option<&str>, overlap: u64, committed: u64| of_versions("[rv]", &column, (mark, overlap), committed);
         let [nine, ten] = ["0x0000000000000009", "0x000000000000000A"];
-        assert_eq!(of(None, 0, nine).unwrap(), format!("[rv] <= {nine}"));
+        assert_eq!(of(None, 0, 9).unwrap(), format!("[rv] <= {nine}"));
         assert_eq!(
-            of(Some(nine), 0, ten).unwrap(),
+            of(Some(nine), 0, 10).unwrap(),
             format!("[rv] > {nine} AND [rv] <= {ten}")
         );
         // Nothing has changed.
-        assert_eq!(
-            of(Some(ten), 0, ten).unwrap(),
-            format!("[rv] > {ten} AND [rv] <= {ten}")
-        );
-        assert!(of(Some(ten), 0, nine).unwrap_err().message.contains("earlier state"));
-        assert!(of(None, 1, ten).unwrap_err().message.contains("no overlap"));
-        for mark in ["2026-01-01", "0x9", "0x000000000000000a", "0x0000000000000009 OR 1 = 1"] {
-            assert!(of(Some(mark), 0, ten).is_err(), "{mark}");
-            assert!(of(None, 0, mark).is_err(), "{mark}");
+        assert_eq!(of(Some(ten), 0, 10).unwrap(), format!("[rv] > {ten} AND [rv] <= {ten}"));
+        assert!(of(Some(ten), 0, 9).unwrap_err().message.contains("earlier state"));
+        assert!(of(None, 1, 10).unwrap_err().message.contains("no overlap"));
+        for mark in [
+            "2026-01-01",
+            "0x9",
+            "0x000000000000000a",
+            "0x+000000000000009",
+            "0x0000000000000009 OR 1 = 1",
+        ] {
+            assert!(of(Some(mark), 0, 10).is_err(), "{mark}");
         }
     }
 }

@@ -700,9 +700,9 @@ pub trait Dialect: Send + Sync {
         literal.to_owned()
     }
 
-    /// For a column whose values the server hands out as rows are changed, whatever the order in which they are committed:
-    /// the greatest one that no transaction which is still open can have handed out, or one before it; as `0x` and the 16
-    /// hexadecimal digits of its 8 bytes, in which SQL of the product compares them too. `None` for any other column.
+    /// For a column of 8 bytes whose values the server hands out as rows are changed, whatever the order in which they are
+    /// committed: the greatest one below all that transactions have which are still open, as the number that the bytes are,
+    /// the highest first. In SQL they stand as `0x` and 16 hexadecimal digits. `None` for any other column.
     ///
     /// # Errors
     /// The inner one says why the product cannot tell for this source.
@@ -711,7 +711,7 @@ pub trait Dialect: Send + Sync {
         _session: &Session,
         _source: &Source,
         _column: &Column,
-    ) -> Result<Option<Result<String, String>>, Error> {
+    ) -> Result<Option<Result<u64, String>>, Error> {
         Ok(None)
     }
 

@@ -214,7 +214,7 @@ pub(super) fn emptying(table: &str) -> String {
     )
 }
 
-/// The greatest `rowversion` of the connection's database up to which every transaction has ended, as a literal.
+/// The greatest `rowversion` of the connection's database up to which every transaction has ended.
 ///
 /// They are handed out as rows are changed, so one that is not committed yet may be lower than others that are:
 /// `MIN_ACTIVE_ROWVERSION` is the lowest of those, or else the next one to be handed out (Microsoft's reference). The minus is
@@ -226,26 +226,30 @@ pub(super) fn committed_row_version(
     dialect: &SqlServer,
     session: &Session,
     relation: &Relation,
-) -> Result<Result<String, String>, Error> {
+) -> Result<Result<u64, String>, Error> {
     let sql = format!(
-        "SELECT CONVERT(char(18), CAST(CAST(MIN_ACTIVE_ROWVERSION() AS bigint) - 1 AS binary(8)), 1), \
+        "SELECT CAST(MIN_ACTIVE_ROWVERSION() AS bigint) - 1, \
            CAST(DATABASEPROPERTYEX(DB_NAME(), 'Updateability') AS nvarchar(128)) \
          WHERE OBJECTPROPERTY(OBJECT_ID({}), 'IsUserTable') = 1",
         literal(&dialect.quote_relation(relation))
     );
-    let mut cells = session.text_rows(&sql, &[])?.into_iter().flatten();
-    Ok(match (cells.next().flatten(), cells.next().flatten()) {
-        // What a replica knows of transactions that are open elsewhere is documented nowhere.
-        (Some(_), Some(updateability)) if updateability == "READ_ONLY" => Err(
-            "the connection leads to a read-only replica, which does not know the open transactions of the primary; read from \
-             that one (without `ApplicationIntent=ReadOnly`)"
-                .to_owned(),
-        ),
-        (Some(version), _) => Ok(version),
-        (None, _) => Err(format!(
+    let Some(row) = session.text_rows(&sql, &[])?.into_iter().next() else {
+        return Ok(Err(format!(
             "`{relation}` is a view, which may show tables of other databases, each of which counts its own"
-        )),
-    })
+        )));
+    };
+    let cell = |position: usize| row.get(position).and_then(Option::as_deref).unwrap_or_default();
+    // What a replica knows of transactions that are open elsewhere is documented nowhere.
+    if cell(1) == "READ_ONLY" {
+        let reason = "the connection leads to a read-only replica, which does not know the open transactions of the primary; \
+                      read from that one (without `ApplicationIntent=ReadOnly`)";
+        return Ok(Err(reason.to_owned()));
+    }
+    let version = cell(0).parse::<i64>();
+    // The upper half of the numbers of 8 bytes comes as negative ones.
+    Ok(version
+        .map(|version| version as u64)
+        .map_err(|_| "the server does not say which transactions are open".to_owned()))
 }
 
 /// Before and after rows that bring the values of an identity column along: the session takes them, for one table at a

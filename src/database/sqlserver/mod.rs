@@ -365,7 +365,7 @@ impl Dialect for SqlServer {
         session: &Session,
         source: &Source,
         column: &Column,
-    ) -> Result<Option<Result<String, String>>, Error> {
+    ) -> Result<Option<Result<u64, String>>, Error> {
         if types::base(&column.declared) != "rowversion" {
             return Ok(None);
         }
