@@ -654,6 +654,12 @@ pub trait Dialect: Send + Sync {
         format!("SELECT {list} {rest} LIMIT {rows}")
     }
 
+    /// The query for the one row of `list` that has so many others before it, of what `rest`, from its FROM on, gives in its
+    /// order.
+    fn row_behind(&self, list: &str, rest: &str, rows: u64) -> String {
+        format!("SELECT {list} {rest} LIMIT 1 OFFSET {rows}")
+    }
+
     /// A text as it stands in SQL.
     fn literal(&self, text: &str) -> String {
         format!("'{}'", text.replace('\'', "''"))
@@ -781,8 +787,9 @@ pub trait ReadLane: Sync {
         Vec::new()
     }
 
-    /// How several connections see a table in one and the same state, in words for a plan; or why they cannot.
-    fn shared_state(&self) -> Result<&'static str, String> {
+    /// How several connections like this one see a table in one and the same state, in words for a plan; or why they cannot.
+    /// Asked after [`Self::offer`].
+    fn shared_state(&self, _connection: &Connection, _source: &Source) -> Result<&'static str, String> {
         Err(format!("lane `{}` reads on one connection", self.name()))
     }
 
@@ -798,7 +805,7 @@ pub trait ReadLane: Sync {
         _relation: &Relation,
         _resources: &Resources,
     ) -> Result<Result<(), String>, Error> {
-        Ok(self.shared_state().map(drop))
+        Ok(Ok(()))
     }
 
     /// Starts reading; with `wire`, one of [`Self::wire_formats`], rows come in that form.
@@ -1028,6 +1035,21 @@ impl Connection {
             afterword: None,
             relaxed: None,
         })
+    }
+
+    /// Connects once more, for reading, to where this connection leads; what is done there is no part of its transaction.
+    ///
+    /// # Errors
+    /// Those of [`Connection::open`].
+    pub(crate) fn another(&self, interrupt: &Interrupt) -> Result<Connection, Error> {
+        // The driver's file stands in the settings.
+        Connection::open(
+            &DriverSearch::default(),
+            &self.settings,
+            Purpose::Read,
+            false,
+            interrupt,
+        )
     }
 
     /// What kind of trouble a failure of [`Connection::open`] is, as far as the driver's file tells which product it is.

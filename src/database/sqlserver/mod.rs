@@ -19,14 +19,16 @@ mod features;
 mod listed;
 mod messages;
 mod query;
+mod ranges;
 mod read;
 mod shape;
+mod snapshot;
 mod types;
 
 use super::{
     Class, Column, Dependants, Dialect, Error, Features, Form, KeyThere, Limits, LoadSteps, LockName, LogicalType,
-    MergeSteps, Merging, Mode, Purpose, ReadAs, ReadLane, Relation, Savepoint, Shaping, Source, Table, TableLock,
-    Transfer, ValueCheck, WriteAs, WriteLane, generic,
+    MergeSteps, Merging, Mode, Purpose, Ranges, ReadAs, ReadLane, Relation, Savepoint, Shaping, Source, Table,
+    TableLock, Transfer, ValueCheck, WriteAs, WriteLane, generic,
 };
 use crate::odbc::{self, ConnectionString, Diagnostic, Quirks, ResultColumn, Session};
 
@@ -143,6 +145,21 @@ impl Dialect for SqlServer {
 
     fn tables(&self, session: &Session, relations: &[Relation]) -> Result<Option<Vec<Option<Table>>>, Error> {
         catalog::tables(self, session, relations).map(Some)
+    }
+
+    fn ranges(
+        &self,
+        session: &Session,
+        relation: &Relation,
+        columns: &[Column],
+        estimated_rows: Option<u64>,
+        wanted: usize,
+    ) -> Result<Result<Ranges, String>, Error> {
+        ranges::ranges(self, session, relation, columns, estimated_rows, wanted)
+    }
+
+    fn row_behind(&self, list: &str, rest: &str, rows: u64) -> String {
+        format!("SELECT {list} {rest} OFFSET {rows} ROWS FETCH NEXT 1 ROW ONLY")
     }
 
     fn first_rows(&self, list: &str, rest: &str, rows: usize) -> String {
