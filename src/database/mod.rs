@@ -127,6 +127,15 @@ pub struct RelaxedCommits {
     pub settle: &'static str,
 }
 
+/// How rows enter a table that is there without a look at its CHECK and FOREIGN KEY constraints.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unchecked {
+    /// Statements before and after them, in the load's transaction.
+    pub around: [Vec<String>; 2],
+    /// What is not looked at, and what follows, for people.
+    pub words: String,
+}
+
 /// A foreign key that is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyThere {
@@ -537,6 +546,14 @@ pub trait Dialect: Send + Sync {
         None
     }
 
+    /// How rows enter this table, if it is there, without a look at its CHECK and FOREIGN KEY constraints; or why they cannot.
+    fn unchecked(&self, _session: &Session, _relation: &Relation) -> Result<Result<Unchecked, String>, Error> {
+        Ok(Err(format!(
+            "dray knows no way to it in this product (`{}`)",
+            self.name()
+        )))
+    }
+
     /// The statements that put a foreign key back which has made way. Where the product can, without a look at its rows, which
     /// [`Self::validate_foreign_key`] has later: so that it is there, whatever becomes of that.
     fn put_foreign_key_back(&self, key: &KeyThere) -> Option<Vec<String>> {
@@ -833,6 +850,11 @@ pub trait WriteLane: Sync {
         Vec::new()
     }
 
+    /// Whether its writer leaves constraints unchecked by itself, see [`Writer::leave_unchecked`].
+    fn leaves_unchecked(&self) -> bool {
+        false
+    }
+
     /// Whether its writer loads in parts, see [`Writer::begin_part`]; with the reason if not.
     fn takes_parts(&self, _connection: &Connection) -> Result<(), String> {
         Err("it cannot take back a part of a load".to_owned())
@@ -864,6 +886,10 @@ pub trait Writer: Send {
 
     /// Runs a query and returns its rows as text.
     fn query(&mut self, sql: &str) -> Result<Vec<Vec<Option<String>>>, Error>;
+
+    /// Before [`Self::load_into`], for lanes with [`WriteLane::leaves_unchecked`]: has the server not look at CHECK and FOREIGN
+    /// KEY constraints as it takes the rows. Others are told by the statements of [`Dialect::unchecked`].
+    fn leave_unchecked(&mut self) {}
 
     /// Says where the next batches go; the table is there. With `wire`, one of [`WriteLane::wire_formats`], their
     /// rows are in that form.
