@@ -293,10 +293,12 @@ class Sqlserver(Database):
         name = self.quote(table)
         self.execute(f"CREATE TABLE {name} (id int NOT NULL PRIMARY KEY, square bigint, note nvarchar(max))")
         digits = "WITH d AS (SELECT n FROM (VALUES (0), (1), (2), (3), (4), (5), (6), (7), (8), (9)) AS v (n))"
-        number = "a.n + 10 * b.n + 100 * c.n + 1000 * e.n + 10000 * f.n + 1"
+        number, places = "a.n + 10 * b.n + 100 * c.n + 1000 * e.n + 10000 * f.n + 1", "d a, d b, d c, d e, d f"
+        if rows > 100_000:
+            number, places = f"100000 * g.n + {number}", f"d g, {places}"
         self.execute(
             f"{digits} INSERT INTO {name} SELECT i, CAST(i AS bigint) * i, CONCAT(CAST(? AS nvarchar(max)), i) "
-            f"FROM (SELECT {number} AS i FROM d a, d b, d c, d e, d f) AS numbers WHERE i <= {rows}",
+            f"FROM (SELECT {number} AS i FROM {places}) AS numbers WHERE i <= {rows}",
             text,
         )
 

@@ -188,6 +188,7 @@ def copy_tables(
     schema: str = "full",
     add_columns: bool = False,
     narrower: str = "refuse",
+    constraints: str = "check",
     verify: str = "count",
     on_reject: str = "fail",
     rejects: str | os.PathLike[str] | None = None,
@@ -246,6 +247,10 @@ def copy_tables(
             ``check`` looks at each value, and fails it at the first that does not fit. Where no width is declared
             (text of any length, the result of a query, SQLite), and with ``on_reject="file"``, values are looked at in
             either case.
+        constraints: ``skip`` loads a table that is there without a look at its CHECK and FOREIGN KEY constraints, in SQL
+            Server, which then trusts them no more, MariaDB, and MySQL, but for CHECK; the report says which, in
+            ``write_lane_reason``. Other targets are refused. A table that the copy makes is checked in either case, as are
+            keys, unique indexes and NOT NULL.
         verify: ``count`` compares the number of rows that were read with what the target has more of before the commit,
             ``checksum`` also a hash of every value read with one of what the target gives back; ``none`` does neither.
         on_reject: ``file`` leaves rows that the target refuses out and writes them to a file of their table, as JSON
@@ -306,6 +311,7 @@ def copy_tables(
         schema=schema,
         add_columns=add_columns,
         narrower=narrower,
+        constraints=constraints,
         verify=verify,
         on_reject=on_reject,
         rejects=rejects,
@@ -345,6 +351,7 @@ def copy_table(
     schema: str = "full",
     add_columns: bool = False,
     narrower: str = "refuse",
+    constraints: str = "check",
     verify: str = "count",
     on_reject: str = "fail",
     rejects: str | os.PathLike[str] | None = None,
@@ -380,6 +387,7 @@ def copy_table(
         schema: ``full`` or ``columns``, for a table that the copy makes.
         add_columns: Whether a table that is there gets the columns that it lacks.
         narrower: ``refuse`` or ``check``.
+        constraints: ``check`` or ``skip``.
         verify: ``count``, ``checksum`` or ``none``.
         on_reject: ``fail`` or ``file``.
         rejects: The folder of rejected rows.
@@ -421,6 +429,7 @@ def copy_table(
         schema=schema,
         add_columns=add_columns,
         narrower=narrower,
+        constraints=constraints,
         verify=verify,
         on_reject=on_reject,
         rejects=rejects,

@@ -12,9 +12,9 @@ use std::{
 
 use dray::{
     copy::{
-        self, Around, Choice, Choices, ColumnSelection, Endpoint, Fraction, Lanes, Meeting, Merge, MergeKind, Mode,
-        Narrower, OnReject, Progress, Request, Run, RunOrigin, Schema, Selection, Shard, TableError, TableOptions,
-        TableReport, TableRequest, Verify,
+        self, Around, Choice, Choices, ColumnSelection, Constraints, Endpoint, Fraction, Lanes, Meeting, Merge,
+        MergeKind, Mode, Narrower, OnReject, Progress, Request, Run, RunOrigin, Schema, Selection, Shard, TableError,
+        TableOptions, TableReport, TableRequest, Verify,
     },
     odbc::{DriverSearch, Interrupt},
 };
@@ -85,7 +85,8 @@ pub fn forget_copy(number: u64) {
 /// `incremental` or `mirror`), `key` (a list), `watermark`, `overlap` (a whole number), `before` and `after` (lists of
 /// statements). `target` is a label and a connection string; `options` of the call holds `before` and `after` of every
 /// table, `before_run` and `after_run`, `lanes` (`auto` or `odbc`), `parallel` and `memory_limit_bytes`
-/// (`None`: the engine's own), `schema` (`full` or `columns`), `add_columns`, `narrower` (`refuse` or `check`), `verify` (`count`, `checksum` or `none`),
+/// (`None`: the engine's own), `schema` (`full` or `columns`), `add_columns`, `narrower` (`refuse` or `check`), `constraints` (`check` or `skip`),
+/// `verify` (`count`, `checksum` or `none`),
 /// `on_reject` (`fail` or `file`), `rejects` (a folder), `max_rejects` (`None`: any number), `shard` (`None`, or a text such as
 /// `3/8`), `ranges` (`None`: the engine's own), `infinity`, `nan` and `zero_dates` (`refuse` or `null`), `fraction` (`refuse`
 /// or `round`), `run` (`None`, or id, `given`, `property` or `batch`, and the activity's name) and `patience_s` (`None`: the engine's
@@ -236,6 +237,11 @@ pub(crate) fn request(
             "narrower",
             &option,
             [("refuse", Narrower::Refuse), ("check", Narrower::Check)],
+        )?,
+        constraints: one_of(
+            "constraints",
+            &option,
+            [("check", Constraints::Check), ("skip", Constraints::Skip)],
         )?,
         verify: one_of("verify", &option, verify)?,
         on_reject,

@@ -403,6 +403,7 @@ impl<'a, 'pool> Call<'a, 'pool> {
             columns: &job.options.columns,
             add_columns: request.add_columns,
             narrower: request.narrower,
+            constraints: request.constraints,
             lanes: request.lanes,
             choices: request.choices,
             unparsed,

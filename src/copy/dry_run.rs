@@ -196,6 +196,7 @@ fn plan_table(
         columns: &job.options.columns,
         add_columns: request.add_columns,
         narrower: request.narrower,
+        constraints: request.constraints,
         lanes: request.lanes,
         choices: request.choices,
         unparsed: true,

@@ -212,6 +212,7 @@ fn open(
         ranges: Vec::new(),
         write_sessions: 1,
         sifted: false,
+        unchecked: false,
         narrower: Vec::new(),
         verification: Verification::NOTHING,
     };

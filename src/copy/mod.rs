@@ -10,6 +10,7 @@ mod catalog;
 mod checksum;
 mod column_selection;
 mod comparison;
+mod constraints;
 mod conversion;
 mod dependants;
 mod drift;
@@ -58,7 +59,7 @@ pub use self::{
     progress::{Progress, RunningTable, Snapshot},
     report::{Report, Retry, TableReport},
     request::{
-        Around, Choice, Choices, ColumnSelection, Endpoint, Fraction, Lanes, MEMORY_LIMIT_BYTES,
+        Around, Choice, Choices, ColumnSelection, Constraints, Endpoint, Fraction, Lanes, MEMORY_LIMIT_BYTES,
         MEMORY_LIMIT_BYTES_MIN, Meeting, Merge, MergeKind, Narrower, OnReject, PATIENCE, RUN_ID_CHARACTERS_MAX,
         Request, Run, RunOrigin, Schema, Selection, Shard, TableOptions, TableRequest, Verify,
     },

@@ -234,6 +234,9 @@ pub(super) fn run(
             budget.batch_bytes,
         )
         .map_err(target_failed(Phase::Prepare))?;
+        if plan.unchecked {
+            writer.leave_unchecked();
+        }
         writer
             .load_into(into, &to_columns, plan.wire)
             .map_err(target_failed(Phase::Prepare))?;

@@ -5,13 +5,14 @@ use std::{cell::RefCell, fmt};
 use super::{
     call::whole,
     column_selection::{NamedColumn, named_columns},
+    constraints,
     conversion::Conversion,
     dependants::Load,
     drift,
     error::{Phase, Place, Side, TableError},
     merge::{self, KeyChecks},
     ranges::{self, Range},
-    request::{Around, Choices, ColumnSelection, Lanes, Merge, MergeKind, Narrower, Verify},
+    request::{Around, Choices, ColumnSelection, Constraints, Lanes, Merge, MergeKind, Narrower, Verify},
     shape::{Make, Making, Neighbours},
     verification::{self, Verification},
 };
@@ -45,6 +46,8 @@ pub struct TablePlan {
     pub wire: Option<WireFormat>,
     /// Whether rows that the target refuses are left out.
     pub sifted: bool,
+    /// Whether the lane in leaves the target's constraints unchecked.
+    pub unchecked: bool,
     /// What the source table, or the one that is replaced, has and the target, which is to be made, will lack.
     pub not_carried: Vec<String>,
     /// Columns of the target, which is there, that hold fewer values than those of the source.
@@ -302,6 +305,7 @@ pub(super) struct Wishes<'a> {
     /// Whether a target that is there gets the columns that it lacks.
     pub add_columns: bool,
     pub narrower: Narrower,
+    pub constraints: Constraints,
     pub lanes: Lanes,
     pub choices: Choices,
     /// Whether rows may pass unparsed.
@@ -445,6 +449,7 @@ pub(super) fn plan(
         steps.after.extend(kept.given);
         making.carried.not_carried.extend(kept.lost);
     }
+    let after_load = steps.after.len();
     put_around(&mut steps, target.dialect, relation, wishes.around);
     let verification = Verification::of(wishes.verify, (mode, existing.is_some()), &steps, wishes.around);
     let mut narrower = Vec::new();
@@ -489,6 +494,13 @@ pub(super) fn plan(
         let reason = "; the old table is locked from the beginning: the new one cannot be loaded beside it";
         write_choice.reason.push_str(reason);
     }
+    let unchecked = wishes.constraints == Constraints::Skip
+        && constraints::skip(
+            (target, relation),
+            kept,
+            (write_lane, &mut write_choice),
+            (&mut steps, after_load),
+        )?;
     let taken = match unparsed && !sifted {
         true => write_lane.wire_formats(target, &to_columns),
         false => Vec::new(),
@@ -529,6 +541,7 @@ pub(super) fn plan(
         write_lane: write_choice,
         wire,
         sifted,
+        unchecked,
         columns,
         shaping_statements,
         not_carried: making.carried.not_carried,

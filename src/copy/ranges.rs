@@ -58,7 +58,7 @@ pub(super) fn plan(
     let Source::Table { relation, condition } = what else {
         return Ok(Err("a query has no key".to_owned()));
     };
-    let state = match (lane.shared_state(), facts.not_transactional) {
+    let state = match (lane.shared_state(source, what), facts.not_transactional) {
         (Err(reason), _) => return Ok(Err(reason)),
         (Ok(_), Some(reason)) => return Ok(Err(reason.to_owned())),
         (Ok(state), None) => state,

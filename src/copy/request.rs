@@ -121,6 +121,8 @@ pub struct Request {
     pub add_columns: bool,
     /// What becomes of a table that is there and has narrower columns than its source.
     pub narrower: Narrower,
+    /// What becomes of the constraints of a table that is there.
+    pub constraints: Constraints,
     /// How it is seen that the rows in the target are those of the source.
     pub verify: Verify,
     /// What becomes of a row that the target refuses.
@@ -253,6 +255,16 @@ pub enum Narrower {
     Refuse,
     /// Each value is looked at, and the first that does not fit fails it.
     Check,
+}
+
+/// What becomes of the CHECK and FOREIGN KEY constraints of a table that is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Constraints {
+    /// The server looks at them.
+    #[default]
+    Check,
+    /// It does not.
+    Skip,
 }
 
 /// How it is seen that the rows in the target are those of the source.

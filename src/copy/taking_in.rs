@@ -273,6 +273,7 @@ fn plan(
         ranges: Vec::new(),
         write_sessions: 1,
         sifted: false,
+        unchecked: false,
         narrower,
         verification,
     })

@@ -127,6 +127,15 @@ pub struct RelaxedCommits {
     pub settle: &'static str,
 }
 
+/// How rows enter a table that is there without a look at its CHECK and FOREIGN KEY constraints.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unchecked {
+    /// Statements before and after them, in the load's transaction.
+    pub around: [Vec<String>; 2],
+    /// What is not looked at, and what follows, for people.
+    pub words: String,
+}
+
 /// A foreign key that is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyThere {
@@ -537,6 +546,14 @@ pub trait Dialect: Send + Sync {
         None
     }
 
+    /// How rows enter this table, if it is there, without a look at its CHECK and FOREIGN KEY constraints; or why they cannot.
+    fn unchecked(&self, _session: &Session, _relation: &Relation) -> Result<Result<Unchecked, String>, Error> {
+        Ok(Err(format!(
+            "dray knows no way to it in this product (`{}`)",
+            self.name()
+        )))
+    }
+
     /// The statements that put a foreign key back which has made way. Where the product can, without a look at its rows, which
     /// [`Self::validate_foreign_key`] has later: so that it is there, whatever becomes of that.
     fn put_foreign_key_back(&self, key: &KeyThere) -> Option<Vec<String>> {
@@ -652,6 +669,12 @@ pub trait Dialect: Send + Sync {
     /// The query for the first rows of `list` from what `rest`, from its FROM on, gives in its order.
     fn first_rows(&self, list: &str, rest: &str, rows: usize) -> String {
         format!("SELECT {list} {rest} LIMIT {rows}")
+    }
+
+    /// The query for the one row of `list` that has so many others before it, of what `rest`, from its FROM on, gives in its
+    /// order.
+    fn row_behind(&self, list: &str, rest: &str, rows: u64) -> String {
+        format!("SELECT {list} {rest} LIMIT 1 OFFSET {rows}")
     }
 
     /// A text as it stands in SQL.
@@ -796,8 +819,9 @@ pub trait ReadLane: Sync {
         Vec::new()
     }
 
-    /// How several connections see a table in one and the same state, in words for a plan; or why they cannot.
-    fn shared_state(&self) -> Result<&'static str, String> {
+    /// How several connections like this one see a table in one and the same state, in words for a plan; or why they cannot.
+    /// Asked after [`Self::offer`].
+    fn shared_state(&self, _connection: &Connection, _source: &Source) -> Result<&'static str, String> {
         Err(format!("lane `{}` reads on one connection", self.name()))
     }
 
@@ -813,7 +837,7 @@ pub trait ReadLane: Sync {
         _relation: &Relation,
         _resources: &Resources,
     ) -> Result<Result<(), String>, Error> {
-        Ok(self.shared_state().map(drop))
+        Ok(Ok(()))
     }
 
     /// Starts reading; with `wire`, one of [`Self::wire_formats`], rows come in that form.
@@ -839,6 +863,11 @@ pub trait WriteLane: Sync {
     /// The forms in which it can take these columns unparsed.
     fn wire_formats(&self, _connection: &Connection, _columns: &[Column]) -> Vec<WireFormat> {
         Vec::new()
+    }
+
+    /// Whether its writer leaves constraints unchecked by itself, see [`Writer::leave_unchecked`].
+    fn leaves_unchecked(&self) -> bool {
+        false
     }
 
     /// Whether its writer loads in parts, see [`Writer::begin_part`]; with the reason if not.
@@ -872,6 +901,10 @@ pub trait Writer: Send {
 
     /// Runs a query and returns its rows as text.
     fn query(&mut self, sql: &str) -> Result<Vec<Vec<Option<String>>>, Error>;
+
+    /// Before [`Self::load_into`], for lanes with [`WriteLane::leaves_unchecked`]: has the server not look at CHECK and FOREIGN
+    /// KEY constraints as it takes the rows. Others are told by the statements of [`Dialect::unchecked`].
+    fn leave_unchecked(&mut self) {}
 
     /// Says where the next batches go; the table is there. With `wire`, one of [`WriteLane::wire_formats`], their
     /// rows are in that form.
@@ -1043,6 +1076,21 @@ impl Connection {
             afterword: None,
             relaxed: None,
         })
+    }
+
+    /// Connects once more, for reading, to where this connection leads; what is done there is no part of its transaction.
+    ///
+    /// # Errors
+    /// Those of [`Connection::open`].
+    pub(crate) fn another(&self, interrupt: &Interrupt) -> Result<Connection, Error> {
+        // The driver's file stands in the settings.
+        Connection::open(
+            &DriverSearch::default(),
+            &self.settings,
+            Purpose::Read,
+            false,
+            interrupt,
+        )
     }
 
     /// What kind of trouble a failure of [`Connection::open`] is, as far as the driver's file tells which product it is.

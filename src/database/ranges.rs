@@ -5,7 +5,7 @@
 //! next in the same words: whatever a bound is, and whatever has become of the table since, every row is in exactly one
 //! range. A bound that was estimated badly costs balance and nothing else. Knows no session; who asks is the dialect.
 
-use super::{Column, Error, LogicalType};
+use super::{Column, Dialect, Error, LogicalType};
 
 /// Rows that are looked over to see how dense the numbers are at a place.
 const SPAN_ROWS: u32 = 100;
@@ -81,6 +81,8 @@ pub(super) enum Comparison {
     Rows,
     /// `(a > 1 OR (a = 1 AND b >= 2))`.
     Columns,
+    /// `a >= 1 AND (a > 1 OR (a = 1 AND b >= 2))`, where an index is entered by what no OR stands in.
+    FirstAndColumns,
 }
 
 impl Comparison {
@@ -119,19 +121,24 @@ impl Comparison {
         match (self, columns, values) {
             (_, [column], [value]) => format!("{column} {last} {value}"),
             (Comparison::Rows, _, _) => format!("({}) {last} ({})", columns.join(", "), values.join(", ")),
+            (Comparison::FirstAndColumns, [column, ..], [value, ..]) => {
+                let within = if is_lower { ">=" } else { "<=" };
+                let side = Comparison::Columns.side(columns, values, is_lower);
+                format!("{column} {within} {value} AND {side}")
+            }
             (Comparison::Columns, [column, rest @ ..], [value, others @ ..]) => {
                 let beyond = if is_lower { ">" } else { "<" };
                 let rest = self.side(rest, others, is_lower);
                 format!("({column} {beyond} {value} OR ({column} = {value} AND {rest}))")
             }
-            (Comparison::Columns, _, _) => String::new(),
+            (Comparison::Columns | Comparison::FirstAndColumns, _, _) => String::new(),
         }
     }
 }
 
 /// What an index says of a place among whole numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Probe {
+struct Probe {
     /// The number [`SPAN_ROWS`] rows before `before`.
     pub behind: Option<i128>,
     /// The last number before the place.
@@ -143,13 +150,14 @@ pub(super) struct Probe {
 }
 
 /// A query that answers with a [`Probe`]: `column` of `table` at a number, all three in the product's SQL.
-pub(super) fn probe_query(column: &str, table: &str, at: i128) -> String {
+fn probe_query(dialect: &dyn Dialect, column: &str, table: &str, at: &str) -> String {
     let before = format!("FROM {table} WHERE {column} < {at}");
     let after = format!("FROM {table} WHERE {column} >= {at}");
+    let far = |rest: String| dialect.row_behind(column, &rest, u64::from(SPAN_ROWS));
     format!(
-        "SELECT (SELECT {column} {before} ORDER BY {column} DESC LIMIT 1 OFFSET {SPAN_ROWS}), \
-         (SELECT MAX({column}) {before}), (SELECT MIN({column}) {after}), \
-         (SELECT {column} {after} ORDER BY {column} LIMIT 1 OFFSET {SPAN_ROWS})"
+        "SELECT ({}), (SELECT MAX({column}) {before}), (SELECT MIN({column}) {after}), ({})",
+        far(format!("{before} ORDER BY {column} DESC")),
+        far(format!("{after} ORDER BY {column}"))
     )
 }
 
@@ -160,7 +168,7 @@ fn numbers<const COUNT: usize>(rows: &[Vec<Option<String>>]) -> [Option<i128>; C
 }
 
 /// The answer to a [`probe_query`].
-pub(super) fn probe_of(rows: &[Vec<Option<String>>]) -> Probe {
+fn probe_of(rows: &[Vec<Option<String>>]) -> Probe {
     let [behind, before, first, further] = numbers(rows);
     Probe {
         behind,
@@ -208,7 +216,7 @@ fn density(near: Option<i128>, far: Option<i128>, numbers_left: i128) -> Option<
 /// Where whole numbers from `first` to `last` are to be parted into ranges of about as many rows, found by some dozens of
 /// looks at their index: gaps, however wide, hold no rows, and what is dense holds more of them. `None` if so many rows
 /// have one number that parting by numbers may not balance anything.
-pub(super) fn number_bounds(
+fn number_bounds(
     (first, last): (i128, i128),
     wanted: usize,
     probe: &mut dyn FnMut(i128) -> Result<Probe, Error>,
@@ -270,16 +278,17 @@ pub(super) fn number_bounds(
     Ok(Some(bounds))
 }
 
+/// Spells a literal, given its text.
+pub(super) type Spell<'a> = Box<dyn Fn(&str) -> String + 'a>;
+
 /// A column of a key, and how its values become literals.
-pub(super) struct KeyPart {
+pub(super) struct KeyPart<'a> {
     /// Its name in quotes.
     pub name: String,
     /// The SQL for a literal's text.
-    pub literal: String,
-    /// What stands around that text.
-    pub around: [&'static str; 2],
-    /// Whether the text is to be spelled as one by the product.
-    pub is_text: bool,
+    pub text: String,
+    /// The literal, from this text; of numbers from their digits, also of one beyond all that the column holds.
+    pub spell: Spell<'a>,
     pub is_shown: bool,
     /// Whether all its values are whole numbers.
     pub is_number: bool,
@@ -287,12 +296,11 @@ pub(super) struct KeyPart {
 
 /// A table whose index on its key can be asked.
 pub(super) struct Indexed<'a> {
+    pub dialect: &'a dyn Dialect,
     /// Its name in quotes.
     pub table: &'a str,
-    pub key: &'a [KeyPart],
+    pub key: &'a [KeyPart<'a>],
     pub comparison: Comparison,
-    /// Spells a text.
-    pub spell: &'a dyn Fn(&str) -> String,
     /// Rows, if somebody knows about how many there are.
     pub rows: Option<u64>,
 }
@@ -313,9 +321,13 @@ impl Indexed<'_> {
             let [Some(least), Some(most)] = numbers(&ask(&sql)?) else {
                 return Ok(Err("it has no rows".to_owned()));
             };
-            let mut probe = |at: i128| Ok(probe_of(&ask(&probe_query(name, table, at))?));
+            let spelled = |number: i128| (first.spell)(&number.to_string());
+            let mut probe = |at: i128| {
+                let sql = probe_query(self.dialect, name, table, &spelled(at));
+                Ok(probe_of(&ask(&sql)?))
+            };
             let bounds = number_bounds((least, most), wanted, &mut probe)?;
-            let literal = |bound: i128| vec![Literal::open(bound.to_string())];
+            let literal = |bound: i128| vec![Literal::open(spelled(bound))];
             found = bounds.map(|bounds| (1, bounds.into_iter().map(literal).collect()));
         }
         let (columns, bounds): (usize, Vec<Vec<Literal>>) = match found {
@@ -338,7 +350,7 @@ impl Indexed<'_> {
         let rows = match self.rows {
             Some(rows) => rows,
             None => {
-                let counted = ask(&format!("SELECT COUNT(*) FROM {}", self.table))?;
+                let counted = ask(&format!("SELECT {} FROM {}", self.dialect.count_of_rows(), self.table))?;
                 let cell = counted.into_iter().flatten().flatten().next();
                 cell.and_then(|text| text.trim().parse().ok()).unwrap_or(0)
             }
@@ -346,18 +358,14 @@ impl Indexed<'_> {
         let step = rows / wanted as u64;
         let mut bounds: Vec<Vec<Literal>> = Vec::new();
         let names: Vec<String> = self.key.iter().map(|part| part.name.clone()).collect();
-        let texts: Vec<&str> = self.key.iter().map(|part| part.literal.as_str()).collect();
+        let texts: Vec<&str> = self.key.iter().map(|part| part.text.as_str()).collect();
         while step > 0 && bounds.len() + 1 < wanted {
             let begin = bounds.last().map_or(String::new(), |bound| {
                 let values: Vec<&str> = bound.iter().map(|literal| literal.sql.as_str()).collect();
                 format!(" WHERE {}", self.comparison.side(&names, &values, true))
             });
-            let sql = format!(
-                "SELECT {} FROM {}{begin} ORDER BY {} LIMIT 1 OFFSET {step}",
-                texts.join(", "),
-                self.table,
-                names.join(", ")
-            );
+            let rest = format!("FROM {}{begin} ORDER BY {}", self.table, names.join(", "));
+            let sql = self.dialect.row_behind(&texts.join(", "), &rest, step);
             let found = ask(&sql)?.into_iter().next();
             let Some(texts) = found.and_then(|row| row.into_iter().collect::<Option<Vec<String>>>()) else {
                 break;
@@ -366,23 +374,19 @@ impl Indexed<'_> {
                 self.key
                     .iter()
                     .zip(texts)
-                    .map(|(part, text)| self.literal(part, &text))
+                    .map(|(part, text)| literal(part, &text))
                     .collect(),
             );
         }
         Ok(bounds)
     }
+}
 
-    fn literal(&self, part: &KeyPart, text: &str) -> Literal {
-        let [before, after] = part.around;
-        let sql = match part.is_text {
-            true => (self.spell)(text),
-            false => format!("{before}{text}{after}"),
-        };
-        match part.is_shown {
-            true => Literal::open(sql),
-            false => Literal::covered(sql),
-        }
+fn literal(part: &KeyPart<'_>, text: &str) -> Literal {
+    let sql = (part.spell)(text);
+    match part.is_shown {
+        true => Literal::open(sql),
+        false => Literal::covered(sql),
     }
 }
 
@@ -415,6 +419,14 @@ mod tests {
         assert_eq!(
             side(Comparison::Columns, false),
             "(a < 1 OR (a = 1 AND (b < 2 OR (b = 2 AND c < 3))))"
+        );
+        assert_eq!(
+            side(Comparison::FirstAndColumns, true),
+            "a >= 1 AND (a > 1 OR (a = 1 AND (b > 2 OR (b = 2 AND c >= 3))))"
+        );
+        assert_eq!(
+            side(Comparison::FirstAndColumns, false),
+            "a <= 1 AND (a < 1 OR (a = 1 AND (b < 2 OR (b = 2 AND c < 3))))"
         );
     }
 

@@ -160,6 +160,12 @@ pub const OPTIONS: &[Key] = &[
         default: "refuse",
     },
     Key {
+        name: "constraints",
+        kind: Kind::OneOf(&["check", "skip"]),
+        about: "What becomes of CHECK and FOREIGN KEY constraints of a table in the target: new rows are looked at, or not",
+        default: "check",
+    },
+    Key {
         name: "verify",
         kind: Kind::OneOf(&["count", "checksum", "none"]),
         about: "How it is seen that the rows in the target are those of the source",

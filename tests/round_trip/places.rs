@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use dray::{
     copy::{
-        self, Around, Choices, Endpoint, Lanes, MEMORY_LIMIT_BYTES, Meeting, Mode, Narrower, OnReject, PATIENCE,
-        Progress, Request, Schema, Selection, TableOptions, TableRequest, Verify,
+        self, Around, Choices, Constraints, Endpoint, Lanes, MEMORY_LIMIT_BYTES, Meeting, Mode, Narrower, OnReject,
+        PATIENCE, Progress, Request, Schema, Selection, TableOptions, TableRequest, Verify,
     },
     database::{Connection, Purpose},
     odbc::{ConnectionString, DriverSearch, Interrupt},
@@ -100,6 +100,7 @@ impl Ground {
             schema: Schema::Full,
             add_columns: false,
             narrower: Narrower::Check,
+            constraints: Constraints::Check,
             verify: Verify::Checksum,
             on_reject: OnReject::Fail,
             shard: None,

@@ -28,7 +28,7 @@ use std::collections::HashMap;
 use super::{
     Class, Column, Dependants, Dialect, Error, Features, Form, KeyThere, Kind, Limits, LoadSteps, LockName,
     LogicalType, MergeSteps, Merging, Mode, Purpose, Ranges, ReadAs, ReadLane, Relation, Savepoint, Shape, Shaping,
-    Table, TableLock, Transfer, Value, ValueCheck, WriteAs, WriteLane, generic,
+    Table, TableLock, Transfer, Unchecked, Value, ValueCheck, WriteAs, WriteLane, generic,
 };
 use crate::odbc::{ConnectionString, Diagnostic, Quirks, ResultColumn, Session};
 
@@ -291,6 +291,28 @@ impl Dialect for MySql {
         // Rows that go may be referred to until the other tables are loaded as well, and would take those of others along.
         let set = |state: &str| vec![format!("SET SESSION foreign_key_checks = {state}")];
         Some([set("0"), set("1")])
+    }
+
+    fn unchecked(&self, _session: &Session, _relation: &Relation) -> Result<Result<Unchecked, String>, Error> {
+        let (variables, words): (&[&str], _) = match self.mariadb {
+            true => (
+                &["foreign_key_checks", "check_constraint_checks"],
+                "unchecked by CHECK and FOREIGN KEY constraints",
+            ),
+            // It has no such variable for the others.
+            false => (
+                &["foreign_key_checks"],
+                "unchecked by FOREIGN KEY constraints, and not by CHECK constraints, which MySQL looks at in any case",
+            ),
+        };
+        let set = |value: &str| {
+            let set: Vec<String> = variables.iter().map(|name| format!("{name} = {value}")).collect();
+            vec![format!("SET SESSION {}", set.join(", "))]
+        };
+        Ok(Ok(Unchecked {
+            around: [set("0"), set("DEFAULT")],
+            words: words.to_owned(),
+        }))
     }
 
     fn result_column(&self, column: ResultColumn) -> Column {

@@ -3,7 +3,7 @@
 use super::{
     super::{
         Column, Dialect, Error, LogicalType, Relation,
-        ranges::{Comparison, Indexed, KeyPart, Ranges, is_shown, key_of},
+        ranges::{Comparison, Indexed, KeyPart, Ranges, Spell, is_shown, key_of},
     },
     MySql, Session,
 };
@@ -27,36 +27,37 @@ pub(super) fn ranges(
                 column.name, column.declared
             )));
         }
-        key.push(part(dialect.quote(&column.name), column, declared.starts_with("bit")));
+        key.push(part(dialect, column, declared.starts_with("bit")));
     }
     let table = dialect.quote_relation(relation);
     let indexed = Indexed {
+        dialect,
         table: &table,
         key: &key,
         // Of rows that are compared as such, no index is used.
         comparison: Comparison::Columns,
-        spell: &|text| dialect.literal(text),
         rows: estimated_rows,
     };
     indexed.ranges(wanted, &mut |sql| Ok(session.text_rows(sql, &[])?))
 }
 
-fn part(name: String, column: &Column, is_bit: bool) -> KeyPart {
-    let (literal, around, is_text) = match column.logical {
-        _ if is_bit => (format!("CAST({name} + 0 AS CHAR)"), ["", ""], false),
+fn part<'a>(dialect: &'a MySql, column: &Column, is_bit: bool) -> KeyPart<'a> {
+    let name = dialect.quote(&column.name);
+    let bare: Spell<'_> = Box::new(str::to_owned);
+    let (text, spell): (String, Spell<'_>) = match column.logical {
+        _ if is_bit => (format!("CAST({name} + 0 AS CHAR)"), bare),
         LogicalType::Boolean
         | LogicalType::Integer { .. }
         | LogicalType::Decimal { .. }
-        | LogicalType::Float { .. } => (format!("CAST({name} AS CHAR)"), ["", ""], false),
-        LogicalType::Bytes { .. } => (format!("HEX({name})"), ["x'", "'"], false),
-        LogicalType::Text { .. } => (name.clone(), ["", ""], true),
-        _ => (format!("CAST({name} AS CHAR)"), ["", ""], true),
+        | LogicalType::Float { .. } => (format!("CAST({name} AS CHAR)"), bare),
+        LogicalType::Bytes { .. } => (format!("HEX({name})"), Box::new(|text| format!("x'{text}'"))),
+        LogicalType::Text { .. } => (name.clone(), Box::new(|text| dialect.literal(text))),
+        _ => (format!("CAST({name} AS CHAR)"), Box::new(|text| dialect.literal(text))),
     };
     KeyPart {
         name,
-        literal,
-        around,
-        is_text,
+        text,
+        spell,
         is_shown: is_shown(column),
         is_number: matches!(column.logical, LogicalType::Integer { .. }) && !is_bit,
     }

@@ -45,7 +45,7 @@ impl ReadLane for Stream {
         Ok("row by row through the client library that the ODBC driver links".to_owned())
     }
 
-    fn shared_state(&self) -> Result<&'static str, String> {
+    fn shared_state(&self, _connection: &Connection, _source: &Source) -> Result<&'static str, String> {
         Ok("of one state: their transactions begin while the table is locked against writers, for a moment")
     }
 

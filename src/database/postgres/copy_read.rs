@@ -39,7 +39,7 @@ impl ReadLane for CopyRead {
         Ok("COPY TO STDOUT over libpq, the library that the driver links".to_owned())
     }
 
-    fn shared_state(&self) -> Result<&'static str, String> {
+    fn shared_state(&self, _connection: &Connection, _source: &Source) -> Result<&'static str, String> {
         Ok("of one exported snapshot")
     }
 

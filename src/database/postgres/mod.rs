@@ -24,7 +24,7 @@ mod listed;
 use super::{
     Class, Column, Counter, Dependants, Dialect, Error, Features, Form, KeyThere, Kind, Limits, LoadSteps, LockName,
     LogicalType, MergeSteps, Merging, Mode, Padding, Purpose, Ranges, ReadAs, ReadLane, Relation, RelaxedCommits,
-    Savepoint, Shaping, Table, TableLock, Transfer, WriteAs, WriteLane, generic,
+    Savepoint, Shaping, Table, TableLock, Transfer, Unchecked, WriteAs, WriteLane, generic,
 };
 use crate::odbc::{Diagnostic, ResultColumn, Session};
 
@@ -251,6 +251,10 @@ impl Dialect for Postgres {
         let rows = session.text_rows(TAKEN_NAMES, &[&array(&mut schemas.iter().map(String::as_str))])?;
         let taken = |row: Vec<Option<String>>| Some((relation(row.get(..2)?)?, row.get(2).cloned().flatten()));
         Ok(rows.into_iter().filter_map(taken).collect())
+    }
+
+    fn unchecked(&self, _session: &Session, _relation: &Relation) -> Result<Result<Unchecked, String>, Error> {
+        Ok(Err("PostgreSQL looks at them whoever loads the table".to_owned()))
     }
 
     fn around_removal(&self, keys: &[KeyThere]) -> Option<[Vec<String>; 2]> {

@@ -48,7 +48,7 @@ impl ReadLane for DirectRead {
         Ok("libsqlite3, stepped through: a row at a time in memory, and no value spelled as text".to_owned())
     }
 
-    fn shared_state(&self) -> Result<&'static str, String> {
+    fn shared_state(&self, _connection: &Connection, _source: &Source) -> Result<&'static str, String> {
         Ok("of one state: no write comes between the beginnings of their transactions")
     }
 

@@ -28,12 +28,12 @@ pub(super) fn ranges(
         return Ok(Err("it is no table of the file's own".to_owned()));
     }
     let table = format!("{}.{}", dialect.quote(schema), dialect.quote(&relation.name));
-    let by = |key: &[KeyPart]| {
+    let by = |key: &[KeyPart<'_>]| {
         let indexed = Indexed {
+            dialect,
             table: &table,
             key,
             comparison: Comparison::Rows,
-            spell: &|text| dialect.literal(text),
             rows: None,
         };
         indexed.ranges(wanted, &mut |sql| Ok(session.text_rows(sql, &[])?))
@@ -44,9 +44,8 @@ pub(super) fn ranges(
     };
     let number = KeyPart {
         name: (*name).to_owned(),
-        literal: (*name).to_owned(),
-        around: ["", ""],
-        is_text: false,
+        text: (*name).to_owned(),
+        spell: Box::new(str::to_owned),
         is_shown: true,
         is_number: true,
     };
@@ -58,9 +57,8 @@ pub(super) fn ranges(
     // A value has a type of its own, and may be text in a column of numbers. NULL is not among them in such a table.
     let part = |column: &&Column| KeyPart {
         name: dialect.quote(&column.name),
-        literal: format!("quote({})", dialect.quote(&column.name)),
-        around: ["", ""],
-        is_text: false,
+        text: format!("quote({})", dialect.quote(&column.name)),
+        spell: Box::new(str::to_owned),
         is_shown: false,
         is_number: false,
     };

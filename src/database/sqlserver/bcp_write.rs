@@ -42,6 +42,10 @@ impl WriteLane for BcpWrite {
         Ok("bulk copy through the functions that the ODBC driver has for it".to_owned())
     }
 
+    fn leaves_unchecked(&self) -> bool {
+        true
+    }
+
     fn takes_parts(&self, _connection: &Connection) -> Result<(), String> {
         Err(
             "a bulk copy does not say which row the server refuses, and has to end before its rows are taken back"
@@ -55,6 +59,7 @@ impl WriteLane for BcpWrite {
             connection,
             last_statement: String::new(),
             memory_bytes: resources.memory_bytes,
+            unchecked: false,
         }))
     }
 }
@@ -64,6 +69,8 @@ struct BcpWriter {
     connection: Connection,
     last_statement: String,
     memory_bytes: usize,
+    /// Whether CHECK and FOREIGN KEY constraints are not looked at.
+    unchecked: bool,
 }
 
 impl Writer for BcpWriter {
@@ -78,6 +85,10 @@ impl Writer for BcpWriter {
 
     fn query(&mut self, sql: &str) -> Result<Vec<Vec<Option<String>>>, Error> {
         Ok(self.connection.session.text_rows(sql, &[])?)
+    }
+
+    fn leave_unchecked(&mut self) {
+        self.unchecked = true;
     }
 
     fn load_into(&mut self, target: &Relation, columns: &[Column], _wire: Option<WireFormat>) -> Result<(), Error> {
@@ -130,7 +141,7 @@ impl Writer for BcpWriter {
         let options = Options {
             keep_identity: facts.has_identity_among(columns),
             keep_nulls: facts.has_defaults_among(columns),
-            hints: facts.hints(created),
+            hints: facts.hints(created, self.unchecked),
         };
         let left_out = bindings.len() > targets.len();
         let mut copy = BulkCopy::begin(&library, session, &table, bindings, &options)?;

@@ -198,6 +198,20 @@ pub(super) fn code_pages(session: &Session, table: &str) -> Result<Vec<(String, 
     Ok(session.text_rows(&sql, &[])?.into_iter().filter_map(page).collect())
 }
 
+/// The CHECK and FOREIGN KEY constraints of a table that the server looks at, by name; the table's name is in brackets.
+pub(super) fn checked(session: &Session, table: &str) -> Result<Vec<String>, Error> {
+    let of = |view: &str| {
+        let table = literal(table);
+        format!("SELECT name FROM sys.{view} WHERE is_disabled = 0 AND parent_object_id = OBJECT_ID({table})")
+    };
+    let sql = format!(
+        "{} UNION ALL {} ORDER BY 1",
+        of("check_constraints"),
+        of("foreign_keys")
+    );
+    Ok(session.text_rows(&sql, &[])?.into_iter().flatten().flatten().collect())
+}
+
 /// Empties a table whose name is in brackets: by TRUNCATE where the server lets it, which is a question of what refers to
 /// the table and of the user's rights, else by DELETE.
 pub(super) fn emptying(table: &str) -> String {

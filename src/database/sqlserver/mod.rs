@@ -19,14 +19,16 @@ mod features;
 mod listed;
 mod messages;
 mod query;
+mod ranges;
 mod read;
 mod shape;
+mod snapshot;
 mod types;
 
 use super::{
     Class, Column, Dependants, Dialect, Error, Features, Form, KeyThere, Limits, LoadSteps, LockName, LogicalType,
-    MergeSteps, Merging, Mode, Purpose, ReadAs, ReadLane, Relation, Savepoint, Shaping, Source, Table, TableLock,
-    Transfer, ValueCheck, WriteAs, WriteLane, generic,
+    MergeSteps, Merging, Mode, Purpose, Ranges, ReadAs, ReadLane, Relation, Savepoint, Shaping, Source, Table,
+    TableLock, Transfer, Unchecked, ValueCheck, WriteAs, WriteLane, generic,
 };
 use crate::odbc::{self, ConnectionString, Diagnostic, Quirks, ResultColumn, Session};
 
@@ -57,6 +59,26 @@ fn access_token(token: &str) -> Vec<u8> {
     let expanded: Vec<u8> = token.bytes().flat_map(|byte| [byte, 0]).collect();
     let length = u32::try_from(expanded.len()).unwrap_or(0);
     [length.to_ne_bytes().to_vec(), expanded].concat()
+}
+
+/// How rows enter a table without a look at these constraints of it. They are there again afterwards, and not trusted, for the
+/// server has not seen the rows.
+fn unchecked(table: &str, names: &[String]) -> Unchecked {
+    if names.is_empty() {
+        return Unchecked {
+            words: "it has no constraint to leave unchecked".to_owned(),
+            ..Unchecked::default()
+        };
+    }
+    let quoted: Vec<String> = names.iter().map(|name| MICROSOFT.quote(name)).collect();
+    let alter = |what: &str| vec![format!("ALTER TABLE {table} {what} CONSTRAINT {}", quoted.join(", "))];
+    Unchecked {
+        around: [alter("NOCHECK"), alter("WITH NOCHECK CHECK")],
+        words: format!(
+            "unchecked by `{}`, which the server trusts no more until `ALTER TABLE {table} WITH CHECK CHECK CONSTRAINT ALL`",
+            names.join("`, `")
+        ),
+    }
 }
 
 impl Dialect for SqlServer {
@@ -145,12 +167,33 @@ impl Dialect for SqlServer {
         catalog::tables(self, session, relations).map(Some)
     }
 
+    fn ranges(
+        &self,
+        session: &Session,
+        relation: &Relation,
+        columns: &[Column],
+        estimated_rows: Option<u64>,
+        wanted: usize,
+    ) -> Result<Result<Ranges, String>, Error> {
+        ranges::ranges(self, session, relation, columns, estimated_rows, wanted)
+    }
+
+    fn row_behind(&self, list: &str, rest: &str, rows: u64) -> String {
+        format!("SELECT {list} {rest} OFFSET {rows} ROWS FETCH NEXT 1 ROW ONLY")
+    }
+
     fn first_rows(&self, list: &str, rest: &str, rows: usize) -> String {
         format!("SELECT TOP ({rows}) {list} {rest}")
     }
 
     fn foreign_keys(&self, session: &Session, _schemas: &[String]) -> Result<Vec<KeyThere>, Error> {
         generic::catalog_foreign_keys(session, catalog::FOREIGN_KEYS, &[])
+    }
+
+    fn unchecked(&self, session: &Session, relation: &Relation) -> Result<Result<Unchecked, String>, Error> {
+        let table = self.quote_relation(relation);
+        let names = catalog::checked(session, &table)?;
+        Ok(Ok(unchecked(&table, &names)))
     }
 
     fn dependants(&self, session: &Session, relations: &[Relation]) -> Result<Vec<Dependants>, Error> {
@@ -510,6 +553,25 @@ mod tests {
         assert!(
             on.contains("name IN (N'i''d')") && on.ends_with("SET IDENTITY_INSERT [d]]bo].[t] ON"),
             "{on}"
+        );
+    }
+
+    #[test]
+    fn a_load_without_a_look_at_constraints_names_those_that_were_looked_at_before() {
+        let none = unchecked("[dbo].[t]", &[]);
+        assert_eq!(none.around, [Vec::<String>::new(), Vec::new()]);
+        let both = unchecked("[dbo].[t]", &["positive".to_owned(), "a]b".to_owned()]);
+        assert_eq!(
+            both.around,
+            [
+                ["ALTER TABLE [dbo].[t] NOCHECK CONSTRAINT [positive], [a]]b]"],
+                ["ALTER TABLE [dbo].[t] WITH NOCHECK CHECK CONSTRAINT [positive], [a]]b]"]
+            ]
+        );
+        assert!(
+            both.words.starts_with("unchecked by `positive`, `a]b`"),
+            "{}",
+            both.words
         );
     }
 

@@ -5,10 +5,10 @@
 //! has it unless somebody has turned it off), or under SNAPSHOT.
 
 use super::super::{
-    Batch, Column, Connection, Error, ReadLane, Reader, Resources, Source, WireFormat,
+    Batch, Column, Connection, Error, ReadLane, Reader, Relation, Resources, Source, WireFormat,
     generic::{self, Rows},
 };
-use super::catalog;
+use super::{catalog, snapshot};
 use crate::odbc::Session;
 
 /// The generic lane out, and the isolation that it reads under.
@@ -32,6 +32,8 @@ enum Isolation {
 struct Place {
     /// That of tables that are not memory-optimised.
     isolation: Isolation,
+    /// Whether a transaction may begin under SNAPSHOT.
+    allows_snapshot: bool,
     /// Whether it has tables that are.
     has_memory_optimized: bool,
     /// Such as `Azure SQL Database`.
@@ -44,6 +46,8 @@ struct Known {
     place: Place,
     /// How what was planned last is read.
     planned: Option<(Source, Isolation)>,
+    /// Whether a transaction has begun under SNAPSHOT, which sees what those of other connections see.
+    in_one_state: bool,
 }
 
 /// Why a reader may not go on under SNAPSHOT: what it reads lies partly where that is not allowed, in another database, at
@@ -63,7 +67,7 @@ impl ReadLane for ByIsolation {
         is_plain: bool,
     ) -> Result<String, String> {
         let reason = generic::OdbcRead.offer(connection, source, columns, is_plain)?;
-        let (place, isolation) = known(connection, source).map_err(|error| error.to_string())?;
+        let (known, isolation) = known(connection, source).map_err(|error| error.to_string())?;
         let words = match isolation {
             Isolation::Versions => "under READ COMMITTED SNAPSHOT",
             Isolation::Snapshot => "under SNAPSHOT",
@@ -77,13 +81,58 @@ impl ReadLane for ByIsolation {
             edition,
             compatibility_level,
             ..
-        } = &place;
+        } = &known.place;
         let reason = format!("{reason}, {words} ({edition}, compatibility level {compatibility_level})");
-        connection.kept.put(Known {
-            place,
-            planned: Some((source.clone(), isolation)),
-        });
+        connection.kept.put(known);
         Ok(reason)
+    }
+
+    fn shared_state(&self, connection: &Connection, source: &Source) -> Result<&'static str, String> {
+        let (known, isolation) = known(connection, source).map_err(|error| error.to_string())?;
+        let allows_snapshot = known.place.allows_snapshot;
+        connection.kept.put(known);
+        match isolation {
+            Isolation::MemoryOptimized => Err("it is memory-optimised, and cannot be locked".to_owned()),
+            _ if !allows_snapshot => Err(
+                "the database does not allow SNAPSHOT isolation (ALLOW_SNAPSHOT_ISOLATION), which alone lets several \
+                 connections read one state"
+                    .to_owned(),
+            ),
+            _ => Ok(
+                "of one state: their SNAPSHOT transactions begin while the table is locked against writers, for a moment",
+            ),
+        }
+    }
+
+    fn share_state(
+        &self,
+        connections: &[Connection],
+        relation: &Relation,
+        resources: &Resources,
+    ) -> Result<Result<(), String>, Error> {
+        let Some(first) = connections.first() else {
+            return Ok(Ok(()));
+        };
+        let place = match first.kept.take::<Known>() {
+            Some(Known { place, .. }) => place,
+            None => place(first)?,
+        };
+        let begun = snapshot::begin(connections, relation, resources);
+        for connection in connections {
+            connection.kept.put(Known {
+                place: place.clone(),
+                planned: None,
+                in_one_state: begun.is_ok(),
+            });
+        }
+        match begun {
+            Ok(()) => Ok(Ok(())),
+            Err(error) => {
+                let reason = first.as_reason("the table cannot be locked", error)?;
+                snapshot::end(connections)?;
+                Ok(Err(reason))
+            }
+        }
     }
 
     fn open(
@@ -94,17 +143,37 @@ impl ReadLane for ByIsolation {
         wire: Option<WireFormat>,
         resources: &Resources,
     ) -> Result<Box<dyn Reader>, Error> {
-        let (place, isolation) = known(&connection, source)?;
-        connection.kept.put(Known { place, planned: None });
+        let (known, isolation) = known(&connection, source)?;
+        let Known {
+            place, in_one_state, ..
+        } = known;
+        connection.kept.put(Known {
+            place,
+            planned: None,
+            in_one_state: false,
+        });
         let session = &connection.session;
         let hinted;
         let source = match (isolation, source) {
+            _ if in_one_state => {
+                return Ok(Box::new(SnapshotReader::start(
+                    connection,
+                    source,
+                    columns,
+                    (resources, true),
+                )?));
+            }
             (Isolation::Versions | Isolation::Locks, source) => source,
             (Isolation::Snapshot, source) => {
                 // The isolation is one of a transaction's beginning.
                 session.rollback()?;
                 session.execute("SET TRANSACTION ISOLATION LEVEL SNAPSHOT")?;
-                return Ok(Box::new(SnapshotReader::start(connection, source, columns, resources)?));
+                return Ok(Box::new(SnapshotReader::start(
+                    connection,
+                    source,
+                    columns,
+                    (resources, false),
+                )?));
             }
             (Isolation::MemoryOptimized, Source::Table { relation, condition }) => {
                 read_committed(session)?;
@@ -137,7 +206,7 @@ struct SnapshotReader {
     source: Source,
     columns: Vec<Column>,
     memory_bytes: usize,
-    /// Whether rows have been handed out.
+    /// Whether it is too late to begin again: rows have been handed out, or others read the same state.
     has_begun: bool,
     /// The error that ended the first attempt.
     refused: Option<i32>,
@@ -148,7 +217,7 @@ impl SnapshotReader {
         connection: Connection,
         source: &Source,
         columns: &[Column],
-        resources: &Resources,
+        (resources, in_one_state): (&Resources, bool),
     ) -> Result<SnapshotReader, Error> {
         let mut reader = SnapshotReader {
             rows: None,
@@ -156,7 +225,7 @@ impl SnapshotReader {
             source: source.clone(),
             columns: columns.to_vec(),
             memory_bytes: resources.memory_bytes,
-            has_begun: false,
+            has_begun: in_one_state,
             refused: None,
         };
         match reader.restart() {
@@ -209,7 +278,7 @@ impl Reader for SnapshotReader {
             ..
         } = *self;
         drop(rows);
-        connection.session.rollback().ok()?;
+        read_committed(&connection.session).ok()?;
         connection.afterword = refused.map(|number| {
             format!(
                 "but then under READ COMMITTED, since a part of it may not be read under SNAPSHOT (error {number}): what is \
@@ -221,14 +290,15 @@ impl Reader for SnapshotReader {
 }
 
 /// What is known of the database, asked once a connection, and how this is read from it.
-fn known(connection: &Connection, source: &Source) -> Result<(Place, Isolation), Error> {
-    let known = connection.kept.take::<Known>();
-    let place = match known {
-        Some(Known { place, planned }) => {
-            if let Some((_, isolation)) = planned.filter(|(planned, _)| planned == source) {
-                return Ok((place, isolation));
+fn known(connection: &Connection, source: &Source) -> Result<(Known, Isolation), Error> {
+    let place = match connection.kept.take::<Known>() {
+        Some(known) if known.in_one_state => return Ok((known, Isolation::Snapshot)),
+        Some(known) => {
+            let planned = known.planned.as_ref().filter(|(planned, _)| planned == source);
+            if let Some(isolation) = planned.map(|(_, isolation)| *isolation) {
+                return Ok((known, isolation));
             }
-            place
+            known.place
         }
         None => place(connection)?,
     };
@@ -244,7 +314,12 @@ fn known(connection: &Connection, source: &Source) -> Result<(Place, Isolation),
         }
         _ => place.isolation,
     };
-    Ok((place, isolation))
+    let known = Known {
+        place,
+        planned: Some((source.clone(), isolation)),
+        in_one_state: false,
+    };
+    Ok((known, isolation))
 }
 
 /// Asks the database.
@@ -263,6 +338,7 @@ fn place(connection: &Connection) -> Result<Place, Error> {
             (_, "1") => Isolation::Snapshot,
             _ => Isolation::Locks,
         },
+        allows_snapshot: cell(1) == "1",
         has_memory_optimized: cell(4) == "1",
         edition: match cell(3) {
             "5" => "Azure SQL Database",
