@@ -118,6 +118,9 @@ def foreign_keys(database: Database, table: str) -> list[tuple[str, str]]:
         "mariadb": "SELECT referenced_table_name, delete_rule FROM information_schema.referential_constraints "
         f"WHERE constraint_schema = DATABASE() AND table_name = '{table}'",
         "sqlite": f"SELECT \"table\", on_delete FROM pragma_foreign_key_list('{table}')",
+        "sqlserver": "SELECT OBJECT_NAME(referenced_object_id), REPLACE(delete_referential_action_desc, '_', ' ') "
+        "FROM sys.foreign_keys WHERE is_disabled = 0 AND is_not_trusted = 0 "
+        f"AND parent_object_id = OBJECT_ID('{table}')",
     }
     return sorted(database.query(queries[database.product]))
 

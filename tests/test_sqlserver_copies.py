@@ -446,7 +446,7 @@ def test_a_table_that_others_refer_to_is_emptied_row_by_row_and_not_replaced(
     done = script(code, "replace", services=services)
     assert done.returncode == 1
     assert "foreign key `refers`" in done.stderr
-    assert "mode `truncate`" in done.stderr
+    assert "copy `dbo.child` in the same call" in done.stderr
     assert server.query("SELECT id FROM t") == [(7,)]
     done = script(code, "truncate", services=services)
     assert done.returncode == 0, done.stderr

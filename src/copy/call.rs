@@ -31,7 +31,7 @@ use super::{
     watermark::{self, Window},
 };
 use crate::{
-    database::{Class, Connection, Mode, Purpose, Relation, Source},
+    database::{Class, Connection, Dialect, Mode, Purpose, Relation, Source},
     odbc::{ConnectionString, Interrupt},
 };
 
@@ -56,6 +56,8 @@ pub(super) struct Call<'a, 'pool> {
     request: &'a Request,
     jobs: &'a [Job<'a>],
     pool: &'a Pool<'pool>,
+    /// The target's.
+    dialect: &'static dyn Dialect,
     interrupt: &'a Interrupt,
     /// The target's default schema, if it has any.
     pub schema: Option<String>,
@@ -128,16 +130,14 @@ impl<'a, 'pool> Call<'a, 'pool> {
         // One table alone has nothing to do with others.
         let keys = match jobs.len() {
             0 | 1 => Vec::new(),
-            _ => target
-                .dialect
-                .foreign_keys(&target.session, &schemas_of(&targets))
-                .map_err(failed)?,
+            _ => target.dialect.foreign_keys(&target.session, &targets).map_err(failed)?,
         };
         let neighbours = Neighbours::new([jobs, elsewhere], targets.clone(), request.schema, keys);
         Ok(Call {
             request,
             jobs,
             pool,
+            dialect: target.dialect,
             interrupt,
             schema,
             targets,
@@ -159,6 +159,7 @@ impl<'a, 'pool> Call<'a, 'pool> {
             neighbours: &self.neighbours,
             pool: self.pool,
             target: &self.request.target,
+            dialect: self.dialect,
             interrupt: self.interrupt,
         };
         let made_before = self.made_before.lock().unwrap_or_else(PoisonError::into_inner).clone();

@@ -11,7 +11,6 @@ use std::{
 };
 
 use super::{
-    call::schemas_of,
     error::{Phase, Place, Side, TableError},
     pool::Pool,
     report::TableReport,
@@ -19,7 +18,7 @@ use super::{
     shape::Neighbours,
 };
 use crate::{
-    database::{Column, Connection, KeyThere, NewKey, Purpose, Relation, Source},
+    database::{Column, Connection, Dialect, Holds, KeyThere, NewKey, Purpose, Relation, Source},
     odbc::Interrupt,
 };
 
@@ -40,6 +39,7 @@ pub(super) struct Keys<'a, 'pool> {
     pub neighbours: &'a Neighbours<'a>,
     pub pool: &'a Pool<'pool>,
     pub target: &'a Endpoint,
+    pub dialect: &'a dyn Dialect,
     pub interrupt: &'a Interrupt,
 }
 
@@ -145,12 +145,12 @@ impl Keys<'_, '_> {
         } else {
             places.1
         };
-        let definition = key.definition.as_deref().unwrap_or_default();
+        let statements = self.dialect.make_foreign_key(key).unwrap_or_default();
         let thing = format!("foreign key `{}` of `{}`", key.name, key.referring);
         let reason = format!(
-            "it made way for `{}`, which was replaced, and could not be put back: {reason}; it was `ALTER TABLE {} ADD \
-             CONSTRAINT {} {definition}`",
-            key.referred, key.referring, key.name
+            "it made way for `{}`, which was replaced, and could not be put back: {reason}; it was `{}`",
+            key.referred,
+            statements.join("; ")
         );
         lacks(reports, at, &thing, &reason);
     }
@@ -158,7 +158,7 @@ impl Keys<'_, '_> {
     /// The foreign keys that the target has now.
     fn there(&self, connection: &Connection) -> Result<Vec<KeyThere>, Box<TableError>> {
         let dialect = connection.dialect;
-        let there = dialect.foreign_keys(&connection.session, &schemas_of(self.neighbours.targets()));
+        let there = dialect.foreign_keys(&connection.session, self.neighbours.targets());
         there.map_err(|error| TableError::database(PLACE, error, Some(dialect)))
     }
 
@@ -175,6 +175,16 @@ impl Keys<'_, '_> {
         for key in &there {
             names.insert((key.referring.schema.clone(), key.name.to_lowercase()));
         }
+        let named = due.iter().flat_map(|(index, keys)| {
+            let schema = &targets[*index].schema;
+            keys.iter().filter_map(|key| key.name.clone()).map(|name| Relation {
+                schema: schema.clone(),
+                name,
+            })
+        });
+        let taken = dialect.taken_key_names(&connection.session, &named.collect::<Vec<_>>());
+        let taken = taken.map_err(|error| TableError::database(PLACE, error, Some(dialect)))?;
+        names.extend(taken.into_iter().map(|taken| (taken.schema, taken.name.to_lowercase())));
         let run = |sql: &str| {
             let result = connection.session.execute(sql);
             result.map_err(|error| TableError::database(PLACE, error.into(), Some(dialect)))
@@ -229,7 +239,8 @@ impl Keys<'_, '_> {
             let Some(index) = targets.iter().position(|target| *target == key.referring) else {
                 continue;
             };
-            let is_wanted = key.unseen || !key.definition.as_ref().is_some_and(|sql| sql.ends_with("NOT VALID"));
+            // What the user has otherwise stays so.
+            let is_wanted = key.unseen || key.holds == Holds::All;
             let statements = dialect.validate_foreign_key(&key.referring, &key.name);
             if let Err(error) = run(if is_wanted { &statements } else { &[] }) {
                 let reason = format!(

@@ -427,6 +427,7 @@ impl<'a> Neighbours<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::database::Holds;
 
     #[test]
     fn tables_that_are_referred_to_come_first_and_cycles_do_no_harm() {
@@ -439,6 +440,7 @@ mod tests {
             referring: relation(from),
             referred: relation(to),
             definition: None,
+            holds: Holds::All,
             unseen: false,
         };
         let ranks = |keys: Vec<KeyThere>| {

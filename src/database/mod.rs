@@ -147,8 +147,21 @@ pub struct KeyThere {
     pub referred: Relation,
     /// What stands behind its name, if the catalog says it in one.
     pub definition: Option<String>,
+    /// The rows that it is known to hold for.
+    pub holds: Holds,
     /// Whether dray has put it back without a look at its rows, and nobody has looked at them since.
     pub unseen: bool,
+}
+
+/// The rows that a foreign key is known to hold for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holds {
+    /// All that there are.
+    All,
+    /// Those that are written from now on.
+    New,
+    /// None: it is there and not enforced.
+    None,
 }
 
 /// What stands for a table of a database wherever it is locked.
@@ -500,8 +513,9 @@ pub trait Dialect: Send + Sync {
         Ok(None)
     }
 
-    /// The foreign keys of tables in these schemas; empty for products that are loaded by one session at a time.
-    fn foreign_keys(&self, _session: &Session, _schemas: &[String]) -> Result<Vec<KeyThere>, Error> {
+    /// The foreign keys of these tables, with their schemas, and perhaps of others; empty for products that are loaded by one
+    /// session at a time.
+    fn foreign_keys(&self, _session: &Session, _tables: &[Relation]) -> Result<Vec<KeyThere>, Error> {
         Ok(Vec::new())
     }
 
@@ -523,6 +537,12 @@ pub trait Dialect: Send + Sync {
     /// The names in these schemas that a new index cannot have, each with its schema and the table that goes with it, if
     /// one does; empty where a table has its names for itself.
     fn taken_names(&self, _session: &Session, _schemas: &[String]) -> Result<Vec<(Relation, Option<String>)>, Error> {
+        Ok(Vec::new())
+    }
+
+    /// Those among these names for foreign keys, with the schemas of their tables, that something else has; none where keys
+    /// take names from each other alone.
+    fn taken_key_names(&self, _session: &Session, _names: &[Relation]) -> Result<Vec<Relation>, Error> {
         Ok(Vec::new())
     }
 
@@ -554,12 +574,17 @@ pub trait Dialect: Send + Sync {
         )))
     }
 
-    /// The statements that put a foreign key back which has made way. Where the product can, without a look at its rows, which
-    /// [`Self::validate_foreign_key`] has later: so that it is there, whatever becomes of that.
-    fn put_foreign_key_back(&self, key: &KeyThere) -> Option<Vec<String>> {
+    /// The statements that make a foreign key again as it was, by whoever has its rows in order.
+    fn make_foreign_key(&self, key: &KeyThere) -> Option<Vec<String>> {
         let (table, name) = (self.quote_relation(&key.referring), self.quote(&key.name));
         let definition = key.definition.as_deref()?;
         Some(vec![format!("ALTER TABLE {table} ADD CONSTRAINT {name} {definition}")])
+    }
+
+    /// The statements that put a foreign key back which has made way. Where the product can, without a look at its rows, which
+    /// [`Self::validate_foreign_key`] has later: so that it is there, whatever becomes of that.
+    fn put_foreign_key_back(&self, key: &KeyThere) -> Option<Vec<String>> {
+        self.make_foreign_key(key)
     }
 
     /// The statements that look at the rows of a foreign key that is [`KeyThere::unseen`], and note that it is no more.

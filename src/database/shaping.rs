@@ -215,6 +215,11 @@ pub trait Shaping: Sync {
         None
     }
 
+    /// What the product calls it that rows are treated so when the one goes or changes that they refer to.
+    fn action<'a>(&self, of_source: &'a str) -> &'a str {
+        of_source
+    }
+
     /// Sets right what hangs together, when all the rest is decided.
     fn settle(&self, _columns: &[(Column, Column)], _carried: &mut Carried) {}
 
@@ -339,6 +344,10 @@ pub(super) fn carry<D: Dialect + ?Sized>(features: &Features, made: &Made<'_>, d
     carried.not_carried = missing;
     carried
 }
+
+/// Of a foreign key, where the product looks at each statement.
+pub(super) const NOT_DEFERRED: &str =
+    "it is looked at when the transaction ends, which the target's product does not do";
 
 const NOT_COPIED: &str = "its column is not copied";
 
@@ -732,7 +741,8 @@ impl<D: Dialect + ?Sized> Carrying<'_, D> {
         if !key.referred_columns.is_empty() {
             rest += &format!("({}) ", quoted(&mut key.referred_columns.iter().map(String::as_str)));
         }
-        rest += &format!("ON UPDATE {} ON DELETE {}", key.on_update, key.on_delete);
+        let [on_update, on_delete] = [&key.on_update, &key.on_delete].map(|action| self.shaping.action(action));
+        rest += &format!("ON UPDATE {on_update} ON DELETE {on_delete}");
         match key.deferred {
             Some(true) => rest += " DEFERRABLE INITIALLY DEFERRED",
             Some(false) => rest += " DEFERRABLE",

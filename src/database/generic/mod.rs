@@ -11,8 +11,8 @@ pub(super) use self::{
     writer::{OdbcWrite, bind_parameters, parameter_kind},
 };
 use super::{
-    Column, Dialect, Error, Form, KeyThere, Limits, LoadSteps, LogicalType, Mode, Padding, ReadAs, Relation, Shape,
-    Source, Table, Transfer, WriteAs,
+    Column, Dialect, Error, Form, Holds, KeyThere, Limits, LoadSteps, LogicalType, Mode, Padding, ReadAs, Relation,
+    Shape, Source, Table, Transfer, WriteAs,
 };
 use crate::odbc::{ResultColumn, Session};
 
@@ -379,10 +379,18 @@ pub(super) fn catalog_foreign_keys(session: &Session, sql: &str, parameters: &[&
                 name: referred?,
             },
             definition,
+            holds: Holds::All,
             unseen,
         })
     };
     Ok(rows.into_iter().filter_map(key).collect())
+}
+
+/// The statements that take foreign keys away, and those that put them back.
+pub(super) fn keys_make_way(dialect: &dyn Dialect, keys: &[KeyThere]) -> [Vec<String>; 2] {
+    let drop = |key: &KeyThere| dialect.drop_foreign_key(&key.referring, &key.name);
+    let add = |key: &KeyThere| dialect.put_foreign_key_back(key).unwrap_or_default();
+    [keys.iter().map(drop).collect(), keys.iter().flat_map(add).collect()]
 }
 
 /// Such as ``index `t_a` ``, from what it is and its name.

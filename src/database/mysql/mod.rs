@@ -23,7 +23,7 @@ mod stop;
 mod stream;
 mod types;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::{
     Class, Column, Dependants, Dialect, Error, Features, Form, KeyThere, Kind, Limits, LoadSteps, LockName,
@@ -237,7 +237,9 @@ impl Dialect for MySql {
         Ok(relations.iter().map(|relation| sizes.get(relation).copied()).collect())
     }
 
-    fn foreign_keys(&self, session: &Session, schemas: &[String]) -> Result<Vec<KeyThere>, Error> {
+    fn foreign_keys(&self, session: &Session, tables: &[Relation]) -> Result<Vec<KeyThere>, Error> {
+        let schemas: BTreeSet<&str> = tables.iter().filter_map(|table| table.schema.as_deref()).collect();
+        let schemas: Vec<&str> = schemas.into_iter().collect();
         // Named schemas alone: without them the server opens every table that it has.
         let places = vec!["?"; schemas.len()].join(", ");
         let quoted = |name: &str| format!("CONCAT('`', REPLACE({name}, '`', '``'), '`')");
@@ -259,7 +261,6 @@ impl Dialect for MySql {
             quoted("r.referenced_table_name"),
             listed("k.referenced_column_name")
         );
-        let schemas: Vec<&str> = schemas.iter().map(String::as_str).collect();
         match schemas.is_empty() {
             true => Ok(Vec::new()),
             false => generic::catalog_foreign_keys(session, &sql, &schemas),

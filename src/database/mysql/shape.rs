@@ -4,7 +4,7 @@ use super::{
     super::{
         Column, Dialect, LogicalType, Relation,
         features::{ForeignKey, Identity},
-        shaping::{Carried, NewIdentity, NewIndex, Shaping, target_named},
+        shaping::{Carried, NOT_DEFERRED, NewIdentity, NewIndex, Shaping, target_named},
     },
     MySql,
 };
@@ -160,9 +160,7 @@ impl Shaping for MySql {
 
     fn key_refused(&self, key: &ForeignKey) -> Option<String> {
         if key.deferred.is_some() {
-            return Some(
-                "it is looked at when the transaction ends, which the target's product does not do".to_owned(),
-            );
+            return Some(NOT_DEFERRED.to_owned());
         }
         let sets_default = key.on_update == "SET DEFAULT" || key.on_delete == "SET DEFAULT";
         sets_default.then(|| "it is SET DEFAULT, which the target's product does not do".to_owned())

@@ -22,9 +22,9 @@ use std::collections::{BTreeSet, HashMap};
 mod listed;
 
 use super::{
-    Class, Column, Counter, Dependants, Dialect, Error, Features, Form, KeyThere, Kind, Limits, LoadSteps, LockName,
-    LogicalType, MergeSteps, Merging, Mode, Padding, Purpose, Ranges, ReadAs, ReadLane, Relation, RelaxedCommits,
-    Savepoint, Shaping, Table, TableLock, Transfer, Unchecked, WriteAs, WriteLane, generic,
+    Class, Column, Counter, Dependants, Dialect, Error, Features, Form, Holds, KeyThere, Kind, Limits, LoadSteps,
+    LockName, LogicalType, MergeSteps, Merging, Mode, Padding, Purpose, Ranges, ReadAs, ReadLane, Relation,
+    RelaxedCommits, Savepoint, Shaping, Table, TableLock, Transfer, Unchecked, WriteAs, WriteLane, generic,
 };
 use crate::odbc::{Diagnostic, ResultColumn, Session};
 
@@ -231,8 +231,14 @@ impl Dialect for Postgres {
         }))
     }
 
-    fn foreign_keys(&self, session: &Session, _schemas: &[String]) -> Result<Vec<KeyThere>, Error> {
-        generic::catalog_foreign_keys(session, FOREIGN_KEYS, &[])
+    fn foreign_keys(&self, session: &Session, _tables: &[Relation]) -> Result<Vec<KeyThere>, Error> {
+        let mut keys = generic::catalog_foreign_keys(session, FOREIGN_KEYS, &[])?;
+        for key in &mut keys {
+            if key.definition.as_ref().is_some_and(|sql| sql.ends_with("NOT VALID")) {
+                key.holds = Holds::New;
+            }
+        }
+        Ok(keys)
     }
 
     fn dependants(&self, session: &Session, relations: &[Relation]) -> Result<Vec<Dependants>, Error> {
@@ -260,22 +266,21 @@ impl Dialect for Postgres {
     fn around_removal(&self, keys: &[KeyThere]) -> Option<[Vec<String>; 2]> {
         // TRUNCATE refuses a table that others refer to, and the rows that go may be referred to until those tables are
         // loaded as well: the keys are put back in the same transaction, and their rows looked at later.
-        let drop = |key: &KeyThere| self.drop_foreign_key(&key.referring, &key.name);
-        let add = |key: &KeyThere| self.put_foreign_key_back(key).unwrap_or_default();
-        Some([keys.iter().map(drop).collect(), keys.iter().flat_map(add).collect()])
+        Some(generic::keys_make_way(self, keys))
     }
 
     fn put_foreign_key_back(&self, key: &KeyThere) -> Option<Vec<String>> {
         let (table, name) = (self.quote_relation(&key.referring), self.quote(&key.name));
-        let definition = key.definition.as_deref()?;
-        let comment = format!("COMMENT ON CONSTRAINT {name} ON {table} IS {}", self.literal(UNSEEN));
-        let add = format!("ALTER TABLE {table} ADD CONSTRAINT {name} {definition}");
-        Some(match (definition.ends_with("NOT VALID"), key.unseen) {
-            (false, _) => vec![format!("{add} NOT VALID"), comment],
-            (true, true) => vec![add, comment],
-            // As the user has it.
-            (true, false) => vec![add],
-        })
+        let mut statements = self.make_foreign_key(key)?;
+        if key.holds == Holds::All {
+            statements.iter_mut().for_each(|add| add.push_str(" NOT VALID"));
+        }
+        // Else it is as the user has it.
+        if key.holds == Holds::All || key.unseen {
+            let comment = format!("COMMENT ON CONSTRAINT {name} ON {table} IS {}", self.literal(UNSEEN));
+            statements.push(comment);
+        }
+        Some(statements)
     }
 
     fn validate_foreign_key(&self, table: &Relation, name: &str) -> Vec<String> {

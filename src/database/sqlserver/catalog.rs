@@ -3,9 +3,12 @@
 //! Names go into the statements as literals: `OBJECT_ID` finds a table as the server itself does, by the collation of
 //! its database and the user's own schema.
 
+use std::collections::{HashMap, HashSet};
+
 use super::super::{
-    Dialect, Error, Kind, Relation, Table,
+    Dialect, Error, Holds, KeyThere, Kind, Relation, Table,
     dependants::{Dependants, dependants_of, effect},
+    features::Row,
 };
 use super::{SqlServer, types};
 use crate::odbc::Session;
@@ -15,10 +18,22 @@ pub(super) const RELATIONS: &str = "\
 SELECT s.name, o.name FROM sys.objects o JOIN sys.schemas s ON s.schema_id = o.schema_id \
 WHERE o.type IN ('U', 'V') AND o.is_ms_shipped = 0 AND s.name NOT IN ('sys', 'INFORMATION_SCHEMA') ORDER BY 1, 2";
 
-pub(super) const FOREIGN_KEYS: &str = "\
-SELECT s.name, o.name, rs.name, r.name, f.name, NULL FROM sys.foreign_keys f \
-JOIN sys.objects o ON o.object_id = f.parent_object_id JOIN sys.schemas s ON s.schema_id = o.schema_id \
-JOIN sys.objects r ON r.object_id = f.referenced_object_id JOIN sys.schemas rs ON rs.schema_id = r.schema_id";
+/// A row for each column. What has come back unseen has a property that says so: others are not trusted because the user
+/// wants it so, or for ever (NOT FOR REPLICATION).
+const FOREIGN_KEYS: &str = "\
+SELECT asked.place, f.object_id, f.referenced_object_id, rs.name, r.name, f.name, c.name, rc.name, \
+  f.update_referential_action_desc, f.delete_referential_action_desc, CAST(f.is_not_for_replication AS int), CAST(f.is_disabled AS int), \
+  CAST(f.is_not_trusted AS int), CASE WHEN EXISTS (SELECT 1 FROM sys.extended_properties p WHERE p.class = 1 \
+    AND p.major_id = f.object_id AND p.minor_id = 0 AND p.name = 'dray_unseen') THEN 1 ELSE 0 END \
+FROM asked JOIN sys.foreign_keys f ON f.parent_object_id = asked.id \
+  JOIN sys.foreign_key_columns k ON k.constraint_object_id = f.object_id \
+  JOIN sys.objects r ON r.object_id = f.referenced_object_id JOIN sys.schemas rs ON rs.schema_id = r.schema_id \
+  JOIN sys.columns c ON c.object_id = k.parent_object_id AND c.column_id = k.parent_column_id \
+  JOIN sys.columns rc ON rc.object_id = k.referenced_object_id AND rc.column_id = k.referenced_column_id \
+ORDER BY asked.place, f.object_id, k.constraint_column_id";
+
+/// See [`FOREIGN_KEYS`].
+const UNSEEN: [&str; 2] = ["dray_unseen", "put back by dray, rows not looked at yet"];
 
 /// What follows the tables that are asked about, each with its place and its id. Types by their base, a type that a user
 /// has made of `nvarchar(50)` is one, with the server's own name for it last. A column that the server fills itself is computed, a period of a temporal table, or
@@ -41,9 +56,7 @@ ORDER BY asked.place, c.column_id";
 const FACTS: &str = "\
 SELECT asked.place, OBJECTPROPERTY(asked.id, 'TableTemporalType'), OBJECTPROPERTY(asked.id, 'TableIsMemoryOptimized'), \
   CASE WHEN OBJECTPROPERTY(asked.id, 'IsTable') = 1 \
-    THEN CAST(OBJECTPROPERTYEX(asked.id, 'Cardinality') AS bigint) END, \
-  (SELECT MIN(f.name) FROM sys.foreign_keys f WHERE f.referenced_object_id = asked.id \
-    AND f.parent_object_id <> asked.id), OBJECTPROPERTY(asked.id, 'IsView'), \
+    THEN CAST(OBJECTPROPERTYEX(asked.id, 'Cardinality') AS bigint) END, OBJECTPROPERTY(asked.id, 'IsView'), \
   (SELECT MIN(i.name) FROM sys.indexes i WHERE i.object_id = asked.id AND i.ignore_dup_key = 1) FROM asked";
 
 /// What depends on tables. A view that is bound to the table keeps it from being dropped; others are of its name, and stay
@@ -140,15 +153,15 @@ pub(super) fn tables(
         };
         let cell = |position: usize| row.get(position).and_then(Option::as_deref).unwrap_or_default();
         table.estimated_rows = cell(2).parse().ok();
-        table.kind = (cell(4) == "1").then_some(Kind {
+        table.kind = (cell(3) == "1").then_some(Kind {
             what: "a view",
             emptied: true,
         });
         // Of such a row the server says so in a message alone, and a bulk copy counts it as loaded.
-        table.drops_rows = (!cell(5).is_empty()).then(|| {
+        table.drops_rows = (!cell(4).is_empty()).then(|| {
             format!(
                 "its index `{}` has IGNORE_DUP_KEY, with which the server drops rows of a key that is there, without an error",
-                cell(5)
+                cell(4)
             )
         });
         if cell(1) == "1" {
@@ -158,14 +171,12 @@ pub(super) fn tables(
             table.not_replaceable = Some(reason.to_owned());
         } else if matches!(cell(0), "1" | "2") {
             table.not_replaceable = Some("it keeps a history of its rows, and is not to be dropped".to_owned());
-        } else if !cell(3).is_empty() {
-            table.not_replaceable = Some(format!("foreign key `{}` refers to it", cell(3)));
         }
     }
     Ok(tables)
 }
 
-/// What depends on each of the tables. That a key keeps its table from being replaced is among [`FACTS`].
+/// What depends on each of the tables.
 pub(super) fn dependants(
     dialect: &SqlServer,
     session: &Session,
@@ -174,13 +185,132 @@ pub(super) fn dependants(
     // By the place of the table, for the server knows better whether two names are the same.
     let named = |(place, row): Answer| [vec![None, Some(place.to_string())], row].concat();
     let answers = ask(dialect, session, relations, DEPENDANTS)?;
-    let mut found = dependants_of(answers.into_iter().map(named).collect(), |rule| [None, effect(rule)]);
+    let mut found = dependants_of(answers.into_iter().map(named).collect(), |rule| {
+        [
+            Some("the server drops no table that others refer to".to_owned()),
+            effect(rule),
+        ]
+    });
     let of = |place: usize| Relation {
         schema: None,
         name: place.to_string(),
     };
     Ok((0..relations.len())
         .map(|place| found.remove(&of(place)).unwrap_or_default())
+        .collect())
+}
+
+/// The foreign keys of these tables. A table that is one of them has its name here: the server knows better whether two names
+/// are the same.
+pub(super) fn foreign_keys(
+    dialect: &SqlServer,
+    session: &Session,
+    tables: &[Relation],
+) -> Result<Vec<KeyThere>, Error> {
+    let ids = ask(
+        dialect,
+        session,
+        tables,
+        "SELECT asked.place, asked.id FROM asked WHERE asked.id IS NOT NULL",
+    )?;
+    // From the last to the first, which stays of a table that is named twice.
+    let by_id: HashMap<String, &Relation> = (ids.iter().rev())
+        .filter_map(|(place, row)| Some((Row(row).cell(0)?.to_owned(), tables.get(*place)?)))
+        .collect();
+    let mut known = HashSet::new();
+    let rows = ask(dialect, session, tables, FOREIGN_KEYS)?;
+    Ok(rows
+        .chunk_by(|(at, one), (place, other)| at == place && one.first() == other.first())
+        .filter_map(|rows| {
+            let columns: Vec<Row<'_>> = rows.iter().map(|(_, row)| Row(row)).collect();
+            let (place, row) = rows.first()?;
+            if !known.insert(row.first()) {
+                return None;
+            }
+            foreign_key(dialect, tables.get(*place)?, &columns, &by_id)
+        })
+        .collect())
+}
+
+/// The key of a table in rows of [`FOREIGN_KEYS`], one for each of its columns, without the table's place.
+fn foreign_key(
+    dialect: &SqlServer,
+    table: &Relation,
+    rows: &[Row<'_>],
+    by_id: &HashMap<String, &Relation>,
+) -> Option<KeyThere> {
+    let columns = |place: usize| {
+        let names: Vec<String> = rows.iter().map(|row| dialect.quote(row.text(place))).collect();
+        names.join(", ")
+    };
+    let first = rows.first()?;
+    let referred = Relation {
+        schema: first.cell(2).map(str::to_owned),
+        name: first.text(3).to_owned(),
+    };
+    let action = |place: usize| first.text(place).replace('_', " ");
+    let definition = format!(
+        "FOREIGN KEY ({}) REFERENCES {} ({}) ON UPDATE {} ON DELETE {}{}",
+        columns(5),
+        dialect.quote_relation(&referred),
+        columns(6),
+        action(7),
+        action(8),
+        if first.is(9) { " NOT FOR REPLICATION" } else { "" }
+    );
+    let holds = match (first.is(10), first.is(11)) {
+        (true, _) => Holds::None,
+        (false, true) => Holds::New,
+        (false, false) => Holds::All,
+    };
+    Some(KeyThere {
+        name: first.text(4).to_owned(),
+        referring: table.clone(),
+        referred: by_id.get(first.text(1)).map_or(referred, |known| (*known).clone()),
+        definition: Some(definition),
+        holds,
+        unseen: holds == Holds::New && first.is(12),
+    })
+}
+
+/// The statements that set the mark of a key that has come back unseen, and take it away; the table has its schema. None is set
+/// on a key whose rows the server has looked at all the same.
+pub(super) fn unseen_mark(dialect: &SqlServer, table: &Relation, key: &str) -> [String; 2] {
+    let of_key = Relation {
+        schema: table.schema.clone(),
+        name: key.to_owned(),
+    };
+    let id = format!("OBJECT_ID({}, N'F')", literal(&dialect.quote_relation(&of_key)));
+    let [property, text] = UNSEEN.map(literal);
+    let level = format!(
+        "N'SCHEMA', {}, N'TABLE', {}, N'CONSTRAINT', {}",
+        literal(table.schema.as_deref().unwrap_or_default()),
+        literal(&table.name),
+        literal(key)
+    );
+    [
+        format!(
+            "IF EXISTS (SELECT 1 FROM sys.foreign_keys WHERE object_id = {id} AND is_not_trusted = 1) \
+             EXEC sys.sp_addextendedproperty {property}, {text}, {level}"
+        ),
+        format!(
+            "IF EXISTS (SELECT 1 FROM sys.extended_properties WHERE class = 1 AND major_id = {id} AND minor_id = 0 \
+             AND name = {property}) EXEC sys.sp_dropextendedproperty {property}, {level}"
+        ),
+    ]
+}
+
+/// Those among these names that an object has: a table, a constraint, or any other.
+pub(super) fn names_of_objects(
+    dialect: &SqlServer,
+    session: &Session,
+    names: &[Relation],
+) -> Result<Vec<Relation>, Error> {
+    let question = "SELECT asked.place FROM asked WHERE asked.id IS NOT NULL";
+    let found = ask(dialect, session, names, question)?;
+    Ok(found
+        .iter()
+        .filter_map(|(place, _)| names.get(*place).cloned())
         .collect())
 }
 
@@ -279,4 +409,77 @@ pub(super) fn identity_insert<'a>(table: &str, columns: impl Iterator<Item = &'a
         )
     };
     [set("ON"), set("OFF")]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::MICROSOFT;
+    use super::*;
+
+    /// A row of [`FOREIGN_KEYS`]: its columns on both sides, and whether it is not for replication, disabled, not trusted and
+    /// marked.
+    fn row(columns: [&str; 2], [replication, disabled, untrusted, marked]: [&str; 4]) -> Vec<Option<String>> {
+        let [from, to] = columns;
+        let cells = [
+            "7",
+            "8",
+            "s]p",
+            "People",
+            "of'them",
+            from,
+            to,
+            "NO_ACTION",
+            "SET_NULL",
+            replication,
+            disabled,
+            untrusted,
+            marked,
+        ];
+        cells.map(|cell| Some(cell.to_owned())).to_vec()
+    }
+
+    fn read(rows: &[Vec<Option<String>>]) -> KeyThere {
+        let people = Relation::parse("s.people").unwrap();
+        let rows: Vec<Row<'_>> = rows.iter().map(|row| Row(row)).collect();
+        let by_id = HashMap::from([("8".to_owned(), &people)]);
+        foreign_key(&MICROSOFT, &Relation::parse("dbo.orders").unwrap(), &rows, &by_id).unwrap()
+    }
+
+    #[test]
+    fn a_key_is_of_all_its_columns_in_their_order_and_its_tables_have_the_names_of_the_call() {
+        let none = ["0"; 4];
+        let key = read(&[row(["b", "y"], none), row(["a", "x"], none)]);
+        assert_eq!(
+            key.definition.unwrap(),
+            "FOREIGN KEY ([b], [a]) REFERENCES [s]]p].[People] ([y], [x]) ON UPDATE NO ACTION ON DELETE SET NULL"
+        );
+        assert_eq!(
+            (key.name.as_str(), key.holds, key.unseen),
+            ("of'them", Holds::All, false)
+        );
+        assert_eq!(
+            (key.referring.to_string(), key.referred.to_string()),
+            ("dbo.orders".to_owned(), "s.people".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_key_is_known_as_the_user_has_it() {
+        for (states, holds, unseen) in [
+            (["0", "0", "1", "0"], Holds::New, false),
+            (["0", "0", "1", "1"], Holds::New, true),
+            (["1", "0", "1", "0"], Holds::New, false),
+            // Whoever turns a key off has said what is to become of it, and one that is trusted has been looked at.
+            (["0", "1", "1", "1"], Holds::None, false),
+            (["0", "0", "0", "1"], Holds::All, false),
+        ] {
+            let key = read(&[row(["a", "x"], states)]);
+            assert_eq!((key.holds, key.unseen), (holds, unseen), "{states:?}");
+            let for_replication = !key
+                .definition
+                .unwrap()
+                .ends_with(" ON DELETE SET NULL NOT FOR REPLICATION");
+            assert_eq!(for_replication, states[0] == "0", "{states:?}");
+        }
+    }
 }

@@ -26,9 +26,9 @@ mod snapshot;
 mod types;
 
 use super::{
-    Class, Column, Dependants, Dialect, Error, Features, Form, KeyThere, Limits, LoadSteps, LockName, LogicalType,
-    MergeSteps, Merging, Mode, Purpose, Ranges, ReadAs, ReadLane, Relation, Savepoint, Shaping, Source, Table,
-    TableLock, Transfer, Unchecked, ValueCheck, WriteAs, WriteLane, generic,
+    Class, Column, Dependants, Dialect, Error, Features, Form, Holds, KeyThere, Limits, LoadSteps, LockName,
+    LogicalType, MergeSteps, Merging, Mode, Purpose, Ranges, ReadAs, ReadLane, Relation, Savepoint, Shaping, Source,
+    Table, TableLock, Transfer, Unchecked, ValueCheck, WriteAs, WriteLane, generic,
 };
 use crate::odbc::{self, ConnectionString, Diagnostic, Quirks, ResultColumn, Session};
 
@@ -186,8 +186,55 @@ impl Dialect for SqlServer {
         format!("SELECT TOP ({rows}) {list} {rest}")
     }
 
-    fn foreign_keys(&self, session: &Session, _schemas: &[String]) -> Result<Vec<KeyThere>, Error> {
-        generic::catalog_foreign_keys(session, catalog::FOREIGN_KEYS, &[])
+    fn foreign_keys(&self, session: &Session, tables: &[Relation]) -> Result<Vec<KeyThere>, Error> {
+        catalog::foreign_keys(self, session, tables)
+    }
+
+    fn around_removal(&self, keys: &[KeyThere]) -> Option<[Vec<String>; 2]> {
+        // TRUNCATE refuses a table that others refer to, also by keys that are disabled, and the rows that go may be referred to
+        // until those tables are loaded as well: the keys are put back in the same transaction, and their rows looked at later.
+        Some(generic::keys_make_way(self, keys))
+    }
+
+    fn make_foreign_key(&self, key: &KeyThere) -> Option<Vec<String>> {
+        let (table, name) = (self.quote_relation(&key.referring), self.quote(&key.name));
+        let definition = key.definition.as_deref()?;
+        let unseen = if key.holds == Holds::All { "" } else { " WITH NOCHECK" };
+        let mut statements = vec![format!(
+            "ALTER TABLE {table}{unseen} ADD CONSTRAINT {name} {definition}"
+        )];
+        if key.holds == Holds::None {
+            statements.push(format!("ALTER TABLE {table} NOCHECK CONSTRAINT {name}"));
+        }
+        Some(statements)
+    }
+
+    fn put_foreign_key_back(&self, key: &KeyThere) -> Option<Vec<String>> {
+        // What the user has otherwise comes back as it was.
+        if key.holds != Holds::All && !key.unseen {
+            return self.make_foreign_key(key);
+        }
+        let unseen = KeyThere {
+            holds: Holds::New,
+            ..key.clone()
+        };
+        let mut statements = self.make_foreign_key(&unseen)?;
+        let [mark, _] = catalog::unseen_mark(self, &key.referring, &key.name);
+        statements.push(mark);
+        Some(statements)
+    }
+
+    fn validate_foreign_key(&self, table: &Relation, name: &str) -> Vec<String> {
+        let [_, unmark] = catalog::unseen_mark(self, table, name);
+        let (table, name) = (self.quote_relation(table), self.quote(name));
+        vec![
+            format!("ALTER TABLE {table} WITH CHECK CHECK CONSTRAINT {name}"),
+            unmark,
+        ]
+    }
+
+    fn taken_key_names(&self, session: &Session, names: &[Relation]) -> Result<Vec<Relation>, Error> {
+        catalog::names_of_objects(self, session, names)
     }
 
     fn unchecked(&self, session: &Session, relation: &Relation) -> Result<Result<Unchecked, String>, Error> {
@@ -554,6 +601,64 @@ mod tests {
             on.contains("name IN (N'i''d')") && on.ends_with("SET IDENTITY_INSERT [d]]bo].[t] ON"),
             "{on}"
         );
+    }
+
+    fn key(holds: Holds, unseen: bool) -> KeyThere {
+        KeyThere {
+            name: "o'k".to_owned(),
+            referring: relation("c"),
+            referred: relation("p"),
+            definition: Some("FOREIGN KEY …".to_owned()),
+            holds,
+            unseen,
+        }
+    }
+
+    #[test]
+    fn a_key_that_held_comes_back_unseen_with_a_mark_and_one_of_the_users_as_it_was() {
+        let add = "ALTER TABLE [d]]bo].[c] WITH NOCHECK ADD CONSTRAINT [o'k] FOREIGN KEY …";
+        for (holds, unseen) in [(Holds::All, false), (Holds::New, true)] {
+            let statements = MICROSOFT.put_foreign_key_back(&key(holds, unseen)).unwrap();
+            let [first, mark] = statements.as_slice() else {
+                panic!("{statements:?}")
+            };
+            assert_eq!(first, add);
+            assert!(
+                mark.contains("is_not_trusted = 1)")
+                    && mark.contains("OBJECT_ID(N'[d]]bo].[o''k]', N'F')")
+                    && mark.ends_with("N'SCHEMA', N'd]bo', N'TABLE', N'c', N'CONSTRAINT', N'o''k'"),
+                "{mark}"
+            );
+        }
+        let disable = "ALTER TABLE [d]]bo].[c] NOCHECK CONSTRAINT [o'k]";
+        assert_eq!(MICROSOFT.put_foreign_key_back(&key(Holds::New, false)).unwrap(), [add]);
+        assert_eq!(
+            MICROSOFT.put_foreign_key_back(&key(Holds::None, false)).unwrap(),
+            [add, disable]
+        );
+        // By hand, by whoever has its rows in order.
+        let whole = "ALTER TABLE [d]]bo].[c] ADD CONSTRAINT [o'k] FOREIGN KEY …";
+        assert_eq!(MICROSOFT.make_foreign_key(&key(Holds::All, false)).unwrap(), [whole]);
+    }
+
+    #[test]
+    fn a_key_is_trusted_again_when_its_rows_were_looked_at() {
+        let [look, unmark] = &MICROSOFT.validate_foreign_key(&relation("c"), "o'k")[..] else {
+            panic!("two statements")
+        };
+        assert_eq!(look, "ALTER TABLE [d]]bo].[c] WITH CHECK CHECK CONSTRAINT [o'k]");
+        assert!(
+            unmark.starts_with("IF EXISTS") && unmark.contains("sp_dropextendedproperty N'dray_unseen', N'SCHEMA'"),
+            "{unmark}"
+        );
+    }
+
+    #[test]
+    fn keys_make_way_for_rows_that_go_and_come_back_in_the_same_transaction() {
+        let [before, after] = MICROSOFT.around_removal(&[key(Holds::All, false)]).unwrap();
+        assert_eq!(before, ["ALTER TABLE [d]]bo].[c] DROP CONSTRAINT IF EXISTS [o'k]"]);
+        assert_eq!(after.len(), 2);
+        assert!(after[0].contains("WITH NOCHECK ADD CONSTRAINT"), "{after:?}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::{
         Column, Dialect, LogicalType, Relation,
         expression::Expression,
         features::{ForeignKey, Identity},
-        shaping::{Carried, NewIdentity, NewIndex, Shaping, target_named},
+        shaping::{Carried, NOT_DEFERRED, NewIdentity, NewIndex, Shaping, target_named},
     },
     SqlServer, catalog, types,
 };
@@ -150,8 +150,17 @@ impl Shaping for SqlServer {
         format!("CHECK ({condition})")
     }
 
-    fn key_refused(&self, _key: &ForeignKey) -> Option<String> {
-        Some("dray adds none in SQL Server, where a table that others refer to cannot be replaced".to_owned())
+    fn key_refused(&self, key: &ForeignKey) -> Option<String> {
+        key.deferred.map(|_| NOT_DEFERRED.to_owned())
+    }
+
+    fn action<'a>(&self, of_source: &'a str) -> &'a str {
+        // Both are looked at when the statement ends, and there is one word for it.
+        if of_source == "RESTRICT" {
+            "NO ACTION"
+        } else {
+            of_source
+        }
     }
 
     fn settle(&self, columns: &[(Column, Column)], carried: &mut Carried) {
@@ -175,6 +184,25 @@ impl Shaping for SqlServer {
                     "WHERE"
                 };
                 index.rest.push_str(&format!(" {word} {}", conditions.join(" AND ")));
+            }
+        }
+        // What refers to a key has its type, unless all types come in their own words.
+        for name in carried.keys.iter().flat_map(|key| &key.columns) {
+            let Some((source, target)) = columns.iter().find(|(_, target)| target.name == *name) else {
+                continue;
+            };
+            let in_key = Column {
+                key_position: Some(1),
+                ..source.clone()
+            };
+            let is_told = carried.declared.iter().any(|(told, _)| told == name);
+            let in_own_words = source.declared == target.declared;
+            if let Ok((declared, _)) = types::declare(&in_key)
+                && !is_told
+                && !in_own_words
+                && declared != target.declared
+            {
+                carried.declared.push((name.clone(), declared));
             }
         }
         // As in a primary key: texts that the source tells apart must not be equal.
@@ -284,7 +312,7 @@ mod tests {
             columns: &columns,
             same_product: false,
             take_name: &|_| true,
-            referred: &|_| None,
+            referred: &|relation| Some(relation.clone()),
         };
         let carried = MICROSOFT.carry(features, &made);
         (columns, carried)
@@ -319,6 +347,54 @@ mod tests {
         );
         let declared = "nvarchar(40) COLLATE Latin1_General_100_BIN2".to_owned();
         assert_eq!(carried.declared, [("mail".to_owned(), declared)]);
+    }
+
+    fn key(columns: &[&str], on_delete: &str, deferred: Option<bool>) -> ForeignKey {
+        ForeignKey {
+            name: Some("refers".to_owned()),
+            columns: columns.iter().map(|name| (*name).to_owned()).collect(),
+            referred: Relation::parse("shop.others").unwrap(),
+            referred_columns: vec!["x".to_owned()],
+            on_update: "RESTRICT".to_owned(),
+            on_delete: on_delete.to_owned(),
+            deferred,
+            special: None,
+        }
+    }
+
+    #[test]
+    fn a_foreign_key_has_the_servers_actions_and_is_not_put_off() {
+        let features = Features {
+            foreign_keys: vec![key(&["id"], "SET DEFAULT", None), key(&["id"], "CASCADE", Some(true))],
+            ..of_postgresql()
+        };
+        let (_, carried) = carried(&features);
+        let rests: Vec<&str> = carried.keys.iter().map(|key| key.rest.as_str()).collect();
+        assert_eq!(
+            rests,
+            ["FOREIGN KEY ([id]) REFERENCES [shop].[others] ([x]) ON UPDATE NO ACTION ON DELETE SET DEFAULT"]
+        );
+        assert_eq!(carried.not_carried.len(), 1);
+        assert!(
+            carried.not_carried[0].ends_with(NOT_DEFERRED),
+            "{:?}",
+            carried.not_carried
+        );
+    }
+
+    #[test]
+    fn a_column_that_refers_to_a_key_has_the_type_of_one() {
+        let features = Features {
+            foreign_keys: vec![key(&["mail"], "CASCADE", None), key(&["note", "id"], "CASCADE", None)],
+            ..of_postgresql()
+        };
+        let (_, carried) = carried(&features);
+        let declared =
+            |name: &str, declared: &str| (name.to_owned(), format!("{declared} COLLATE Latin1_General_100_BIN2"));
+        assert_eq!(
+            carried.declared,
+            [declared("mail", "nvarchar(40)"), declared("note", "nvarchar(450)")]
+        );
     }
 
     #[test]
