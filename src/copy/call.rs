@@ -31,7 +31,7 @@ use super::{
     watermark::{self, Window},
 };
 use crate::{
-    database::{Class, Connection, Mode, Purpose, Relation, Source},
+    database::{Class, Connection, Error, KeyThere, Mode, Purpose, Relation, Source},
     odbc::{ConnectionString, Interrupt},
 };
 
@@ -39,7 +39,7 @@ use crate::{
 pub(super) fn whole(relation: &Relation, own: Option<&String>) -> Relation {
     Relation {
         schema: relation.schema.clone().or_else(|| own.cloned()),
-        name: relation.name.clone(),
+        ..relation.clone()
     }
 }
 
@@ -49,6 +49,27 @@ pub(super) fn schemas_of(tables: &[Relation]) -> Vec<String> {
     schemas.sort_unstable();
     schemas.dedup();
     schemas
+}
+
+/// The foreign keys that these tables, which are the target's, have now; and those of others beside them.
+///
+/// # Errors
+/// Those of [`crate::database::Dialect::foreign_keys`].
+pub(super) fn keys_there(target: &Connection, tables: &[Relation]) -> Result<Vec<KeyThere>, Error> {
+    let mut keys = Vec::new();
+    let mut catalogs: Vec<Option<&str>> = tables.iter().map(|table| table.catalog.as_deref()).collect();
+    catalogs.sort_unstable();
+    catalogs.dedup();
+    for catalog in catalogs {
+        let of_catalog = |table: &&Relation| table.catalog.as_deref() == catalog;
+        let tables: Vec<Relation> = tables.iter().filter(of_catalog).cloned().collect();
+        keys.extend(
+            target
+                .dialect
+                .foreign_keys(&target.session, catalog, &schemas_of(&tables))?,
+        );
+    }
+    Ok(keys)
 }
 
 /// What the tables of a call have in common.
@@ -128,10 +149,7 @@ impl<'a, 'pool> Call<'a, 'pool> {
         // One table alone has nothing to do with others.
         let keys = match jobs.len() {
             0 | 1 => Vec::new(),
-            _ => target
-                .dialect
-                .foreign_keys(&target.session, &schemas_of(&targets))
-                .map_err(failed)?,
+            _ => keys_there(target, &targets).map_err(failed)?,
         };
         let neighbours = Neighbours::new([jobs, elsewhere], targets.clone(), request.schema, keys);
         Ok(Call {
@@ -434,7 +452,7 @@ impl<'a, 'pool> Call<'a, 'pool> {
         let beside = Beside {
             dialect: target.dialect,
             target: &self.targets[index],
-            lock: target.dialect.table_lock(lock),
+            lock: target.dialect.table_lock(lock, self.targets[index].catalog.as_deref()),
             patience: request.patience,
             journal: self.journal.as_ref().zip(self.entries[index].as_ref()),
             look_first: again || self.is_doubted(index) || self.is_lost_perhaps[index].load(Ordering::Relaxed),

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{
-    call::{schemas_of, table_name, whole},
+    call::{keys_there, table_name, whole},
     catalog::{Catalog, Question},
     error::{Phase, Place, Side, TableError},
     job::{Job, staging_name},
@@ -170,7 +170,7 @@ fn neighbours<'a>(
     let failed = |error| TableError::database(place, error, Some(target.dialect));
     let schema = target.dialect.default_schema(&target.session).map_err(failed)?;
     let targets: Vec<Relation> = jobs.iter().map(|job| whole(&job.target, schema.as_ref())).collect();
-    let keys = target.dialect.foreign_keys(&target.session, &schemas_of(&targets));
+    let keys = keys_there(target, &targets);
     Ok(Neighbours::new(
         [jobs, elsewhere],
         targets,

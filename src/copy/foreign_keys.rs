@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    call::schemas_of,
+    call::keys_there,
     error::{Phase, Place, Side, TableError},
     pool::Pool,
     report::TableReport,
@@ -157,9 +157,8 @@ impl Keys<'_, '_> {
 
     /// The foreign keys that the target has now.
     fn there(&self, connection: &Connection) -> Result<Vec<KeyThere>, Box<TableError>> {
-        let dialect = connection.dialect;
-        let there = dialect.foreign_keys(&connection.session, &schemas_of(self.neighbours.targets()));
-        there.map_err(|error| TableError::database(PLACE, error, Some(dialect)))
+        let there = keys_there(connection, self.neighbours.targets());
+        there.map_err(|error| TableError::database(PLACE, error, Some(connection.dialect)))
     }
 
     fn add_all(

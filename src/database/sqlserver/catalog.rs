@@ -2,20 +2,24 @@
 //!
 //! Names go into the statements as literals: `OBJECT_ID` finds a table as the server itself does, by the collation of
 //! its database and the user's own schema.
+//!
+//! Another database of the server is asked from within it ([`within`]): most functions of the catalog know nothing but the
+//! database that they are called in, and the same questions do for every database. A linked server is not asked.
 
 use super::super::{
-    Dialect, Error, Kind, Relation, Table,
+    Dialect, Error, KeyThere, Kind, Relation, Table,
     dependants::{Dependants, dependants_of, effect},
+    generic,
 };
-use super::{SqlServer, types};
+use super::{MICROSOFT, SqlServer, types};
 use crate::odbc::Session;
 
 /// Tables and views that a user may mean. A view of the product's own has `is_ms_shipped`.
-pub(super) const RELATIONS: &str = "\
+const RELATIONS: &str = "\
 SELECT s.name, o.name FROM sys.objects o JOIN sys.schemas s ON s.schema_id = o.schema_id \
 WHERE o.type IN ('U', 'V') AND o.is_ms_shipped = 0 AND s.name NOT IN ('sys', 'INFORMATION_SCHEMA') ORDER BY 1, 2";
 
-pub(super) const FOREIGN_KEYS: &str = "\
+const FOREIGN_KEYS: &str = "\
 SELECT s.name, o.name, rs.name, r.name, f.name, NULL FROM sys.foreign_keys f \
 JOIN sys.objects o ON o.object_id = f.parent_object_id JOIN sys.schemas s ON s.schema_id = o.schema_id \
 JOIN sys.objects r ON r.object_id = f.referenced_object_id JOIN sys.schemas rs ON rs.schema_id = r.schema_id";
@@ -77,12 +81,126 @@ ORDER BY asked.place, things.rank, things.name";
 const ASKED_MAX: usize = 200;
 
 /// The columns of the table behind it that an INSERT has to fill. A trigger may do so in place of the INSERT.
-pub(super) const REQUIRED: &str = "\
+const REQUIRED: &str = "\
 SELECT c.name FROM sys.columns c JOIN sys.types t ON t.user_type_id = c.user_type_id \
 WHERE c.is_nullable = 0 AND c.default_object_id = 0 AND c.is_identity = 0 AND c.is_computed = 0 \
   AND t.name NOT IN ('timestamp', 'rowversion') AND COALESCE(COLUMNPROPERTY(c.object_id, c.name, 'GeneratedAlwaysType'), 0) = 0 \
   AND NOT EXISTS (SELECT 1 FROM sys.triggers r WHERE r.parent_id = c.object_id AND r.is_instead_of_trigger = 1) \
   AND c.object_id = OBJECT_ID(";
+
+/// What a connection reaches of another database: the name that it is stored under, whether it is the connection's own, whether
+/// the login may go there (NULL where it sees no such database), and the login.
+const REACH: &str = "\
+SELECT COALESCE(DB_NAME(DB_ID(asked.name)), asked.name), CASE WHEN DB_ID(asked.name) = DB_ID() THEN 1 ELSE 0 END, \
+  HAS_DBACCESS(asked.name), SUSER_SNAME() FROM (SELECT CAST(";
+
+/// A statement of the connection's own database, or one that is run in another. Nothing of the session's changes by that: the
+/// database is another one to the end of the EXECUTE alone (Microsoft, "EXECUTE (Transact-SQL)").
+pub(super) fn within(catalog: Option<&str>, sql: String) -> String {
+    match catalog {
+        Some(catalog) => format!(
+            "EXEC ({})",
+            literal(&format!("USE {}; {sql}", MICROSOFT.quote(catalog)))
+        ),
+        None => sql,
+    }
+}
+
+/// The name, in brackets, that a table has in its own database.
+pub(super) fn local(relation: &Relation) -> String {
+    MICROSOFT.quote_relation(&Relation::new(relation.schema.clone(), relation.name.as_str()))
+}
+
+/// See [`Dialect::reach`].
+pub(super) fn reach(session: &Session, relations: &[Relation]) -> Result<Vec<Result<Relation, String>>, Error> {
+    let mut reached: Vec<Result<Relation, String>> = relations.iter().cloned().map(Ok).collect();
+    // A linked server is asked for nothing.
+    for (catalog, places) in by_catalog(relations) {
+        let Some(catalog) = catalog else { continue };
+        let sql = format!("{REACH}{} AS sysname) AS name) AS asked", literal(catalog));
+        let row = session.text_rows(&sql, &[])?.into_iter().next().unwrap_or_default();
+        let cell = |position: usize| row.get(position).and_then(Option::as_deref);
+        let login = cell(3).unwrap_or_default();
+        let out_of_reach = match cell(2) {
+            Some("1") => None,
+            None => Some(format!(
+                "the server has no database `{catalog}` that the login `{login}` can see; a connection to Azure SQL Database \
+                 reaches its own alone"
+            )),
+            Some(_) => Some(format!(
+                "the login `{login}` may not use the database `{catalog}`, in which it has no user; or it is not online"
+            )),
+        };
+        if let Some(reason) = out_of_reach {
+            places
+                .iter()
+                .for_each(|place| reached[*place] = Err(format!("table name `{}`: {reason}", relations[*place])));
+            continue;
+        }
+        let stored = cell(0).filter(|_| cell(1) != Some("1"));
+        let schemas = match stored {
+            Some(stored) => schemas(session, stored, relations, &places)?,
+            None => Vec::new(),
+        };
+        for place in places {
+            let found = schemas.iter().find(|(named, _)| *named == place);
+            reached[place] = Ok(Relation {
+                catalog: stored.map(str::to_owned),
+                schema: relations[place]
+                    .schema
+                    .clone()
+                    .or_else(|| found.map(|(_, schema)| schema.clone())),
+                ..relations[place].clone()
+            });
+        }
+    }
+    Ok(reached)
+}
+
+/// The schemas of the tables of another database at these places that are named without one: where the server finds such a
+/// table, else the user's own.
+fn schemas(
+    session: &Session,
+    catalog: &str,
+    relations: &[Relation],
+    places: &[usize],
+) -> Result<Vec<(usize, String)>, Error> {
+    let without: Vec<usize> = (places.iter().copied())
+        .filter(|place| relations[*place].schema.is_none())
+        .collect();
+    let mut schemas = Vec::new();
+    for some in without.chunks(ASKED_MAX) {
+        let asked: Vec<String> = (some.iter())
+            .map(|place| format!("({place}, {})", literal(&local(&relations[*place]))))
+            .collect();
+        let sql = format!(
+            "SELECT place, COALESCE(OBJECT_SCHEMA_NAME(OBJECT_ID(name)), SCHEMA_NAME()) FROM (VALUES {}) AS asked (place, name)",
+            asked.join(", ")
+        );
+        for row in session.text_rows(&within(Some(catalog), sql), &[])? {
+            let cell = |position: usize| row.get(position).cloned().flatten();
+            schemas.extend(cell(0).and_then(|place| place.parse().ok()).zip(cell(1)));
+        }
+    }
+    Ok(schemas)
+}
+
+/// The places of these tables by the database that they are in; without those of linked servers.
+fn by_catalog(relations: &[Relation]) -> Vec<(Option<&str>, Vec<usize>)> {
+    let mut found: Vec<(Option<&str>, Vec<usize>)> = Vec::new();
+    for (place, relation) in relations
+        .iter()
+        .enumerate()
+        .filter(|(_, relation)| relation.server.is_none())
+    {
+        let catalog = relation.catalog.as_deref();
+        match found.iter_mut().find(|(known, _)| *known == catalog) {
+            Some((_, places)) => places.push(place),
+            None => found.push((catalog, vec![place])),
+        }
+    }
+    found
+}
 
 /// A text as it stands in a statement.
 pub(super) fn literal(text: &str) -> String {
@@ -92,31 +210,26 @@ pub(super) fn literal(text: &str) -> String {
 /// A row of an answer, behind the place of the table that it is of.
 type Answer = (usize, Vec<Option<String>>);
 
-/// Asks about tables, and returns the answers' rows behind the place of the table that each one is of.
-pub(super) fn ask(
-    dialect: &SqlServer,
-    session: &Session,
-    relations: &[Relation],
-    question: &str,
-) -> Result<Vec<Answer>, Error> {
+/// Asks about tables, each in its database, and returns the answers' rows behind the place of the table that each one is of.
+pub(super) fn ask(session: &Session, relations: &[Relation], question: &str) -> Result<Vec<Answer>, Error> {
     let mut answers = Vec::new();
-    for (chunk, asked) in relations.chunks(ASKED_MAX).enumerate() {
-        let tables = asked.iter().enumerate().map(|(place, relation)| {
-            let name = literal(&dialect.quote_relation(relation));
-            format!("({place}, OBJECT_ID({name}))")
-        });
-        let tables: Vec<String> = tables.collect();
-        let sql = format!(
-            "WITH asked AS (SELECT place, id FROM (VALUES {}) AS listed (place, id)) {question}",
-            tables.join(", ")
-        );
-        for mut row in session.text_rows(&sql, &[])? {
-            let place = row
-                .first()
-                .and_then(Option::as_ref)
-                .and_then(|text| text.parse::<usize>().ok());
-            if let Some(place) = place {
-                answers.push((chunk * ASKED_MAX + place, row.split_off(1)));
+    for (catalog, places) in by_catalog(relations) {
+        for asked in places.chunks(ASKED_MAX) {
+            let tables: Vec<String> = (asked.iter())
+                .map(|place| format!("({place}, OBJECT_ID({}))", literal(&local(&relations[*place]))))
+                .collect();
+            let sql = format!(
+                "WITH asked AS (SELECT place, id FROM (VALUES {}) AS listed (place, id)) {question}",
+                tables.join(", ")
+            );
+            for mut row in session.text_rows(&within(catalog, sql), &[])? {
+                let place = row
+                    .first()
+                    .and_then(Option::as_ref)
+                    .and_then(|text| text.parse::<usize>().ok());
+                if let Some(place) = place {
+                    answers.push((place, row.split_off(1)));
+                }
             }
         }
     }
@@ -130,11 +243,20 @@ pub(super) fn tables(
     relations: &[Relation],
 ) -> Result<Vec<Option<Table>>, Error> {
     let mut tables: Vec<Option<Table>> = vec![None; relations.len()];
-    for (place, row) in ask(dialect, session, relations, COLUMNS)? {
+    for (table, relation) in tables
+        .iter_mut()
+        .zip(relations)
+        .filter(|(_, relation)| relation.server.is_some())
+    {
+        // Of a linked server, whatever product it is, the columns alone.
+        let all = format!("SELECT * FROM {}", dialect.quote_relation(relation));
+        table.get_or_insert_default().columns = dialect.query_columns(session, &all)?;
+    }
+    for (place, row) in ask(session, relations, COLUMNS)? {
         let Some(table) = tables.get_mut(place) else { continue };
         table.get_or_insert_default().columns.push(types::catalog_column(&row));
     }
-    for (place, row) in ask(dialect, session, relations, FACTS)? {
+    for (place, row) in ask(session, relations, FACTS)? {
         let Some(Some(table)) = tables.get_mut(place) else {
             continue;
         };
@@ -166,43 +288,74 @@ pub(super) fn tables(
 }
 
 /// What depends on each of the tables. That a key keeps its table from being replaced is among [`FACTS`].
-pub(super) fn dependants(
-    dialect: &SqlServer,
-    session: &Session,
-    relations: &[Relation],
-) -> Result<Vec<Dependants>, Error> {
+pub(super) fn dependants(session: &Session, relations: &[Relation]) -> Result<Vec<Dependants>, Error> {
     // By the place of the table, for the server knows better whether two names are the same.
     let named = |(place, row): Answer| [vec![None, Some(place.to_string())], row].concat();
-    let answers = ask(dialect, session, relations, DEPENDANTS)?;
+    let answers = ask(session, relations, DEPENDANTS)?;
     let mut found = dependants_of(answers.into_iter().map(named).collect(), |rule| [None, effect(rule)]);
-    let of = |place: usize| Relation {
-        schema: None,
-        name: place.to_string(),
-    };
-    Ok((0..relations.len())
-        .map(|place| found.remove(&of(place)).unwrap_or_default())
-        .collect())
+    let of = |place: usize| Relation::new(None, place.to_string());
+    let mut all = Vec::new();
+    for (place, relation) in relations.iter().enumerate() {
+        let mut dependants = found.remove(&of(place)).unwrap_or_default();
+        // Foreign keys stay within a database; rights are given in it.
+        for key in &mut dependants.keys {
+            key.referring.catalog.clone_from(&relation.catalog);
+        }
+        for given in &mut dependants.given {
+            given.sql = within(relation.catalog.as_deref(), std::mem::take(&mut given.sql));
+        }
+        all.push(dependants);
+    }
+    Ok(all)
 }
 
-/// The code pages of a table's columns of text, by the columns' names; the table's name is in brackets.
-pub(super) fn code_pages(session: &Session, table: &str) -> Result<Vec<(String, u32)>, Error> {
+/// The foreign keys of a database.
+pub(super) fn foreign_keys(session: &Session, catalog: Option<&str>) -> Result<Vec<KeyThere>, Error> {
+    let mut keys = generic::catalog_foreign_keys(session, &within(catalog, FOREIGN_KEYS.to_owned()), &[])?;
+    for key in &mut keys {
+        key.referring.catalog = catalog.map(str::to_owned);
+        key.referred.catalog = catalog.map(str::to_owned);
+    }
+    Ok(keys)
+}
+
+/// The tables and views of a database.
+pub(super) fn relations(session: &Session, catalog: Option<&str>) -> Result<Vec<Relation>, Error> {
+    let mut relations = generic::catalog_relations(session, &within(catalog, RELATIONS.to_owned()))?;
+    for relation in &mut relations {
+        relation.catalog = catalog.map(str::to_owned);
+    }
+    Ok(relations)
+}
+
+/// The columns of a table that an INSERT has to fill.
+pub(super) fn required_columns(session: &Session, table: &Relation) -> Result<Vec<String>, Error> {
+    let sql = format!("{REQUIRED}{}) ORDER BY c.column_id", literal(&local(table)));
+    let rows = session.text_rows(&within(table.catalog.as_deref(), sql), &[])?;
+    Ok(rows.into_iter().flatten().flatten().collect())
+}
+
+/// The code pages of a table's columns of text, by the columns' names.
+pub(super) fn code_pages(session: &Session, table: &Relation) -> Result<Vec<(String, u32)>, Error> {
     let sql = format!(
         "SELECT name, CAST(COLLATIONPROPERTY(collation_name, 'CodePage') AS int) FROM sys.columns \
          WHERE object_id = OBJECT_ID({}) AND collation_name IS NOT NULL",
-        literal(table)
+        literal(&local(table))
     );
     let page = |row: Vec<Option<String>>| match <[Option<String>; 2]>::try_from(row) {
         Ok([Some(name), Some(page)]) => Some((name, page.parse().ok()?)),
         _ => None,
     };
-    Ok(session.text_rows(&sql, &[])?.into_iter().filter_map(page).collect())
+    let rows = session.text_rows(&within(table.catalog.as_deref(), sql), &[])?;
+    Ok(rows.into_iter().filter_map(page).collect())
 }
 
-/// Empties a table whose name is in brackets: by TRUNCATE where the server lets it, which is a question of what refers to
-/// the table and of the user's rights, else by DELETE.
-pub(super) fn emptying(table: &str) -> String {
-    let id = format!("OBJECT_ID({})", literal(table));
-    format!(
+/// Empties a table: by TRUNCATE where the server lets it, which is a question of what refers to the table and of the user's
+/// rights, else by DELETE.
+pub(super) fn emptying(relation: &Relation) -> String {
+    let table = local(relation);
+    let id = format!("OBJECT_ID({})", literal(&table));
+    let sql = format!(
         "IF OBJECTPROPERTY({id}, 'IsUserTable') = 1 AND ISNULL(OBJECTPROPERTY({id}, 'TableTemporalType'), 0) = 0 \
          AND HAS_PERMS_BY_NAME({}, 'OBJECT', 'ALTER') = 1 \
          AND NOT EXISTS (SELECT 1 FROM sys.foreign_keys WHERE referenced_object_id = {id} AND parent_object_id <> {id}) \
@@ -210,21 +363,29 @@ pub(super) fn emptying(table: &str) -> String {
          AND NOT EXISTS (SELECT 1 FROM sys.sql_expression_dependencies d JOIN sys.indexes i \
          ON i.object_id = d.referencing_id AND i.index_id = 1 WHERE d.referenced_id = {id}) \
          TRUNCATE TABLE {table} ELSE DELETE FROM {table}",
-        literal(table)
-    )
+        literal(&table)
+    );
+    within(relation.catalog.as_deref(), sql)
 }
 
 /// Before and after rows that bring the values of an identity column along: the session takes them, for one table at a
 /// time. Where the table has no such column, or it is not among those that are loaded, nothing happens.
-pub(super) fn identity_insert<'a>(table: &str, columns: impl Iterator<Item = &'a String>) -> [String; 2] {
+pub(super) fn identity_insert<'a>(relation: &Relation, columns: impl Iterator<Item = &'a String>) -> [String; 2] {
     let names: Vec<String> = columns.map(|name| literal(name)).collect();
-    let set = |state: &str| {
-        format!(
-            "IF EXISTS (SELECT 1 FROM sys.identity_columns WHERE object_id = OBJECT_ID({}) AND name IN ({})) \
-             SET IDENTITY_INSERT {table} {state}",
-            literal(table),
-            names.join(", ")
-        )
+    let found = format!(
+        "SELECT 1 FROM sys.identity_columns WHERE object_id = OBJECT_ID({}) AND name IN ({})",
+        literal(&local(relation)),
+        names.join(", ")
+    );
+    let table = MICROSOFT.quote_relation(relation);
+    let set = |state: &str| match &relation.catalog {
+        None => format!("IF EXISTS ({found}) SET IDENTITY_INSERT {table} {state}"),
+        // Set within the EXECUTE it would end with it.
+        catalog => format!(
+            "DECLARE @found TABLE (one int); INSERT INTO @found {}; \
+             IF EXISTS (SELECT 1 FROM @found) SET IDENTITY_INSERT {table} {state}",
+            within(catalog.as_deref(), found.clone())
+        ),
     };
     [set("ON"), set("OFF")]
 }

@@ -132,8 +132,12 @@ impl Dialect for SqlServer {
         generic::one_text(session, "SELECT SCHEMA_NAME()")
     }
 
-    fn relations(&self, session: &Session) -> Result<Vec<Relation>, Error> {
-        generic::catalog_relations(session, catalog::RELATIONS)
+    fn reach(&self, session: &Session, relations: &[Relation]) -> Result<Vec<Result<Relation, String>>, Error> {
+        catalog::reach(session, relations)
+    }
+
+    fn relations(&self, session: &Session, catalog: Option<&str>) -> Result<Vec<Relation>, Error> {
+        catalog::relations(session, catalog)
     }
 
     fn table(&self, session: &Session, relation: &Relation) -> Result<Option<Table>, Error> {
@@ -149,16 +153,21 @@ impl Dialect for SqlServer {
         format!("SELECT TOP ({rows}) {list} {rest}")
     }
 
-    fn foreign_keys(&self, session: &Session, _schemas: &[String]) -> Result<Vec<KeyThere>, Error> {
-        generic::catalog_foreign_keys(session, catalog::FOREIGN_KEYS, &[])
+    fn foreign_keys(
+        &self,
+        session: &Session,
+        catalog: Option<&str>,
+        _schemas: &[String],
+    ) -> Result<Vec<KeyThere>, Error> {
+        catalog::foreign_keys(session, catalog)
     }
 
     fn dependants(&self, session: &Session, relations: &[Relation]) -> Result<Vec<Dependants>, Error> {
-        catalog::dependants(self, session, relations)
+        catalog::dependants(session, relations)
     }
 
     fn features(&self, session: &Session, relations: &[Relation]) -> Result<Vec<Features>, Error> {
-        features::features(self, session, relations)
+        features::features(session, relations)
     }
 
     fn shaping(&self) -> Option<&dyn Shaping> {
@@ -268,7 +277,7 @@ impl Dialect for SqlServer {
         target: &Relation,
         columns: &[Column],
     ) -> Result<Vec<(usize, ValueCheck)>, Error> {
-        checks::of_columns(self, session, target, columns)
+        checks::of_columns(session, target, columns)
     }
 
     fn declare(&self, column: &Column) -> Result<(String, LogicalType), String> {
@@ -300,9 +309,7 @@ impl Dialect for SqlServer {
     }
 
     fn required_columns(&self, session: &Session, relation: &Relation) -> Result<Vec<String>, Error> {
-        let table = catalog::literal(&self.quote_relation(relation));
-        let rows = session.text_rows(&format!("{}{table}) ORDER BY c.column_id", catalog::REQUIRED), &[])?;
-        Ok(rows.into_iter().flatten().flatten().collect())
+        catalog::required_columns(session, relation)
     }
 
     fn literal(&self, text: &str) -> String {
@@ -324,25 +331,25 @@ impl Dialect for SqlServer {
         }
     }
 
-    fn table_lock(&self, LockName(number): LockName) -> Option<TableLock> {
-        // Of the session: a transaction that has done nothing yet is none to the server. Within the database.
+    fn table_lock(&self, LockName(number): LockName, catalog: Option<&str>) -> Option<TableLock> {
+        // Of the session: a transaction that has done nothing yet is none to the server. Such a lock is one of the database in
+        // which it is taken, so that of the table's own is met by whoever writes the table, from whichever database.
         let name = format!("N'dray:{number:016x}'");
+        let take = format!(
+            "DECLARE @taken int; EXEC @taken = sp_getapplock @Resource = {name}, @LockMode = 'Exclusive', \
+             @LockOwner = 'Session', @LockTimeout = 0; SELECT CASE WHEN @taken >= 0 THEN 1 ELSE 0 END"
+        );
+        let release = format!("EXEC sp_releaseapplock @Resource = {name}, @LockOwner = 'Session'");
         Some(TableLock {
-            take: format!(
-                "DECLARE @taken int; EXEC @taken = sp_getapplock @Resource = {name}, @LockMode = 'Exclusive', \
-                 @LockOwner = 'Session', @LockTimeout = 0; SELECT CASE WHEN @taken >= 0 THEN 1 ELSE 0 END"
-            ),
+            take: catalog::within(catalog, take),
             // Who has it is told to administrators alone.
             holder: "SELECT CAST(NULL AS nvarchar(1))".to_owned(),
-            release: Some(format!(
-                "EXEC sp_releaseapplock @Resource = {name}, @LockOwner = 'Session'"
-            )),
+            release: Some(catalog::within(catalog, release)),
         })
     }
 
     fn merge_steps(&self, merging: &Merging<'_>) -> Option<MergeSteps> {
-        let target = self.quote_relation(merging.target);
-        let identity = catalog::identity_insert(&target, merging.columns.iter());
+        let identity = catalog::identity_insert(merging.target, merging.columns.iter());
         Some(merging.update_from(self, identity))
     }
 
@@ -385,7 +392,14 @@ impl Dialect for SqlServer {
         staging: &Relation,
         create: &dyn Fn(&Relation) -> String,
     ) -> LoadSteps {
-        let (from, to) = (self.quote_relation(staging), self.quote_relation(target));
+        let rename = || {
+            let (from, to) = (catalog::local(staging), &target.name);
+            let (from, to) = (catalog::literal(&from), catalog::literal(to));
+            catalog::within(
+                target.catalog.as_deref(),
+                format!("EXEC sp_rename {from}, {to}, N'OBJECT'"),
+            )
+        };
         match (mode, exists) {
             (_, false) => LoadSteps {
                 before: vec![create(target)],
@@ -393,20 +407,13 @@ impl Dialect for SqlServer {
             },
             (Mode::Append, true) => LoadSteps::default(),
             (Mode::Truncate, true) => LoadSteps {
-                before: vec![catalog::emptying(&to)],
+                before: vec![catalog::emptying(target)],
                 ..LoadSteps::default()
             },
             (Mode::Replace, true) => LoadSteps {
                 before: vec![create(staging)],
                 staging: Some(staging.clone()),
-                after: vec![
-                    format!("DROP TABLE {to}"),
-                    format!(
-                        "EXEC sp_rename {}, {}, N'OBJECT'",
-                        catalog::literal(&from),
-                        catalog::literal(&target.name)
-                    ),
-                ],
+                after: vec![format!("DROP TABLE {}", self.quote_relation(target)), rename()],
                 ..LoadSteps::default()
             },
         }
@@ -414,7 +421,7 @@ impl Dialect for SqlServer {
 
     fn around_rows(&self, target: &Relation, columns: &[Column]) -> Option<[String; 2]> {
         let names = columns.iter().map(|column| &column.name);
-        Some(catalog::identity_insert(&self.quote_relation(target), names))
+        Some(catalog::identity_insert(target, names))
     }
 
     #[cfg(test)]
@@ -455,10 +462,7 @@ mod tests {
     use super::*;
 
     fn relation(name: &str) -> Relation {
-        Relation {
-            schema: Some("d]bo".to_owned()),
-            name: name.to_owned(),
-        }
+        Relation::new(Some("d]bo".to_owned()), name)
     }
 
     fn column(name: &str, declared: &str) -> Column {
@@ -494,6 +498,60 @@ mod tests {
             on.contains("name IN (N'i''d')") && on.ends_with("SET IDENTITY_INSERT [d]]bo].[t] ON"),
             "{on}"
         );
+    }
+
+    #[test]
+    fn a_name_of_three_or_four_parts_is_in_brackets_part_by_part() {
+        let quoted = |text: &str| MICROSOFT.quote_relation(&Relation::parse(text).unwrap());
+        assert_eq!(quoted("[other db].dbo.[or.d]]ers]"), "[other db].[dbo].[or.d]]ers]");
+        assert_eq!(quoted("other..orders"), "[other]..[orders]");
+        assert_eq!(quoted("[linked\\one].db.dbo.t"), "[linked\\one].[db].[dbo].[t]");
+        assert_eq!(quoted("linked...t"), "[linked]...[t]");
+        let source = Source::Table {
+            relation: Relation::parse("linked.db.dbo.t").unwrap(),
+            condition: Some("id > 1".to_owned()),
+        };
+        let sql = MICROSOFT.select("[id]", &source);
+        assert_eq!(sql, "SELECT [id] FROM [linked].[db].[dbo].[t] WHERE id > 1");
+    }
+
+    #[test]
+    fn what_asks_the_catalog_of_another_database_is_run_within_it_and_the_session_stays_where_it_is() {
+        let target = Relation::parse("[o'ther].dbo.[it's]").unwrap();
+        let staging = target.beside("it__dray");
+        let steps = |mode: Mode| MICROSOFT.load_steps(mode, true, &target, &staging, &|name| format!("CREATE {name}"));
+        let emptied = &steps(Mode::Truncate).before[0];
+        assert!(emptied.starts_with("EXEC (N'USE [o''ther]; IF OBJECTPROPERTY(OBJECT_ID(N''[dbo].[it''''s]''), "));
+        assert!(
+            emptied.ends_with(" TRUNCATE TABLE [dbo].[it''s] ELSE DELETE FROM [dbo].[it''s]')"),
+            "{emptied}"
+        );
+        let replaced = steps(Mode::Replace);
+        assert_eq!(replaced.before, ["CREATE o'ther.dbo.it__dray"]);
+        assert_eq!(
+            replaced.after,
+            [
+                "DROP TABLE [o'ther].[dbo].[it's]",
+                "EXEC (N'USE [o''ther]; EXEC sp_rename N''[dbo].[it__dray]'', N''it''''s'', N''OBJECT''')",
+            ]
+        );
+        let lock = MICROSOFT.table_lock(LockName(7), target.catalog.as_deref()).unwrap();
+        assert!(
+            lock.take
+                .starts_with("EXEC (N'USE [o''ther]; DECLARE @taken int; EXEC @taken = sp_getapplock")
+        );
+        assert!(
+            lock.release
+                .unwrap()
+                .starts_with("EXEC (N'USE [o''ther]; EXEC sp_releaseapplock")
+        );
+        // What is set within an EXECUTE ends with it.
+        let [on, _] = MICROSOFT.around_rows(&target, &[column("id", "int")]).unwrap();
+        assert!(
+            on.contains("INSERT INTO @found EXEC (N'USE [o''ther]; SELECT 1 FROM sys.identity_columns"),
+            "{on}"
+        );
+        assert!(on.ends_with("IF EXISTS (SELECT 1 FROM @found) SET IDENTITY_INSERT [o'ther].[dbo].[it's] ON"));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! Under plain READ COMMITTED a long read takes locks, and sees some rows twice and others not at all while others write.
 //! A database with versions of its rows gives one state of the table: by itself (READ COMMITTED SNAPSHOT, as Azure SQL
-//! has it unless somebody has turned it off), or under SNAPSHOT.
+//! has it unless somebody has turned it off), or under SNAPSHOT. That of the table is asked, which may be another one than the
+//! connection's.
 
 use super::super::{
     Batch, Column, Connection, Error, ReadLane, Reader, Resources, Source, WireFormat,
@@ -25,11 +26,15 @@ enum Isolation {
     Locks,
     /// The table keeps versions itself, and takes part in transactions under no other isolation.
     MemoryOptimized,
+    /// Another server reads it.
+    Linked,
 }
 
-/// What the database says about itself, once a connection.
+/// What a database says about itself, once a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Place {
+    /// Its name, if it is another one than the connection's own.
+    catalog: Option<String>,
     /// That of tables that are not memory-optimised.
     isolation: Isolation,
     /// Whether it has tables that are.
@@ -41,7 +46,7 @@ struct Place {
 
 /// What is kept with a connection.
 struct Known {
-    place: Place,
+    places: Vec<Place>,
     /// How what was planned last is read.
     planned: Option<(Source, Isolation)>,
 }
@@ -63,7 +68,7 @@ impl ReadLane for ByIsolation {
         is_plain: bool,
     ) -> Result<String, String> {
         let reason = generic::OdbcRead.offer(connection, source, columns, is_plain)?;
-        let (place, isolation) = known(connection, source).map_err(|error| error.to_string())?;
+        let (places, at, isolation) = known(connection, source).map_err(|error| error.to_string())?;
         let words = match isolation {
             Isolation::Versions => "under READ COMMITTED SNAPSHOT",
             Isolation::Snapshot => "under SNAPSHOT",
@@ -72,15 +77,18 @@ impl ReadLane for ByIsolation {
                  part"
             }
             Isolation::MemoryOptimized => "under SNAPSHOT, for the table is memory-optimised",
+            Isolation::Linked => {
+                "under READ COMMITTED at a linked server, so what is written meanwhile may be seen in part"
+            }
         };
         let Place {
             edition,
             compatibility_level,
             ..
-        } = &place;
+        } = &places[at];
         let reason = format!("{reason}, {words} ({edition}, compatibility level {compatibility_level})");
         connection.kept.put(Known {
-            place,
+            places,
             planned: Some((source.clone(), isolation)),
         });
         Ok(reason)
@@ -94,12 +102,12 @@ impl ReadLane for ByIsolation {
         wire: Option<WireFormat>,
         resources: &Resources,
     ) -> Result<Box<dyn Reader>, Error> {
-        let (place, isolation) = known(&connection, source)?;
-        connection.kept.put(Known { place, planned: None });
+        let (places, _, isolation) = known(&connection, source)?;
+        connection.kept.put(Known { places, planned: None });
         let session = &connection.session;
         let hinted;
         let source = match (isolation, source) {
-            (Isolation::Versions | Isolation::Locks, source) => source,
+            (Isolation::Versions | Isolation::Locks | Isolation::Linked, source) => source,
             (Isolation::Snapshot, source) => {
                 // The isolation is one of a transaction's beginning.
                 session.rollback()?;
@@ -209,7 +217,8 @@ impl Reader for SnapshotReader {
             ..
         } = *self;
         drop(rows);
-        connection.session.rollback().ok()?;
+        // The next table may be in a database that does not allow SNAPSHOT.
+        read_committed(&connection.session).ok()?;
         connection.afterword = refused.map(|number| {
             format!(
                 "but then under READ COMMITTED, since a part of it may not be read under SNAPSHOT (error {number}): what is \
@@ -220,23 +229,36 @@ impl Reader for SnapshotReader {
     }
 }
 
-/// What is known of the database, asked once a connection, and how this is read from it.
-fn known(connection: &Connection, source: &Source) -> Result<(Place, Isolation), Error> {
-    let known = connection.kept.take::<Known>();
-    let place = match known {
-        Some(Known { place, planned }) => {
-            if let Some((_, isolation)) = planned.filter(|(planned, _)| planned == source) {
-                return Ok((place, isolation));
-            }
-            place
-        }
-        None => place(connection)?,
+/// What is known of the databases that were read from, each asked once a connection; which of them this is read from, and how.
+fn known(connection: &Connection, source: &Source) -> Result<(Vec<Place>, usize, Isolation), Error> {
+    let Known { mut places, planned } = connection.kept.take().unwrap_or(Known {
+        places: Vec::new(),
+        planned: None,
+    });
+    let relation = match source {
+        Source::Table { relation, .. } => Some(relation),
+        Source::Query(_) => None,
     };
-    let isolation = match (place.has_memory_optimized, source) {
-        (true, Source::Table { relation, .. }) => {
-            let table = catalog::literal(&connection.dialect.quote_relation(relation));
+    let linked = relation.is_some_and(|relation| relation.server.is_some());
+    let catalog = relation
+        .filter(|_| !linked)
+        .and_then(|relation| relation.catalog.as_ref());
+    let at = match places.iter().position(|place| place.catalog.as_ref() == catalog) {
+        Some(at) => at,
+        None => {
+            places.push(place(connection, catalog.map(String::as_str))?);
+            places.len() - 1
+        }
+    };
+    let place = &places[at];
+    let isolation = match (relation, planned) {
+        (_, Some((planned, isolation))) if planned == *source => isolation,
+        _ if linked => Isolation::Linked,
+        (Some(relation), _) if place.has_memory_optimized => {
+            let table = catalog::literal(&catalog::local(relation));
             let sql =
                 format!("SELECT CAST(OBJECTPROPERTY(OBJECT_ID({table}), 'TableIsMemoryOptimized') AS nvarchar(11))");
+            let sql = catalog::within(catalog.map(String::as_str), sql);
             match generic::one_text(&connection.session, &sql)?.as_deref() {
                 Some("1") => Isolation::MemoryOptimized,
                 _ => place.isolation,
@@ -244,20 +266,23 @@ fn known(connection: &Connection, source: &Source) -> Result<(Place, Isolation),
         }
         _ => place.isolation,
     };
-    Ok((place, isolation))
+    Ok((places, at, isolation))
 }
 
-/// Asks the database.
-fn place(connection: &Connection) -> Result<Place, Error> {
+/// Asks the connection's database, or another one.
+fn place(connection: &Connection, catalog: Option<&str>) -> Result<Place, Error> {
     // Numbers: Microsoft's "SERVERPROPERTY", EngineEdition. A property that an older server does not know is NULL.
     let sql = "SELECT CAST(is_read_committed_snapshot_on AS int), CAST(snapshot_isolation_state AS int), \
                compatibility_level, CAST(SERVERPROPERTY('EngineEdition') AS int), CASE WHEN EXISTS (SELECT 1 FROM sys.tables \
                WHERE OBJECTPROPERTY(object_id, 'TableIsMemoryOptimized') = 1) THEN 1 ELSE 0 END \
                FROM sys.databases WHERE database_id = DB_ID()";
-    let rows = connection.session.text_rows(sql, &[])?;
+    let rows = connection
+        .session
+        .text_rows(&catalog::within(catalog, sql.to_owned()), &[])?;
     let row = rows.into_iter().next().unwrap_or_default();
     let cell = |position: usize| row.get(position).and_then(Option::as_deref).unwrap_or_default();
     Ok(Place {
+        catalog: catalog.map(str::to_owned),
         isolation: match (cell(0), cell(1)) {
             ("1", _) => Isolation::Versions,
             (_, "1") => Isolation::Snapshot,
