@@ -249,12 +249,12 @@ class Mariadb(Database):
 
 
 class Sqlserver(Database):
-    """The database of DRAY_TEST_MSSQL, emptied first, by pyodbc. There is one at a time."""
+    """The database of DRAY_TEST_MSSQL, or another one of its server, emptied first, by pyodbc."""
 
     product = "sqlserver"
     parameter = "?"
 
-    def __init__(self) -> None:
+    def __init__(self, name: Optional[str] = None) -> None:
         given = os.environ.get("DRAY_TEST_MSSQL")
         if not given:
             pytest.skip("DRAY_TEST_MSSQL is not set: an ODBC connection string of a database that tests may empty")
@@ -262,6 +262,7 @@ class Sqlserver(Database):
 
         attributes = dict(pair.split("=", 1) for pair in given.split(";") if pair)
         attributes["Driver"] = str(microsoft_driver())
+        attributes["Database"] = self.name = name or attributes["Database"]
         self.odbc = "".join(f"{name}={value};" for name, value in attributes.items())
         host, _, port = attributes["Server"].partition(",")
         others = "".join(f"{name}={value};" for name, value in attributes.items() if name in ("Database", "UID", "PWD"))

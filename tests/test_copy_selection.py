@@ -401,3 +401,49 @@ def test_many_parts_of_one_table_go_where_each_is_to_go(databases: Databases, sc
     for rest in range(4):
         assert target.query(f"SELECT COUNT(*), MIN(id % 4), MAX(id % 4) FROM part_{rest}") == [(10, rest, rest)]
         assert len(target.query(f"SELECT name FROM pragma_index_list('part_{rest}') WHERE origin = 'c'")) == 1
+
+
+def test_elsewhere_a_third_part_is_the_connections_own_database_or_an_error(
+    databases: Databases, script: Script
+) -> None:
+    postgresql, mariadb, sqlite = databases("postgresql"), databases("mariadb"), databases("sqlite")
+    postgresql.fill("t", {"id": "INTEGER"}, [(1,)])
+    [(own,)] = postgresql.query("SELECT current_database()")
+    services = {"Postgresql": postgresql.odbc, "Mariadb": mariadb.odbc, "Sqlite": sqlite.odbc}
+    code = f"""
+        import dray
+        print(dray.copy_table("Postgresql", "Sqlite", "{own}.public.t").table)
+        print(dray.copy_table("Sqlite", "Postgresql", "t", into="{own}.public.back").target)
+        for source, target, table, into in (
+            ("Postgresql", "Sqlite", "other.public.t", None),
+            ("Postgresql", "Sqlite", "other.public.*", None),
+            ("Mariadb", "Sqlite", "a.b.c", None),
+            ("Sqlite", "Mariadb", "t", "a.b.c"),
+            ("Sqlite", "Postgresql", "t", "other.public.c"),
+            ("Sqlite", "Sqlite", "t", "a.b.c"),
+            ("Sqlite", "Postgresql", "t", "linked.a.b.c"),
+            ("Sqlite", "Postgresql", "a.b.c.d.e", None),
+        ):
+            try:
+                dray.copy_tables([dray.Copy(source, table, into=into)], target=target)
+            except dray.CopyError as error:
+                print(error.code, error)
+    """
+    done = script(code, services=services)
+    assert done.returncode == 0, done.stderr
+    table, target, *errors = done.stdout.splitlines()
+    assert (table, target) == ("public.t", "public.back")
+    assert postgresql.query("SELECT id FROM back") == sqlite.query("SELECT id FROM t") == [(1,)]
+    expected = [
+        f"`other.public.t` is not of the connection's database, `{own}`",
+        f"`other.public.*` is not of the connection's database, `{own}`",
+        "`a.b.c` has 3 parts, `schema.table` or `table` is allowed in this product (`mariadb`)",
+        "`a.b.c` has 3 parts, `schema.table` or `table` is allowed in this product (`mariadb`)",
+        f"`other.public.c` is not of the connection's database, `{own}`",
+        "`a.b.c` has 3 parts, `schema.table` or `table` is allowed in this product (`sqlite`)",
+        "the target `linked.a.b.c` has four parts",
+        "`a.b.c.d.e` has 5 parts",
+    ]
+    assert len(errors) == len(expected), done.stdout
+    for error, words in zip(errors, expected):
+        assert error.startswith("copy.name ") and words in error, error

@@ -195,8 +195,17 @@ def test_a_string_of_ado_net_with_a_keyword_that_is_none_is_refused_by_the_keywo
     assert "hunter2" not in ran.stderr
 
 
-def test_a_table_of_three_parts_is_refused_with_what_to_do(script: Script) -> None:
-    ran = script("import dray\ndray.copy_table('DSN=a', 'DSN=b', 'Other.dbo.t')")
-    assert ran.returncode != 0
-    assert "has 3 parts" in ran.stderr
-    assert "`query`" in ran.stderr
+@pytest.mark.parametrize("into", ["linked.Other.dbo.t", "[linked]...{table}"])
+def test_a_table_of_a_linked_server_is_no_target_and_nobody_has_to_be_asked_for_that(script: Script, into: str) -> None:
+    code = f"""
+        import dray
+        for copy in (dray.Copy("DSN=a", "t", into={into!r}), dray.Copy("DSN=a", query="SELECT 1 AS one", into={into!r})):
+            try:
+                dray.copy_tables([copy], target="DSN=b")
+            except dray.CopyError as error:
+                print(error.code, error)
+    """
+    ran = script(code)
+    for said in ran.stdout.splitlines():
+        assert said.startswith("copy.name ") and f"`{into}` has four parts" in said and "`linked`" in said, said
+    assert (ran.returncode, ran.stdout.count("\n")) == (0, 2), ran.stderr

@@ -109,7 +109,7 @@ def read(
     Args:
         source: Name of a linked service, or an ODBC connection string.
         query_or_table: A query in the source's SQL that begins with SELECT, WITH, VALUES or TABLE; anything else is
-            ``"schema.table"`` or ``"table"``.
+            ``"schema.table"`` or ``"table"``, in SQL Server also ``"database.schema.table"``.
         lanes: ``auto`` takes the fastest way out of the database, ``odbc`` its ODBC driver alone.
         memory_limit: By how much the process may grow beside what the consumer keeps: bytes or a text such as
             ``"512MiB"``; 256 MiB by default, 32 MiB at least.
@@ -184,7 +184,8 @@ def write(
 
     Args:
         target: Name of a linked service, or an ODBC connection string.
-        table: ``"schema.table"`` or ``"table"``. One that is missing is made, with types for those of the data.
+        table: ``"schema.table"`` or ``"table"``, in SQL Server also ``"database.schema.table"``. One that is missing is
+            made, with types for those of the data.
         data: Anything with Arrow's PyCapsule interface: pyarrow's Table, RecordBatch and RecordBatchReader, polars' and
             pandas' DataFrame (a pandas index that is not the default one comes along as a column;
             ``reset_index(drop=True)`` leaves it out), DuckDB's relations, :func:`read`. Dictionaries and categoricals

@@ -30,10 +30,11 @@ class Copy:
     Attributes:
         source: Name of a linked service, or an ODBC connection string (a text with ``=`` in it).
         tables: ``"schema.table"`` or ``"table"``, one or a list, with ``*`` and ``?`` as wildcards; a name without a
-            schema means the connection's own. Left out when ``query`` is given.
+            schema means the connection's own. In SQL Server also ``"database.schema.table"`` of another database of the
+            server, and ``"server.database.schema.table"`` of a linked one. Left out when ``query`` is given.
         exclude: Names or patterns that are left out.
-        into: Name in the target. ``{schema}`` and ``{table}`` stand for the source's. By default the source table's
-            name in the target's own schema.
+        into: Name in the target, in SQL Server also ``"database.schema.table"``. ``{schema}`` and ``{table}`` stand for
+            the source's. By default the source table's name in the target's own schema.
         where: Condition in the source's SQL, without the word WHERE.
         query: A SELECT in the source's SQL, instead of ``tables``; needs ``into``.
         columns: Names of the columns that are copied, one or a list, in the order of the target; ``*`` and ``?`` are
@@ -371,8 +372,9 @@ def copy_table(
     Args:
         source: Name of a linked service, or an ODBC connection string.
         target: The same, for where the rows go.
-        table: ``"schema.table"`` or ``"table"`` in the source; left out when ``query`` is given.
-        into: Name in the target; by default the source table's name.
+        table: ``"schema.table"`` or ``"table"`` in the source, in SQL Server also ``"database.schema.table"``; left out
+            when ``query`` is given.
+        into: Name in the target, as for ``table``; by default the source table's name.
         where: Condition in the source's SQL, without the word WHERE.
         query: A SELECT in the source's SQL; needs ``into``.
         columns: Names or patterns of the columns that are copied, in the order of the target.

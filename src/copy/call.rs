@@ -39,7 +39,7 @@ use crate::{
 pub(super) fn whole(relation: &Relation, own: Option<&String>) -> Relation {
     Relation {
         schema: relation.schema.clone().or_else(|| own.cloned()),
-        name: relation.name.clone(),
+        ..relation.clone()
     }
 }
 
@@ -436,7 +436,7 @@ impl<'a, 'pool> Call<'a, 'pool> {
         let beside = Beside {
             dialect: target.dialect,
             target: &self.targets[index],
-            lock: target.dialect.table_lock(lock),
+            lock: target.dialect.table_lock(lock, self.targets[index].catalog.as_deref()),
             patience: request.patience,
             journal: self.journal.as_ref().zip(self.entries[index].as_ref()),
             look_first: again || self.is_doubted(index) || self.is_lost_perhaps[index].load(Ordering::Relaxed),

@@ -387,10 +387,7 @@ mod tests {
             from_catalog: true,
         };
         let columns = [column("a", "text"), column("b", "timestamp(6) NULL")];
-        let relation = Relation {
-            schema: None,
-            name: "t".to_owned(),
-        };
+        let relation = Relation::new(None, "t");
         for (product, expected) in [
             (
                 "postgres",

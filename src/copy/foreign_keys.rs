@@ -171,20 +171,15 @@ impl Keys<'_, '_> {
         let dialect = connection.dialect;
         let targets = self.neighbours.targets();
         let there = self.there(connection)?;
-        let mut names: HashSet<(Option<String>, String)> = HashSet::new();
-        for key in &there {
-            names.insert((key.referring.schema.clone(), key.name.to_lowercase()));
-        }
+        let of_key = |table: &Relation, name: &str| table.beside(name.to_lowercase());
+        let mut names: HashSet<Relation> = (there.iter()).map(|key| of_key(&key.referring, &key.name)).collect();
         let named = due.iter().flat_map(|(index, keys)| {
-            let schema = &targets[*index].schema;
-            keys.iter().filter_map(|key| key.name.clone()).map(|name| Relation {
-                schema: schema.clone(),
-                name,
-            })
+            let names = keys.iter().filter_map(|key| key.name.clone());
+            names.map(|name| targets[*index].beside(name))
         });
         let taken = dialect.taken_key_names(&connection.session, &named.collect::<Vec<_>>());
         let taken = taken.map_err(|error| TableError::database(PLACE, error, Some(dialect)))?;
-        names.extend(taken.into_iter().map(|taken| (taken.schema, taken.name.to_lowercase())));
+        names.extend(taken.iter().map(|taken| of_key(taken, &taken.name)));
         let run = |sql: &str| {
             let result = connection.session.execute(sql);
             result.map_err(|error| TableError::database(PLACE, error.into(), Some(dialect)))
@@ -199,10 +194,8 @@ impl Keys<'_, '_> {
                 if key.name.as_deref().is_some_and(is_own) || is_own(&key.derived_name(table)) {
                     continue;
                 }
-                let name = key.name(table, |name| {
-                    !names.contains(&(table.schema.clone(), name.to_lowercase()))
-                });
-                names.insert((table.schema.clone(), name.to_lowercase()));
+                let name = key.name(table, |name| !names.contains(&of_key(table, name)));
+                names.insert(of_key(table, &name));
                 if let Err(error) = run(&key.statement(dialect, table, &name)) {
                     lacks(reports, *index, &key.thing, &error.message);
                 }

@@ -18,7 +18,7 @@ use super::{
     column_selection::NamedColumn,
     error::{Phase, Place, Side, TableError},
     heap,
-    job::refused,
+    job::{reach, refused},
     pipeline::{self, BATCHES, Budget},
     plan::{ColumnPlan, TablePlan, choose, columns_and_steps, sides},
     pool::Pool,
@@ -133,7 +133,7 @@ pub fn hand_out(
 }
 
 fn open(
-    request: ReadRequest,
+    mut request: ReadRequest,
     search: &DriverSearch,
     interrupt: &Interrupt,
     table: &str,
@@ -146,6 +146,9 @@ fn open(
     let pool = Pool::new(search, request.patience);
     let source = pool.take(&request.source, Purpose::Read, interrupt)?;
     let failed = |error| TableError::database(PLAN, error, Some(source.dialect));
+    if let Source::Table { relation, .. } = &mut request.what {
+        *relation = reach((&source, Side::Source), std::slice::from_ref(relation))?.remove(0);
+    }
     let (mut columns, estimated_rows) = match &request.what {
         Source::Query(sql) => {
             let found = source.dialect.query_columns(&source.session, sql);
@@ -169,10 +172,7 @@ fn open(
         column.nullable |= becomes_null || !column.from_catalog;
         column.key_position = column.key_position.filter(|_| !column.nullable);
     }
-    let target = Relation {
-        schema: None,
-        name: "arrow".to_owned(),
-    };
+    let target = Relation::new(None, "arrow");
     let columns: Vec<NamedColumn> = columns.into_iter().map(NamedColumn::from).collect();
     let (columns, ..) = columns_and_steps(
         source.dialect,

@@ -133,10 +133,7 @@ impl Journal {
         schema: Option<&str>,
     ) -> Result<Journal, Box<TableError>> {
         let failed = |error| TableError::database(PLACE, error, Some(target.dialect));
-        let relation = Relation {
-            schema: schema.map(str::to_owned),
-            name: NAME.to_owned(),
-        };
+        let relation = Relation::new(schema.map(str::to_owned), NAME);
         let Some(create) = target.dialect.create_journal(&relation) else {
             let message = format!("dray keeps none in this product (`{}`)", target.dialect.name());
             return Err(TableError::refused(PLACE, "copy.no_journal", message));
@@ -383,17 +380,16 @@ fn hash(texts: &[&str]) -> String {
 
 /// A relation as `Relation::parse` reads it, for whatever names.
 fn spelled(relation: &Relation) -> String {
-    let part = |name: &String| match name.contains(['.', '"']) {
+    relation.joined(|name| match name.contains(['.', '"']) {
         true => format!("\"{}\"", name.replace('"', "\"\"")),
-        false => name.clone(),
-    };
-    let parts: Vec<String> = relation.schema.iter().chain([&relation.name]).map(part).collect();
-    parts.join(".")
+        false => name.to_owned(),
+    })
 }
 
-/// What stands for a table of a database where it is locked.
+/// What stands for a table in its database where it is locked: the same for a session of that database, and for one that
+/// reaches the table from another.
 pub(super) fn lock_name(table: &Relation) -> LockName {
-    let digest = Sha256::digest(spelled(table));
+    let digest = Sha256::digest(spelled(&Relation::new(table.schema.clone(), table.name.as_str())));
     LockName(
         digest
             .iter()
@@ -436,10 +432,7 @@ mod tests {
     }
 
     fn relation(name: &str) -> Relation {
-        Relation {
-            schema: None,
-            name: name.to_owned(),
-        }
+        Relation::new(None, name)
     }
 
     /// The entry of a copy of `t` under a run's id.
@@ -536,10 +529,18 @@ mod tests {
 
     #[test]
     fn names_with_dots_are_other_names() {
-        let parted = Relation {
-            schema: Some("a".to_owned()),
-            name: "b".to_owned(),
-        };
+        let parted = Relation::new(Some("a".to_owned()), "b");
         assert_ne!(lock_name(&parted), lock_name(&relation("a.b")));
+    }
+
+    #[test]
+    fn a_table_of_another_database_is_another_copy_and_has_the_lock_of_its_own_database() {
+        let here = Relation::parse("dbo.t").unwrap();
+        let there = Relation::parse("other.dbo.t").unwrap();
+        assert_eq!(lock_name(&there), lock_name(&here));
+        assert_eq!(
+            (spelled(&here), spelled(&there)),
+            ("dbo.t".to_owned(), "other.dbo.t".to_owned())
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! What the sources of a call have, for the names that have to be looked up: patterns, and `{schema}` in a target's name for a
-//! table without one. All sources at the same time, since each may have to wake up first.
+//! What the sources of a call have, for the names that have to be looked up: patterns, those that say in which database a table
+//! is, and `{schema}` in a target's name for a table without one. All sources at the same time, since each may have to wake up first.
 //!
 //! Knows which sources are asked, and nothing of what is meant; one that does not answer has its error here.
 
@@ -29,15 +29,30 @@ const SOURCES_MAX: usize = 8;
 pub(super) struct Listing {
     /// Its default schema, if it has any.
     pub schema: Option<String>,
-    /// Its tables and views; none if only the schema was asked for.
+    /// Its tables and views, of each database of which they were asked for.
     pub relations: Vec<Relation>,
+    /// Names that say where a table is: as they were asked about, and what the source calls each or why it does not reach it.
+    reached: Vec<(Relation, Result<Relation, String>)>,
+}
+
+impl Listing {
+    /// The one name that a table has for the source, see [`crate::database::Dialect::reach`].
+    ///
+    /// # Errors
+    /// Why the source does not reach it.
+    pub fn reach(&self, relation: &Relation) -> Result<Relation, String> {
+        let found = self.reached.iter().find(|(asked, _)| asked == relation);
+        found.map_or_else(|| Ok(relation.clone()), |(_, answer)| answer.clone())
+    }
 }
 
 /// What is asked of a source.
 pub(super) struct Question<'a> {
     pub source: &'a Endpoint,
-    /// Whether its tables are to be listed; else the default schema alone.
-    pub lists: bool,
+    /// The names that say where a table is.
+    pub elsewhere: Vec<Relation>,
+    /// Names in whose databases all tables are to be listed; if there are none, the default schema alone is asked for.
+    pub lists: Vec<Relation>,
 }
 
 /// The answers.
@@ -55,7 +70,10 @@ impl<'a> Listings<'a> {
                 .iter_mut()
                 .find(|other| other.source.string == question.source.string)
             {
-                Some(other) => other.lists |= question.lists,
+                Some(other) => {
+                    other.elsewhere.extend(question.elsewhere);
+                    other.lists.extend(question.lists);
+                }
                 None => sources.push(question),
             }
         }
@@ -108,11 +126,31 @@ fn ask(question: &Question<'_>, pool: &Pool<'_>, interrupt: &Interrupt) -> Resul
         error
     };
     let schema = connection.dialect.default_schema(&connection.session).map_err(failed)?;
-    let relations = match question.lists {
-        true => connection.dialect.relations(&connection.session).map_err(failed)?,
-        false => Vec::new(),
+    let mut listing = Listing {
+        schema,
+        ..Listing::default()
     };
+    if !question.elsewhere.is_empty() {
+        let reached = connection.dialect.reach(&connection.session, &question.elsewhere);
+        let asked = question.elsewhere.iter().cloned();
+        listing.reached = asked.zip(reached.map_err(failed)?).collect();
+    }
+    let mut catalogs: Vec<Option<String>> = Vec::new();
+    // Of one that is not reached whoever names it is told.
+    for relation in question
+        .lists
+        .iter()
+        .filter_map(|relation| listing.reach(relation).ok())
+    {
+        if !catalogs.contains(&relation.catalog) {
+            catalogs.push(relation.catalog);
+        }
+    }
+    for catalog in &catalogs {
+        let relations = (connection.dialect).relations(&connection.session, catalog.as_deref());
+        listing.relations.extend(relations.map_err(failed)?);
+    }
     connection.session.rollback().map_err(|error| failed(error.into()))?;
     pool.give(Purpose::Read, connection);
-    Ok(Listing { schema, relations })
+    Ok(listing)
 }

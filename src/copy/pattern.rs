@@ -6,28 +6,71 @@ use crate::database::Relation;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
     relation: Relation,
+    /// Whether it says in which database its tables are; perhaps in the connection's own.
+    is_of_database: bool,
 }
 
 impl Pattern {
-    /// Reads `table` or `schema.table`.
+    /// Reads a table's name, whose last two parts may have wildcards.
     ///
     /// # Errors
-    /// Those of [`Relation::parse`].
+    /// Those of [`Relation::parse`], and for wildcards elsewhere.
     pub fn parse(text: &str) -> Result<Pattern, String> {
-        Ok(Pattern {
-            relation: Relation::parse(text)?,
-        })
+        let relation = Relation::parse(text)?;
+        let pattern = Pattern {
+            is_of_database: relation.is_elsewhere(),
+            relation,
+        };
+        let Relation { server, catalog, .. } = &pattern.relation;
+        if server.iter().chain(catalog).any(|part| is_wild(part)) {
+            return Err(format!(
+                "`{text}` has a wildcard in the name of a database or server: only a schema and a table may have one"
+            ));
+        }
+        if server.is_some() && pattern.exact().is_none() {
+            return Err(format!(
+                "`{text}` has a wildcard, and a linked server is not asked which tables it has: name each of them"
+            ));
+        }
+        Ok(pattern)
     }
 
     /// The relation, if there is no wildcard in it.
     pub fn exact(&self) -> Option<&Relation> {
-        let wild = |text: &str| text.contains(['*', '?']);
-        let any = wild(&self.relation.name) || self.relation.schema.as_deref().is_some_and(wild);
+        let any = is_wild(&self.relation.name) || self.relation.schema.as_deref().is_some_and(is_wild);
         (!any).then_some(&self.relation)
     }
 
-    /// Whether the relation is meant; a pattern without a schema means the ones in `default_schema`.
+    /// The relation, whether or not there are wildcards in it.
+    pub fn relation(&self) -> &Relation {
+        &self.relation
+    }
+
+    /// The pattern by the name that its source has for what it means, see [`crate::database::Dialect::reach`].
+    pub fn called(&self, relation: Relation) -> Pattern {
+        Pattern {
+            relation,
+            ..self.clone()
+        }
+    }
+
+    /// Whether the relation is meant; a pattern without a schema means the ones in `default_schema`, and one without a
+    /// database those of the connection's own.
     pub fn matches(&self, relation: &Relation, default_schema: Option<&str>) -> bool {
+        self.is_in_database_of(relation) && self.names(relation, default_schema)
+    }
+
+    /// Whether the relation is left out; a pattern without a schema leaves it out in every schema, and one without a database
+    /// in every database.
+    pub fn excludes(&self, relation: &Relation) -> bool {
+        (!self.is_of_database || self.is_in_database_of(relation)) && self.names(relation, None)
+    }
+
+    fn is_in_database_of(&self, relation: &Relation) -> bool {
+        self.relation.server == relation.server && self.relation.catalog == relation.catalog
+    }
+
+    fn names(&self, relation: &Relation, default_schema: Option<&str>) -> bool {
         let schema = relation.schema.as_deref();
         let schema_matches = match self.relation.schema.as_deref() {
             Some(pattern) => schema.is_some_and(|schema| wildcard(pattern, schema)),
@@ -35,11 +78,10 @@ impl Pattern {
         };
         schema_matches && wildcard(&self.relation.name, &relation.name)
     }
+}
 
-    /// Whether the relation is left out; a pattern without a schema leaves it out in every schema.
-    pub fn excludes(&self, relation: &Relation) -> bool {
-        self.matches(relation, None)
-    }
+fn is_wild(text: &str) -> bool {
+    text.contains(['*', '?'])
 }
 
 /// Whether `text` is what the pattern says.
@@ -76,10 +118,7 @@ mod tests {
     use super::*;
 
     fn relation(schema: &str, name: &str) -> Relation {
-        Relation {
-            schema: Some(schema.to_owned()),
-            name: name.to_owned(),
-        }
+        Relation::new(Some(schema.to_owned()), name)
     }
 
     #[test]
@@ -105,5 +144,31 @@ mod tests {
         assert!(pattern.excludes(&relation("hr", "BuildVersion")));
         assert_eq!(pattern.exact(), None);
         assert_eq!(Pattern::parse("dbo.t").unwrap().exact(), Some(&relation("dbo", "t")));
+    }
+
+    #[test]
+    fn a_pattern_without_a_database_means_the_connections_own_but_excludes_everywhere() {
+        let of = |database: &str| Relation {
+            catalog: Some(database.to_owned()),
+            ..relation("dbo", "BuildVersion")
+        };
+        let pattern = Pattern::parse("other.dbo.Build*").unwrap();
+        assert!(pattern.matches(&of("other"), Some("dbo")) && pattern.excludes(&of("other")));
+        assert!(!pattern.matches(&of("third"), Some("dbo")) && !pattern.excludes(&of("third")));
+        assert!(!pattern.matches(&relation("dbo", "BuildVersion"), Some("dbo")));
+        let own = pattern.called(relation("dbo", "Build*"));
+        assert!(own.matches(&relation("dbo", "BuildVersion"), None) && !own.excludes(&of("other")));
+        let pattern = Pattern::parse("dbo.Build*").unwrap();
+        assert!(!pattern.matches(&of("other"), None) && pattern.excludes(&of("other")));
+    }
+
+    #[test]
+    fn a_wildcard_stands_for_schemas_and_tables_alone() {
+        for text in ["other.dbo.*", "other..o*", "other.*.orders"] {
+            assert_eq!(Pattern::parse(text).unwrap().exact(), None, "{text}");
+        }
+        for text in ["o*.dbo.orders", "l?nked.db.dbo.orders", "linked.db.dbo.*"] {
+            assert!(Pattern::parse(text).unwrap_err().contains("wildcard"), "{text}");
+        }
     }
 }

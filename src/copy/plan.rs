@@ -634,10 +634,7 @@ fn refuse_itself(
                 .default_schema(&connection.session)
                 .map_err(|error| TableError::database(PLACE, error, Some(connection.dialect)))?,
         };
-        Ok(Relation {
-            schema,
-            name: relation.name.clone(),
-        })
+        Ok(whole(relation, schema.as_ref()))
     };
     if source.string == target.string && resolved(source, read)? == resolved(target, written)? {
         let message = "source and target are the same table".to_owned();

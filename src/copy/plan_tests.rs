@@ -14,10 +14,7 @@ fn column(name: &str, logical: LogicalType, declared: &str) -> Column {
 }
 
 fn relation(name: &str) -> Relation {
-    Relation {
-        schema: None,
-        name: name.to_owned(),
-    }
+    Relation::new(None, name)
 }
 
 fn decide(

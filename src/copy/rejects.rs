@@ -237,12 +237,11 @@ fn remove(path: &Path) -> io::Result<()> {
 
 /// The name of a table's file: letters and digits as they are, all else by its bytes, so that no two tables have the same.
 fn file_name(target: &Relation) -> String {
-    let mut name = String::new();
-    if let Some(schema) = &target.schema {
-        spell(schema, &mut name);
-        name.push('.');
-    }
-    spell(&target.name, &mut name);
+    let mut name = target.joined(|part| {
+        let mut spelled = String::new();
+        spell(part, &mut spelled);
+        spelled
+    });
     if name.len() > NAME_BYTES_MAX {
         let whole = crc32fast::hash(name.as_bytes());
         let mut end = NAME_BYTES_MAX;
@@ -336,10 +335,7 @@ mod tests {
     use super::*;
 
     fn name(schema: Option<&str>, name: &str) -> String {
-        file_name(&Relation {
-            schema: schema.map(str::to_owned),
-            name: name.to_owned(),
-        })
+        file_name(&Relation::new(schema.map(str::to_owned), name))
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::{
     catalog::{Catalog, Question},
     error::{OVER_MEMORY_LIMIT, Phase, Place, Side, TableError},
     heap,
-    job::{Job, Named, Unlisted, refused},
+    job::{Job, Named, Unlisted, reach, refused},
     listing::{Listing, Listings},
     pipeline::Budget,
     plan::Known,
@@ -88,8 +88,19 @@ pub(super) fn begin<'a>(
         }
         (meant, target.map(thread::ScopedJoinHandle::join))
     });
-    let (jobs, unlisted) = meant?;
+    let (mut jobs, unlisted) = meant?;
     rejects::check(request, &jobs)?;
+    // The first connection to the target is made before any table: a wrong password is one error and not three hundred.
+    let target = match target {
+        Ok(Ok(target)) => target?,
+        // No thread, or none that came back.
+        _ => pool.take(&request.target, Purpose::Write, interrupt)?,
+    };
+    target.session.set_interrupt(interrupt);
+    let targets: Vec<Relation> = jobs.iter().map(|job| job.target.clone()).collect();
+    for (job, reached) in jobs.iter_mut().zip(reach((&target, Side::Target), &targets)?) {
+        job.target = reached;
+    }
     let mut targets = HashSet::new();
     if let Some(twice) = jobs.iter().find(|job| !targets.insert(&job.target)) {
         let message = format!(
@@ -106,13 +117,6 @@ pub(super) fn begin<'a>(
         );
         return Err(refused(Side::Target, "copy.memory_limit", message));
     }
-    // The first connection to the target is made before any table: a wrong password is one error and not three hundred.
-    let target = match target {
-        Ok(Ok(target)) => target?,
-        // No thread, or none that came back.
-        _ => pool.take(&request.target, Purpose::Write, interrupt)?,
-    };
-    target.session.set_interrupt(interrupt);
     let at_once = tables_at_once(request, jobs.len(), target.dialect.writers_max());
     Ok(Begun {
         jobs,

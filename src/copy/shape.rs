@@ -275,9 +275,16 @@ impl<'a> Neighbours<'a> {
         if let Some(other) = self.elsewhere.iter().find(|other| is_meant(other)) {
             return Ok(Referred::Elsewhere(other.target.clone()));
         }
-        let Ok(named) = target_name(relation, job.options.into.as_deref(), own.as_deref()) else {
+        let Ok(mut named) = target_name(relation, job.options.into.as_deref(), own.as_deref()) else {
             return Ok(Referred::Nowhere);
         };
+        if named.is_elsewhere() {
+            let reached = target.dialect.reach(&target.session, &[named])?;
+            match reached.into_iter().next() {
+                Some(Ok(reached)) => named = reached,
+                _ => return Ok(Referred::Nowhere),
+            }
+        }
         let schema = target.dialect.default_schema(&target.session)?;
         let named = whole(&named, schema.as_ref());
         let is_named = |other: &&Job<'_>| whole(&other.target, schema.as_ref()) == named;
@@ -431,10 +438,7 @@ mod tests {
 
     #[test]
     fn tables_that_are_referred_to_come_first_and_cycles_do_no_harm() {
-        let relation = |name: &str| Relation {
-            schema: Some("s".to_owned()),
-            name: name.to_owned(),
-        };
+        let relation = |name: &str| Relation::new(Some("s".to_owned()), name);
         let key = |from: &str, to: &str| KeyThere {
             name: "k".to_owned(),
             referring: relation(from),

@@ -59,7 +59,10 @@ fn may_read(reader: &Job<'_>, writer: &Job<'_>) -> bool {
             Source::Query(_) => true,
             Source::Table { relation, .. } => {
                 let schemas = relation.schema.as_ref().zip(writer.target.schema.as_ref());
-                relation.name == writer.target.name && schemas.is_none_or(|(read, written)| read == written)
+                let is_beside = relation.catalog == writer.target.catalog && relation.server.is_none();
+                is_beside
+                    && relation.name == writer.target.name
+                    && schemas.is_none_or(|(read, written)| read == written)
             }
         }
 }
@@ -67,6 +70,10 @@ fn may_read(reader: &Job<'_>, writer: &Job<'_>) -> bool {
 /// The number of the part, from 1, that a table belongs to.
 fn shard_of(target: &Relation, count: u32) -> u32 {
     let mut hasher = Sha256::new();
+    if let Some(catalog) = &target.catalog {
+        hasher.update(catalog);
+        hasher.update([0]);
+    }
     hasher.update(target.schema.as_deref().unwrap_or_default());
     // No name has it, so that `a.b` and `ab` are two.
     hasher.update([0]);
@@ -84,10 +91,7 @@ mod tests {
     use super::*;
 
     fn relation(schema: Option<&str>, name: &str) -> Relation {
-        Relation {
-            schema: schema.map(str::to_owned),
-            name: name.to_owned(),
-        }
+        Relation::new(schema.map(str::to_owned), name)
     }
 
     #[test]
@@ -96,6 +100,11 @@ mod tests {
         let parts = ["a", "orders", "größe"].map(|name| shard_of(&relation(None, name), 8));
         assert_eq!(parts, [3, 5, 8]);
         assert_eq!(shard_of(&relation(Some("staging"), "a"), 8), 7);
+        let elsewhere = Relation {
+            catalog: Some("other".to_owned()),
+            ..relation(Some("staging"), "a")
+        };
+        assert_eq!(shard_of(&elsewhere, 8), 2);
     }
 
     #[test]

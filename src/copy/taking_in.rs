@@ -13,7 +13,7 @@ use super::{
     drift,
     error::{Phase, Place, Side, TableError},
     heap,
-    job::{is_staging_of, refused, staging_name},
+    job::{is_staging_of, parse_target, reach, refused, staging_name},
     journal::lock_name,
     merge,
     pipeline::{self, Budget, Origin},
@@ -73,7 +73,7 @@ pub fn take_in(
     interrupt: &Interrupt,
 ) -> Result<TableReport, Box<TableError>> {
     let started = Instant::now();
-    let target = Relation::parse(&request.table).map_err(|error| refused(Side::Target, "copy.name", error))?;
+    let target = parse_target(&request.table)?;
     if request.memory_limit_bytes < MEMORY_LIMIT_BYTES_MIN {
         let limit = request.memory_limit_bytes;
         let message = format!("the memory limit is {limit} bytes, {MEMORY_LIMIT_BYTES_MIN} are the least");
@@ -81,6 +81,7 @@ pub fn take_in(
     }
     let pool = Pool::new(search, request.patience);
     let connection = pool.take(&request.target, Purpose::Write, interrupt)?;
+    let target = reach((&connection, Side::Target), &[target])?.remove(0);
     let mut report = TableReport {
         source: "arrow".to_owned(),
         table: "data".to_owned(),
@@ -126,7 +127,7 @@ fn carry_out(
     let beside = Beside {
         dialect,
         target: &named,
-        lock: dialect.table_lock(lock),
+        lock: dialect.table_lock(lock, named.catalog.as_deref()),
         patience: request.patience,
         journal: None,
         look_first: false,

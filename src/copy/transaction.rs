@@ -128,10 +128,7 @@ impl Beside<'_> {
 
     /// Whether the table beside the target that rows were loaded into has not been renamed.
     fn is_there(&self, writer: &mut dyn Writer, staging: &str) -> Result<bool, Error> {
-        let relation = Relation {
-            schema: self.target.schema.clone(),
-            name: staging.to_owned(),
-        };
+        let relation = self.target.beside(staging);
         let sql = format!("SELECT 1 FROM {} WHERE 1 = 0", self.dialect.quote_relation(&relation));
         match writer.query(&sql) {
             Ok(_) => Ok(true),

@@ -7,6 +7,10 @@ use super::batch::Layout;
 /// A table or view by name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Relation {
+    /// The server that the connection's own reaches it by (SQL Server: a linked one); `None` for the connection's own.
+    pub server: Option<String>,
+    /// Its database, which ODBC calls a catalog; `None` for the connection's own.
+    pub catalog: Option<String>,
     /// Its schema (in MariaDB and MySQL its database); `None` for the connection's own.
     pub schema: Option<String>,
     /// Its name, as the database stores it.
@@ -14,10 +18,52 @@ pub struct Relation {
 }
 
 impl Relation {
-    /// Reads `name` or `schema.name`; a part in double quotes or brackets may hold dots, and its closing mark doubled.
+    /// One of the connection's own database.
+    pub fn new(schema: Option<String>, name: impl Into<String>) -> Relation {
+        Relation {
+            server: None,
+            catalog: None,
+            schema,
+            name: name.into(),
+        }
+    }
+
+    /// One of another name in the same place.
+    pub fn beside(&self, name: impl Into<String>) -> Relation {
+        Relation {
+            name: name.into(),
+            ..self.clone()
+        }
+    }
+
+    /// Whether it says in which database, or at which server, it is.
+    pub fn is_elsewhere(&self) -> bool {
+        self.server.is_some() || self.catalog.is_some()
+    }
+
+    /// The name's parts, from the first that is said on; empty where one between is left out (`database..table`).
+    pub fn parts(&self) -> impl Iterator<Item = &str> {
+        let parts = [&self.server, &self.catalog, &self.schema];
+        let said = parts.into_iter().skip_while(|part| part.is_none());
+        said.map(|part| part.as_deref().unwrap_or_default())
+            .chain([self.name.as_str()])
+    }
+
+    /// The name with dots between its parts, each as `spelled` has it.
+    pub fn joined(&self, spelled: impl Fn(&str) -> String) -> String {
+        let part = |part: &str| match part {
+            "" => String::new(),
+            part => spelled(part),
+        };
+        self.parts().map(part).collect::<Vec<_>>().join(".")
+    }
+
+    /// Reads `name`, `schema.name`, `database.schema.name` or `server.database.schema.name`; of the last two, what stands
+    /// between the first and the last part may be left out (`database..name`). A part in double quotes or brackets may hold
+    /// dots, and its closing mark doubled.
     ///
     /// # Errors
-    /// What is wrong with the text: an empty part, an open quote, more than two parts.
+    /// What is wrong with the text: an empty part, an open quote, more than four parts.
     pub fn parse(text: &str) -> Result<Relation, String> {
         let mut parts = vec![String::new()];
         // What ends the part that is in quotes.
@@ -40,33 +86,32 @@ impl Relation {
         if closing.is_some() {
             return Err(format!("table name `{text}` has an open quote"));
         }
-        if parts.iter().any(String::is_empty) {
+        if parts.len() > 4 {
+            return Err(format!(
+                "table name `{text}` has {} parts, `server.database.schema.table` are the most",
+                parts.len()
+            ));
+        }
+        let can_be_empty = |place: usize| place > 0 && place + 1 < parts.len();
+        if (0..parts.len()).any(|place| parts[place].is_empty() && !can_be_empty(place)) {
             return Err(format!("table name `{text}` has an empty part"));
         }
-        match <[String; 2]>::try_from(parts) {
-            Ok([schema, name]) => Ok(Relation {
-                schema: Some(schema),
-                name,
-            }),
-            Err(mut parts) if parts.len() == 1 => Ok(Relation {
-                schema: None,
-                name: parts.remove(0),
-            }),
-            Err(parts) => Err(format!(
-                "table name `{text}` has {} parts, `schema.table` or `table` is allowed: the connection says which \
-                 database, and a `query` may read from others of its server",
-                parts.len()
-            )),
-        }
+        let mut next = || parts.pop();
+        let name = next().unwrap_or_default();
+        let mut next = || next().filter(|part| !part.is_empty());
+        let (schema, catalog, server) = (next(), next(), next());
+        Ok(Relation {
+            server,
+            catalog,
+            schema,
+            name,
+        })
     }
 }
 
 impl fmt::Display for Relation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.schema {
-            Some(schema) => write!(f, "{schema}.{}", self.name),
-            None => f.write_str(&self.name),
-        }
+        f.write_str(&self.joined(str::to_owned))
     }
 }
 
@@ -308,20 +353,43 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_name_has_one_or_two_parts_and_quotes_or_brackets_hold_dots() {
-        let relation = |schema: Option<&str>, name: &str| {
-            Ok(Relation {
-                schema: schema.map(str::to_owned),
-                name: name.to_owned(),
-            })
-        };
+    fn a_table_name_has_up_to_four_parts_and_quotes_or_brackets_hold_dots() {
+        let relation = |schema: Option<&str>, name: &str| Ok(Relation::new(schema.map(str::to_owned), name));
         assert_eq!(Relation::parse("SalesLT.Größe"), relation(Some("SalesLT"), "Größe"));
         assert_eq!(Relation::parse("t"), relation(None, "t"));
         assert_eq!(Relation::parse(r#""a.b"."c""d""#), relation(Some("a.b"), r#"c"d"#));
         assert_eq!(Relation::parse("[a.b].[c]]d]"), relation(Some("a.b"), "c]d"));
         assert_eq!(Relation::parse("t[1]"), relation(None, "t[1]"));
-        for text in ["", "a.", "a.b.c", "\"a", "[a"] {
+        let parts = |text: &str| {
+            let Relation {
+                server,
+                catalog,
+                schema,
+                name,
+            } = Relation::parse(text).unwrap();
+            [server, catalog, schema, Some(name)].map(Option::unwrap_or_default)
+        };
+        assert_eq!(parts("[other db].[dbo].[or.ders]"), ["", "other db", "dbo", "or.ders"]);
+        assert_eq!(parts("other..orders"), ["", "other", "", "orders"]);
+        assert_eq!(parts("linked.db.dbo.t"), ["linked", "db", "dbo", "t"]);
+        assert_eq!(parts("linked...t"), ["linked", "", "", "t"]);
+        for text in ["", "a.", ".a", "a.b.", ".a.b", "a.b.c.d.e", "\"a", "[a"] {
             assert!(Relation::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_table_name_is_told_as_it_is_read() {
+        for text in [
+            "t",
+            "s.t",
+            "db.s.t",
+            "db..t",
+            "linked.db.s.t",
+            "linked..s.t",
+            "linked...t",
+        ] {
+            assert_eq!(Relation::parse(text).unwrap().to_string(), text);
         }
     }
 }

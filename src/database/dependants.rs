@@ -96,7 +96,7 @@ pub(super) fn dependants_of(rows: Vec<Vec<Option<String>>>, ways: Ways) -> HashM
         else {
             continue;
         };
-        let dependants = found.entry(Relation { schema, name: table }).or_default();
+        let dependants = found.entry(Relation::new(schema, table)).or_default();
         let thing = |name: Option<String>| Thing {
             what: what.clone().unwrap_or_default(),
             name: name.unwrap_or_default(),
@@ -106,10 +106,7 @@ pub(super) fn dependants_of(rows: Vec<Vec<Option<String>>>, ways: Ways) -> HashM
                 let [replacing, emptying] = ways(rule.as_deref().unwrap_or_default());
                 dependants.keys.push(KeyTo {
                     name,
-                    referring: Relation {
-                        schema: of_schema,
-                        name: of_table,
-                    },
+                    referring: Relation::new(of_schema, of_table),
                     replacing,
                     emptying,
                 });

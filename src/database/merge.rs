@@ -42,10 +42,7 @@ impl<'a> Merging<'a> {
         (create, on_commit): (&str, &str),
         option: &str,
     ) -> MergeSteps {
-        let staging = Relation {
-            schema: Some(schema.to_owned()),
-            name: STAGING.to_owned(),
-        };
+        let staging = Relation::new(Some(schema.to_owned()), STAGING);
         let (from, to) = (dialect.quote_relation(&staging), dialect.quote_relation(self.target));
         let quote = |name: &String| dialect.quote(name);
         let columns = list(self.columns, quote);
@@ -83,10 +80,7 @@ impl<'a> Merging<'a> {
     /// For MariaDB and MySQL. Not ON DUPLICATE KEY UPDATE: it takes any unique key of the table for the one that is meant,
     /// and would write over another row where such a key is broken.
     pub(super) fn update_and_insert(&self, dialect: &dyn Dialect) -> MergeSteps {
-        let staging = Relation {
-            schema: self.target.schema.clone(),
-            name: STAGING.to_owned(),
-        };
+        let staging = self.target.beside(STAGING);
         let (from, to) = (dialect.quote_relation(&staging), dialect.quote_relation(self.target));
         let quote = |name: &String| dialect.quote(name);
         let columns = list(self.columns, quote);
@@ -127,10 +121,7 @@ impl<'a> Merging<'a> {
     pub(super) fn update_from(&self, dialect: &dyn Dialect, around_insert: [String; 2]) -> MergeSteps {
         // 128 characters are the most of a name.
         let beside: String = self.target.name.chars().take(100).collect();
-        let staging = Relation {
-            schema: self.target.schema.clone(),
-            name: format!("{beside}__{STAGING}"),
-        };
+        let staging = self.target.beside(format!("{beside}__{STAGING}"));
         let (from, to) = (dialect.quote_relation(&staging), dialect.quote_relation(self.target));
         let quote = |name: &String| dialect.quote(name);
         let columns = list(self.columns, quote);
@@ -198,10 +189,7 @@ mod tests {
 
     fn steps(product: &str, columns: &[&str], key: &[&str], deletes: bool) -> MergeSteps {
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        let target = Relation {
-            schema: None,
-            name: "t".to_owned(),
-        };
+        let target = Relation::new(None, "t");
         let (columns, key) = (owned(columns), owned(key));
         let merging = Merging {
             target: &target,

@@ -390,17 +390,31 @@ pub trait Dialect: Send + Sync {
 
     /// A relation's name in quotes.
     fn quote_relation(&self, relation: &Relation) -> String {
-        match &relation.schema {
-            Some(schema) => format!("{}.{}", self.quote(schema), self.quote(&relation.name)),
-            None => self.quote(&relation.name),
-        }
+        relation.joined(|part| self.quote(part))
+    }
+
+    /// Each of these tables by the one name that it has for this connection: without a catalog in the connection's own
+    /// database, else with the catalog's name as it is stored, and the schema. Asked where one of them says where it is, by
+    /// few queries for all; or why it is out of the connection's reach.
+    fn reach(&self, _session: &Session, relations: &[Relation]) -> Result<Vec<Result<Relation, String>>, Error> {
+        let reach = |relation: &Relation| match relation.is_elsewhere() {
+            true => Err(format!(
+                "table name `{relation}` has {} parts, `schema.table` or `table` is allowed in this product (`{}`): the \
+                 connection says which database, and a `query` may read from others of its server",
+                relation.parts().count(),
+                self.name()
+            )),
+            false => Ok(relation.clone()),
+        };
+        Ok(relations.iter().map(reach).collect())
     }
 
     /// The schema that a name without one belongs to; `None` if the product has no such notion.
     fn default_schema(&self, session: &Session) -> Result<Option<String>, Error>;
 
-    /// All tables and views that a user may mean, with their schemas, without the product's own.
-    fn relations(&self, session: &Session) -> Result<Vec<Relation>, Error>;
+    /// All tables and views that a user may mean, with their schemas, without the product's own; of another database that is
+    /// in [`Self::reach`], if a catalog is named.
+    fn relations(&self, session: &Session, catalog: Option<&str>) -> Result<Vec<Relation>, Error>;
 
     /// What a table or view looks like; `None` if there is none of this name.
     fn table(&self, session: &Session, relation: &Relation) -> Result<Option<Table>, Error>;
@@ -707,9 +721,10 @@ pub trait Dialect: Send + Sync {
         format!("'{}'", text.replace('\'', "''"))
     }
 
-    /// How a session of the target locks a table against other runs of dray, by a name that stands for it; `None` where
-    /// the product has no such lock, or locks enough by itself.
-    fn table_lock(&self, _name: LockName) -> Option<TableLock> {
+    /// How a session of the target locks a table against other runs of dray, by a name that stands for it in its database,
+    /// which is another one than the connection's if a catalog is named; `None` where the product has no such lock, or locks
+    /// enough by itself.
+    fn table_lock(&self, _name: LockName, _catalog: Option<&str>) -> Option<TableLock> {
         None
     }
 

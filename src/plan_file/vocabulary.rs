@@ -268,7 +268,8 @@ pub const COPY_KEYS: &[Key] = &[
     Key {
         name: "tables",
         kind: Kind::Texts,
-        about: "`schema.table` or `table`, with `*` and `?` as wildcards; instead of `query`",
+        about: "`schema.table` or `table`, with `*` and `?` as wildcards; in SQL Server also `database.schema.table`; instead of \
+                `query`",
         default: "",
     },
     Key {

@@ -83,7 +83,7 @@ impl Dialect for Arrow {
         Ok(None)
     }
 
-    fn relations(&self, _session: &Session) -> Result<Vec<Relation>, Error> {
+    fn relations(&self, _session: &Session, _catalog: Option<&str>) -> Result<Vec<Relation>, Error> {
         Ok(Vec::new())
     }
 

@@ -37,7 +37,7 @@ impl Dialect for Generic {
         Ok(None)
     }
 
-    fn relations(&self, session: &Session) -> Result<Vec<Relation>, Error> {
+    fn relations(&self, session: &Session, _catalog: Option<&str>) -> Result<Vec<Relation>, Error> {
         let mut statement = session.statement()?;
         statement.tables()?;
         let rows = statement.into_text_rows(session)?;
@@ -46,10 +46,10 @@ impl Dialect for Generic {
             .iter()
             .filter(|row| matches!(cell(row, 3).as_deref(), Some("TABLE" | "VIEW")))
             .filter_map(|row| {
-                Some(Relation {
-                    schema: cell(row, 1).filter(|schema| !schema.is_empty()),
-                    name: cell(row, 2)?,
-                })
+                Some(Relation::new(
+                    cell(row, 1).filter(|schema| !schema.is_empty()),
+                    cell(row, 2)?,
+                ))
             })
             .collect())
     }
@@ -358,7 +358,7 @@ pub(super) fn catalog_relations(session: &Session, sql: &str) -> Result<Vec<Rela
 /// The relations in the rows of such an answer.
 pub(super) fn relations_of(rows: Vec<Vec<Option<String>>>) -> Vec<Relation> {
     let relation = |row: Vec<Option<String>>| match <[Option<String>; 2]>::try_from(row) {
-        Ok([schema, Some(name)]) => Some(Relation { schema, name }),
+        Ok([schema, Some(name)]) => Some(Relation::new(schema, name)),
         _ => None,
     };
     rows.into_iter().filter_map(relation).collect()
@@ -373,11 +373,8 @@ pub(super) fn catalog_foreign_keys(session: &Session, sql: &str, parameters: &[&
         let [schema, table, referred_schema, referred, name, definition] = <[Option<String>; 6]>::try_from(row).ok()?;
         Some(KeyThere {
             name: name?,
-            referring: Relation { schema, name: table? },
-            referred: Relation {
-                schema: referred_schema,
-                name: referred?,
-            },
+            referring: Relation::new(schema, table?),
+            referred: Relation::new(referred_schema, referred?),
             definition,
             holds: Holds::All,
             unseen,

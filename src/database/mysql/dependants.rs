@@ -54,10 +54,8 @@ pub(super) fn dependants(dialect: &MySql, session: &Session, relations: &[Relati
         true => dialect.default_schema(session)?,
         false => None,
     };
-    let whole = |relation: &Relation| Relation {
-        schema: relation.schema.clone().or_else(|| own.clone()),
-        name: relation.name.clone(),
-    };
+    let whole =
+        |relation: &Relation| Relation::new(relation.schema.clone().or_else(|| own.clone()), relation.name.clone());
     let relations: Vec<Relation> = relations.iter().map(whole).collect();
     let mut by_schema: HashMap<&str, Vec<&str>> = HashMap::new();
     for relation in &relations {

@@ -192,10 +192,7 @@ fn foreign_key(features: &mut Features, row: &Row<'_>) {
         features.foreign_keys.push(ForeignKey {
             name,
             columns: Vec::new(),
-            referred: Relation {
-                schema: row.cell(3).map(str::to_owned),
-                name: row.text(4).to_owned(),
-            },
+            referred: Relation::new(row.cell(3).map(str::to_owned), row.text(4)),
             referred_columns: Vec::new(),
             on_update: row.text(6).to_owned(),
             on_delete: row.text(7).to_owned(),

@@ -164,7 +164,7 @@ impl Dialect for MySql {
         generic::one_text(session, "SELECT DATABASE()")
     }
 
-    fn relations(&self, session: &Session) -> Result<Vec<Relation>, Error> {
+    fn relations(&self, session: &Session, _catalog: Option<&str>) -> Result<Vec<Relation>, Error> {
         generic::catalog_relations(session, RELATIONS)
     }
 
@@ -211,10 +211,8 @@ impl Dialect for MySql {
             true => self.default_schema(session)?,
             false => None,
         };
-        let whole = |relation: &Relation| Relation {
-            schema: relation.schema.clone().or_else(|| own.clone()),
-            name: relation.name.clone(),
-        };
+        let whole =
+            |relation: &Relation| Relation::new(relation.schema.clone().or_else(|| own.clone()), relation.name.clone());
         let relations: Vec<Relation> = relations.iter().map(whole).collect();
         let mut schemas: Vec<&str> = relations
             .iter()
@@ -230,7 +228,7 @@ impl Dialect for MySql {
                     continue;
                 };
                 if let Ok(bytes) = bytes.parse::<u64>() {
-                    sizes.insert(Relation { schema, name }, bytes);
+                    sizes.insert(Relation::new(schema, name), bytes);
                 }
             }
         }
@@ -523,7 +521,7 @@ impl Dialect for MySql {
         format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
     }
 
-    fn table_lock(&self, LockName(number): LockName) -> Option<TableLock> {
+    fn table_lock(&self, LockName(number): LockName, _catalog: Option<&str>) -> Option<TableLock> {
         // Of the session, and of the whole server: the number stands for the database as well.
         let name = format!("'dray:{number:016x}'");
         Some(TableLock {
@@ -634,10 +632,7 @@ mod tests {
 
     #[test]
     fn a_new_table_is_loaded_under_another_name_and_swapped_in_one_rename() {
-        let relation = |name: &str| Relation {
-            schema: None,
-            name: name.to_owned(),
-        };
+        let relation = |name: &str| Relation::new(None, name);
         let create = |relation: &Relation| format!("CREATE {}", relation.name);
         let steps = MARIADB.load_steps(Mode::Replace, true, &relation("t"), &relation("s"), &create);
         assert_eq!(steps.before, ["CREATE s"]);

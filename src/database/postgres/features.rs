@@ -207,10 +207,7 @@ fn constraint(features: &mut Features, row: &Row<'_>, last: &mut String) {
                 features.foreign_keys.push(ForeignKey {
                     name,
                     columns: Vec::new(),
-                    referred: Relation {
-                        schema: row.cell(11).map(str::to_owned),
-                        name: row.text(12).to_owned(),
-                    },
+                    referred: Relation::new(row.cell(11).map(str::to_owned), row.text(12)),
                     referred_columns: Vec::new(),
                     on_update: action(row.text(14)).to_owned(),
                     on_delete: action(row.text(15)).to_owned(),

@@ -170,7 +170,21 @@ impl Dialect for Postgres {
         generic::one_text(session, "SELECT current_schema()")
     }
 
-    fn relations(&self, session: &Session) -> Result<Vec<Relation>, Error> {
+    fn reach(&self, session: &Session, relations: &[Relation]) -> Result<Vec<Result<Relation, String>>, Error> {
+        let own = generic::one_text(session, "SELECT current_database()")?;
+        let reach = |relation: &Relation| match (&relation.server, &relation.catalog) {
+            (None, None) => Ok(relation.clone()),
+            (None, catalog) if *catalog == own => Ok(Relation::new(relation.schema.clone(), relation.name.as_str())),
+            _ => Err(format!(
+                "table name `{relation}` is not of the connection's database, `{}`, and PostgreSQL reads no other on one \
+                 connection: make a connection of its own to it",
+                own.as_deref().unwrap_or_default()
+            )),
+        };
+        Ok(relations.iter().map(reach).collect())
+    }
+
+    fn relations(&self, session: &Session, _catalog: Option<&str>) -> Result<Vec<Relation>, Error> {
         generic::catalog_relations(session, RELATIONS)
     }
 
@@ -515,10 +529,7 @@ impl Dialect for Postgres {
         let may_create = "SELECT 1 WHERE pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')";
         let may_create = !session.text_rows(may_create, &[])?.is_empty();
         let (_, tag) = free.name.rsplit_once("__").unwrap_or_default();
-        let apart = Relation {
-            schema: Some(tag.to_owned()),
-            name: target.name.clone(),
-        };
+        let apart = Relation::new(Some(tag.to_owned()), target.name.clone());
         Ok(if may_create && !tag.is_empty() {
             apart
         } else {
@@ -553,7 +564,7 @@ impl Dialect for Postgres {
         }
     }
 
-    fn table_lock(&self, LockName(number): LockName) -> Option<TableLock> {
+    fn table_lock(&self, LockName(number): LockName, _catalog: Option<&str>) -> Option<TableLock> {
         // An advisory lock of the transaction, under the 64 bits as a number with a sign; pg_locks shows them in halves.
         let (signed, high, low) = (number.cast_signed(), number >> 32, number & 0xffff_ffff);
         Some(TableLock {
@@ -677,10 +688,8 @@ impl Postgres {
             true => self.default_schema(session)?,
             false => None,
         };
-        let whole = |relation: &Relation| Relation {
-            schema: relation.schema.clone().or_else(|| own.clone()),
-            name: relation.name.clone(),
-        };
+        let whole =
+            |relation: &Relation| Relation::new(relation.schema.clone().or_else(|| own.clone()), relation.name.clone());
         let relations: Vec<Relation> = relations.iter().map(whole).collect();
         // Each once: of a table that is named twice every row of the answers would come twice.
         let distinct: BTreeSet<&Relation> = relations.iter().collect();
@@ -704,10 +713,7 @@ fn array(texts: &mut dyn Iterator<Item = &str>) -> String {
 /// A relation from the cells of its schema and name.
 fn relation(cells: &[Option<String>]) -> Option<Relation> {
     match cells {
-        [schema, Some(name)] => Some(Relation {
-            schema: schema.clone(),
-            name: name.clone(),
-        }),
+        [schema, Some(name)] => Some(Relation::new(schema.clone(), name.clone())),
         _ => None,
     }
 }

@@ -383,10 +383,7 @@ mod tests {
             from_catalog: true,
         };
         let source = Source::Table {
-            relation: Relation {
-                schema: Some("main".to_owned()),
-                name: "t".to_owned(),
-            },
+            relation: Relation::new(Some("main".to_owned()), "t"),
             condition: Some("x = 1 OR y -- why".to_owned()),
         };
         assert_eq!(

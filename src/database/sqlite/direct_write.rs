@@ -416,10 +416,10 @@ fn bind_cell<'values>(
 
 /// The table with the schema that it has if it says none.
 fn in_schema(table: &Relation) -> Relation {
-    Relation {
-        schema: Some(table.schema.as_deref().unwrap_or("main").to_owned()),
-        name: table.name.clone(),
-    }
+    Relation::new(
+        Some(table.schema.as_deref().unwrap_or("main").to_owned()),
+        table.name.clone(),
+    )
 }
 
 fn refused(column: &Target, reason: &str) -> Error {

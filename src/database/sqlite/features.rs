@@ -207,10 +207,7 @@ fn foreign_key(found: &mut Found, row: &Row<'_>) {
         features.foreign_keys.push(ForeignKey {
             name: definition.foreign_keys.get(place).cloned().flatten(),
             columns: Vec::new(),
-            referred: Relation {
-                schema: None,
-                name: row.text(2).to_owned(),
-            },
+            referred: Relation::new(None, row.text(2)),
             referred_columns: Vec::new(),
             on_update: row.text(5).to_owned(),
             on_delete: row.text(6).to_owned(),

@@ -94,16 +94,11 @@ impl Dialect for Sqlite {
         Ok(Some("main".to_owned()))
     }
 
-    fn relations(&self, session: &Session) -> Result<Vec<Relation>, Error> {
+    fn relations(&self, session: &Session, _catalog: Option<&str>) -> Result<Vec<Relation>, Error> {
         let sql = "SELECT name FROM main.sqlite_master WHERE type IN ('table', 'view') \
                    AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name";
         let names = session.text_rows(sql, &[])?.into_iter().flatten().flatten();
-        Ok(names
-            .map(|name| Relation {
-                schema: Some("main".to_owned()),
-                name,
-            })
-            .collect())
+        Ok(names.map(|name| Relation::new(Some("main".to_owned()), name)).collect())
     }
 
     fn table(&self, session: &Session, relation: &Relation) -> Result<Option<Table>, Error> {
@@ -170,7 +165,7 @@ impl Dialect for Sqlite {
             for row in session.text_rows(&sql, &[])? {
                 let mut cells = row.into_iter();
                 let schema = Some(schema.clone());
-                let name = cells.next().flatten().map(|name| Relation { schema, name });
+                let name = cells.next().flatten().map(|name| Relation::new(schema, name));
                 taken.extend(name.map(|name| (name, cells.next().flatten())));
             }
         }

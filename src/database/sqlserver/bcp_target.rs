@@ -2,7 +2,7 @@
 //! pages of its text.
 
 use super::{
-    super::{Column, Error, generic},
+    super::{Column, Error, Relation, generic},
     bcp_types, catalog,
     code_pages::CodePage,
     types,
@@ -44,10 +44,12 @@ struct Place {
 }
 
 impl Facts {
-    /// What the server says about a table, whose name is in brackets; `None` if there is none.
-    pub(super) fn ask(session: &Session, table: &str) -> Result<Option<Facts>, Error> {
-        let sql = format!("{FACTS}{}) ORDER BY c.column_id", catalog::literal(table));
-        Ok(Facts::of(&session.text_rows(&sql, &[])?))
+    /// What the server says about a table; `None` if there is none.
+    pub(super) fn ask(session: &Session, table: &Relation) -> Result<Option<Facts>, Error> {
+        let name = catalog::literal(&catalog::local(table));
+        let sql = format!("{FACTS}{name}) ORDER BY c.column_id");
+        let rows = session.text_rows(&catalog::within(table.catalog.as_deref(), sql), &[])?;
+        Ok(Facts::of(&rows))
     }
 
     fn of(rows: &[Vec<Option<String>>]) -> Option<Facts> {
@@ -147,8 +149,8 @@ impl Facts {
 pub(super) struct Pages(Vec<(Option<String>, Option<CodePage>)>);
 
 impl Pages {
-    /// The code pages that these columns need, from the server.
-    pub(super) fn ask(session: &Session, columns: &[Column]) -> Result<Pages, Error> {
+    /// The code pages that these columns need, from the server; those of another database, if a catalog is named.
+    pub(super) fn ask(session: &Session, catalog: Option<&str>, columns: &[Column]) -> Result<Pages, Error> {
         let mut pages = Pages(Vec::new());
         for column in columns.iter().filter(|column| types::has_code_page(&column.declared)) {
             let collation = bcp_types::collation(&column.declared).map(str::to_owned);
@@ -160,7 +162,8 @@ impl Pages {
                 None => "CAST(DATABASEPROPERTYEX(DB_NAME(), 'Collation') AS nvarchar(128))".to_owned(),
             };
             let sql = format!("SELECT CAST(COLLATIONPROPERTY({name}, 'CodePage') AS nvarchar(20))");
-            let number = generic::one_text(session, &sql)?.and_then(|number| number.parse().ok());
+            let number =
+                generic::one_text(session, &catalog::within(catalog, sql))?.and_then(|number| number.parse().ok());
             pages.0.push((collation, number.and_then(CodePage::of)));
         }
         Ok(pages)

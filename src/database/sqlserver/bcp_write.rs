@@ -30,12 +30,13 @@ impl WriteLane for BcpWrite {
         }
         Library::find(&connection.driver, &connection.session)?;
         let words = |error: Error| connection.without_values(error).to_string();
-        Pages::ask(&connection.session, columns)
+        // In another database a table that is made may have another code page, which is looked at when it is there.
+        let catalog = target.and_then(|target| target.catalog.as_deref());
+        Pages::ask(&connection.session, catalog, columns)
             .map_err(words)?
             .all_known(columns)?;
         if let Some(target) = target {
-            let table = connection.dialect.quote_relation(target);
-            if let Some(facts) = Facts::ask(&connection.session, &table).map_err(words)? {
+            if let Some(facts) = Facts::ask(&connection.session, target).map_err(words)? {
                 facts.takes(columns)?;
             }
         }
@@ -100,10 +101,10 @@ impl Writer for BcpWriter {
         } = &self.connection;
         let table = dialect.quote_relation(target);
         let library = Library::find(driver, session).map_err(Error::Unsupported)?;
-        let facts = Facts::ask(session, &table)?;
+        let facts = Facts::ask(session, target)?;
         let facts = facts.ok_or_else(|| Error::Unsupported(format!("the server knows no columns of {table}")))?;
         facts.takes(columns).map_err(Error::Unsupported)?;
-        let pages = Pages::ask(session, columns)?;
+        let pages = Pages::ask(session, target.catalog.as_deref(), columns)?;
         pages.all_known(columns).map_err(Error::Unsupported)?;
         let mut bindings = Vec::new();
         let mut targets = Vec::new();

@@ -2,6 +2,9 @@
 //!
 //! Names go into the statements as literals: `OBJECT_ID` finds a table as the server itself does, by the collation of
 //! its database and the user's own schema.
+//!
+//! Another database of the server is asked from within it ([`within`]): most functions of the catalog know nothing but the
+//! database that they are called in, and the same questions do for every database. A linked server is not asked.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,12 +12,13 @@ use super::super::{
     Dialect, Error, Holds, KeyThere, Kind, Relation, Table,
     dependants::{Dependants, dependants_of, effect},
     features::Row,
+    generic,
 };
-use super::{SqlServer, types};
+use super::{MICROSOFT, SqlServer, types};
 use crate::odbc::Session;
 
 /// Tables and views that a user may mean. A view of the product's own has `is_ms_shipped`.
-pub(super) const RELATIONS: &str = "\
+const RELATIONS: &str = "\
 SELECT s.name, o.name FROM sys.objects o JOIN sys.schemas s ON s.schema_id = o.schema_id \
 WHERE o.type IN ('U', 'V') AND o.is_ms_shipped = 0 AND s.name NOT IN ('sys', 'INFORMATION_SCHEMA') ORDER BY 1, 2";
 
@@ -90,12 +94,126 @@ ORDER BY asked.place, things.rank, things.name";
 const ASKED_MAX: usize = 200;
 
 /// The columns of the table behind it that an INSERT has to fill. A trigger may do so in place of the INSERT.
-pub(super) const REQUIRED: &str = "\
+const REQUIRED: &str = "\
 SELECT c.name FROM sys.columns c JOIN sys.types t ON t.user_type_id = c.user_type_id \
 WHERE c.is_nullable = 0 AND c.default_object_id = 0 AND c.is_identity = 0 AND c.is_computed = 0 \
   AND t.name NOT IN ('timestamp', 'rowversion') AND COALESCE(COLUMNPROPERTY(c.object_id, c.name, 'GeneratedAlwaysType'), 0) = 0 \
   AND NOT EXISTS (SELECT 1 FROM sys.triggers r WHERE r.parent_id = c.object_id AND r.is_instead_of_trigger = 1) \
   AND c.object_id = OBJECT_ID(";
+
+/// What a connection reaches of another database: the name that it is stored under, whether it is the connection's own, whether
+/// the login may go there (NULL where it sees no such database), and the login.
+const REACH: &str = "\
+SELECT COALESCE(DB_NAME(DB_ID(asked.name)), asked.name), CASE WHEN DB_ID(asked.name) = DB_ID() THEN 1 ELSE 0 END, \
+  HAS_DBACCESS(asked.name), SUSER_SNAME() FROM (SELECT CAST(";
+
+/// A statement of the connection's own database, or one that is run in another. Nothing of the session's changes by that: the
+/// database is another one to the end of the EXECUTE alone (Microsoft, "EXECUTE (Transact-SQL)").
+pub(super) fn within(catalog: Option<&str>, sql: String) -> String {
+    match catalog {
+        Some(catalog) => format!(
+            "EXEC ({})",
+            literal(&format!("USE {}; {sql}", MICROSOFT.quote(catalog)))
+        ),
+        None => sql,
+    }
+}
+
+/// The name, in brackets, that a table has in its own database.
+pub(super) fn local(relation: &Relation) -> String {
+    MICROSOFT.quote_relation(&Relation::new(relation.schema.clone(), relation.name.as_str()))
+}
+
+/// See [`Dialect::reach`].
+pub(super) fn reach(session: &Session, relations: &[Relation]) -> Result<Vec<Result<Relation, String>>, Error> {
+    let mut reached: Vec<Result<Relation, String>> = relations.iter().cloned().map(Ok).collect();
+    // A linked server is asked for nothing.
+    for (catalog, places) in by_catalog(relations) {
+        let Some(catalog) = catalog else { continue };
+        let sql = format!("{REACH}{} AS sysname) AS name) AS asked", literal(catalog));
+        let row = session.text_rows(&sql, &[])?.into_iter().next().unwrap_or_default();
+        let cell = |position: usize| row.get(position).and_then(Option::as_deref);
+        let login = cell(3).unwrap_or_default();
+        let out_of_reach = match cell(2) {
+            Some("1") => None,
+            None => Some(format!(
+                "the server has no database `{catalog}` that the login `{login}` can see; a connection to Azure SQL Database \
+                 reaches its own alone"
+            )),
+            Some(_) => Some(format!(
+                "the login `{login}` may not use the database `{catalog}`, in which it has no user; or it is not online"
+            )),
+        };
+        if let Some(reason) = out_of_reach {
+            places
+                .iter()
+                .for_each(|place| reached[*place] = Err(format!("table name `{}`: {reason}", relations[*place])));
+            continue;
+        }
+        let stored = cell(0).filter(|_| cell(1) != Some("1"));
+        let schemas = match stored {
+            Some(stored) => schemas(session, stored, relations, &places)?,
+            None => Vec::new(),
+        };
+        for place in places {
+            let found = schemas.iter().find(|(named, _)| *named == place);
+            reached[place] = Ok(Relation {
+                catalog: stored.map(str::to_owned),
+                schema: relations[place]
+                    .schema
+                    .clone()
+                    .or_else(|| found.map(|(_, schema)| schema.clone())),
+                ..relations[place].clone()
+            });
+        }
+    }
+    Ok(reached)
+}
+
+/// The schemas of the tables of another database at these places that are named without one: where the server finds such a
+/// table, else the user's own.
+fn schemas(
+    session: &Session,
+    catalog: &str,
+    relations: &[Relation],
+    places: &[usize],
+) -> Result<Vec<(usize, String)>, Error> {
+    let without: Vec<usize> = (places.iter().copied())
+        .filter(|place| relations[*place].schema.is_none())
+        .collect();
+    let mut schemas = Vec::new();
+    for some in without.chunks(ASKED_MAX) {
+        let asked: Vec<String> = (some.iter())
+            .map(|place| format!("({place}, {})", literal(&local(&relations[*place]))))
+            .collect();
+        let sql = format!(
+            "SELECT place, COALESCE(OBJECT_SCHEMA_NAME(OBJECT_ID(name)), SCHEMA_NAME()) FROM (VALUES {}) AS asked (place, name)",
+            asked.join(", ")
+        );
+        for row in session.text_rows(&within(Some(catalog), sql), &[])? {
+            let cell = |position: usize| row.get(position).cloned().flatten();
+            schemas.extend(cell(0).and_then(|place| place.parse().ok()).zip(cell(1)));
+        }
+    }
+    Ok(schemas)
+}
+
+/// The places of these tables by the database that they are in; without those of linked servers.
+fn by_catalog(relations: &[Relation]) -> Vec<(Option<&str>, Vec<usize>)> {
+    let mut found: Vec<(Option<&str>, Vec<usize>)> = Vec::new();
+    for (place, relation) in relations
+        .iter()
+        .enumerate()
+        .filter(|(_, relation)| relation.server.is_none())
+    {
+        let catalog = relation.catalog.as_deref();
+        match found.iter_mut().find(|(known, _)| *known == catalog) {
+            Some((_, places)) => places.push(place),
+            None => found.push((catalog, vec![place])),
+        }
+    }
+    found
+}
 
 /// A text as it stands in a statement.
 pub(super) fn literal(text: &str) -> String {
@@ -105,31 +223,26 @@ pub(super) fn literal(text: &str) -> String {
 /// A row of an answer, behind the place of the table that it is of.
 type Answer = (usize, Vec<Option<String>>);
 
-/// Asks about tables, and returns the answers' rows behind the place of the table that each one is of.
-pub(super) fn ask(
-    dialect: &SqlServer,
-    session: &Session,
-    relations: &[Relation],
-    question: &str,
-) -> Result<Vec<Answer>, Error> {
+/// Asks about tables, each in its database, and returns the answers' rows behind the place of the table that each one is of.
+pub(super) fn ask(session: &Session, relations: &[Relation], question: &str) -> Result<Vec<Answer>, Error> {
     let mut answers = Vec::new();
-    for (chunk, asked) in relations.chunks(ASKED_MAX).enumerate() {
-        let tables = asked.iter().enumerate().map(|(place, relation)| {
-            let name = literal(&dialect.quote_relation(relation));
-            format!("({place}, OBJECT_ID({name}))")
-        });
-        let tables: Vec<String> = tables.collect();
-        let sql = format!(
-            "WITH asked AS (SELECT place, id FROM (VALUES {}) AS listed (place, id)) {question}",
-            tables.join(", ")
-        );
-        for mut row in session.text_rows(&sql, &[])? {
-            let place = row
-                .first()
-                .and_then(Option::as_ref)
-                .and_then(|text| text.parse::<usize>().ok());
-            if let Some(place) = place {
-                answers.push((chunk * ASKED_MAX + place, row.split_off(1)));
+    for (catalog, places) in by_catalog(relations) {
+        for asked in places.chunks(ASKED_MAX) {
+            let tables: Vec<String> = (asked.iter())
+                .map(|place| format!("({place}, OBJECT_ID({}))", literal(&local(&relations[*place]))))
+                .collect();
+            let sql = format!(
+                "WITH asked AS (SELECT place, id FROM (VALUES {}) AS listed (place, id)) {question}",
+                tables.join(", ")
+            );
+            for mut row in session.text_rows(&within(catalog, sql), &[])? {
+                let place = row
+                    .first()
+                    .and_then(Option::as_ref)
+                    .and_then(|text| text.parse::<usize>().ok());
+                if let Some(place) = place {
+                    answers.push((place, row.split_off(1)));
+                }
             }
         }
     }
@@ -143,11 +256,20 @@ pub(super) fn tables(
     relations: &[Relation],
 ) -> Result<Vec<Option<Table>>, Error> {
     let mut tables: Vec<Option<Table>> = vec![None; relations.len()];
-    for (place, row) in ask(dialect, session, relations, COLUMNS)? {
+    for (table, relation) in tables
+        .iter_mut()
+        .zip(relations)
+        .filter(|(_, relation)| relation.server.is_some())
+    {
+        // Of a linked server, whatever product it is, the columns alone.
+        let all = format!("SELECT * FROM {}", dialect.quote_relation(relation));
+        table.get_or_insert_default().columns = dialect.query_columns(session, &all)?;
+    }
+    for (place, row) in ask(session, relations, COLUMNS)? {
         let Some(table) = tables.get_mut(place) else { continue };
         table.get_or_insert_default().columns.push(types::catalog_column(&row));
     }
-    for (place, row) in ask(dialect, session, relations, FACTS)? {
+    for (place, row) in ask(session, relations, FACTS)? {
         let Some(Some(table)) = tables.get_mut(place) else {
             continue;
         };
@@ -177,27 +299,30 @@ pub(super) fn tables(
 }
 
 /// What depends on each of the tables.
-pub(super) fn dependants(
-    dialect: &SqlServer,
-    session: &Session,
-    relations: &[Relation],
-) -> Result<Vec<Dependants>, Error> {
+pub(super) fn dependants(session: &Session, relations: &[Relation]) -> Result<Vec<Dependants>, Error> {
     // By the place of the table, for the server knows better whether two names are the same.
     let named = |(place, row): Answer| [vec![None, Some(place.to_string())], row].concat();
-    let answers = ask(dialect, session, relations, DEPENDANTS)?;
+    let answers = ask(session, relations, DEPENDANTS)?;
     let mut found = dependants_of(answers.into_iter().map(named).collect(), |rule| {
         [
             Some("the server drops no table that others refer to".to_owned()),
             effect(rule),
         ]
     });
-    let of = |place: usize| Relation {
-        schema: None,
-        name: place.to_string(),
-    };
-    Ok((0..relations.len())
-        .map(|place| found.remove(&of(place)).unwrap_or_default())
-        .collect())
+    let of = |place: usize| Relation::new(None, place.to_string());
+    let mut all = Vec::new();
+    for (place, relation) in relations.iter().enumerate() {
+        let mut dependants = found.remove(&of(place)).unwrap_or_default();
+        // Foreign keys stay within a database; rights are given in it.
+        for key in &mut dependants.keys {
+            key.referring.catalog.clone_from(&relation.catalog);
+        }
+        for given in &mut dependants.given {
+            given.sql = within(relation.catalog.as_deref(), std::mem::take(&mut given.sql));
+        }
+        all.push(dependants);
+    }
+    Ok(all)
 }
 
 /// The foreign keys of these tables. A table that is one of them has its name here: the server knows better whether two names
@@ -208,36 +333,42 @@ pub(super) fn foreign_keys(
     tables: &[Relation],
 ) -> Result<Vec<KeyThere>, Error> {
     let ids = ask(
-        dialect,
         session,
         tables,
         "SELECT asked.place, asked.id FROM asked WHERE asked.id IS NOT NULL",
     )?;
     // From the last to the first, which stays of a table that is named twice.
-    let by_id: HashMap<String, &Relation> = (ids.iter().rev())
-        .filter_map(|(place, row)| Some((Row(row).cell(0)?.to_owned(), tables.get(*place)?)))
+    let by_id: HashMap<Id<'_>, &Relation> = (ids.iter().rev())
+        .filter_map(|(place, row)| {
+            let table = tables.get(*place)?;
+            Some(((table.catalog.as_deref(), Row(row).cell(0)?.to_owned()), table))
+        })
         .collect();
     let mut known = HashSet::new();
-    let rows = ask(dialect, session, tables, FOREIGN_KEYS)?;
+    let rows = ask(session, tables, FOREIGN_KEYS)?;
     Ok(rows
         .chunk_by(|(at, one), (place, other)| at == place && one.first() == other.first())
         .filter_map(|rows| {
             let columns: Vec<Row<'_>> = rows.iter().map(|(_, row)| Row(row)).collect();
             let (place, row) = rows.first()?;
-            if !known.insert(row.first()) {
+            let table = tables.get(*place)?;
+            if !known.insert((table.catalog.as_deref(), row.first())) {
                 return None;
             }
-            foreign_key(dialect, tables.get(*place)?, &columns, &by_id)
+            foreign_key(dialect, table, &columns, &by_id)
         })
         .collect())
 }
+
+/// An object's id, which is one of its database alone.
+type Id<'a> = (Option<&'a str>, String);
 
 /// The key of a table in rows of [`FOREIGN_KEYS`], one for each of its columns, without the table's place.
 fn foreign_key(
     dialect: &SqlServer,
     table: &Relation,
     rows: &[Row<'_>],
-    by_id: &HashMap<String, &Relation>,
+    by_id: &HashMap<Id<'_>, &Relation>,
 ) -> Option<KeyThere> {
     let columns = |place: usize| {
         let names: Vec<String> = rows.iter().map(|row| dialect.quote(row.text(place))).collect();
@@ -245,14 +376,14 @@ fn foreign_key(
     };
     let first = rows.first()?;
     let referred = Relation {
-        schema: first.cell(2).map(str::to_owned),
-        name: first.text(3).to_owned(),
+        catalog: table.catalog.clone(),
+        ..Relation::new(first.cell(2).map(str::to_owned), first.text(3))
     };
     let action = |place: usize| first.text(place).replace('_', " ");
     let definition = format!(
         "FOREIGN KEY ({}) REFERENCES {} ({}) ON UPDATE {} ON DELETE {}{}",
         columns(5),
-        dialect.quote_relation(&referred),
+        local(&referred),
         columns(6),
         action(7),
         action(8),
@@ -266,7 +397,9 @@ fn foreign_key(
     Some(KeyThere {
         name: first.text(4).to_owned(),
         referring: table.clone(),
-        referred: by_id.get(first.text(1)).map_or(referred, |known| (*known).clone()),
+        referred: by_id
+            .get(&(table.catalog.as_deref(), first.text(1).to_owned()))
+            .map_or(referred, |known| (*known).clone()),
         definition: Some(definition),
         holds,
         unseen: holds == Holds::New && first.is(12),
@@ -275,12 +408,8 @@ fn foreign_key(
 
 /// The statements that set the mark of a key that has come back unseen, and take it away; the table has its schema. None is set
 /// on a key whose rows the server has looked at all the same.
-pub(super) fn unseen_mark(dialect: &SqlServer, table: &Relation, key: &str) -> [String; 2] {
-    let of_key = Relation {
-        schema: table.schema.clone(),
-        name: key.to_owned(),
-    };
-    let id = format!("OBJECT_ID({}, N'F')", literal(&dialect.quote_relation(&of_key)));
+pub(super) fn unseen_mark(table: &Relation, key: &str) -> [String; 2] {
+    let id = format!("OBJECT_ID({}, N'F')", literal(&local(&table.beside(key))));
     let [property, text] = UNSEEN.map(literal);
     let level = format!(
         "N'SCHEMA', {}, N'TABLE', {}, N'CONSTRAINT', {}",
@@ -288,7 +417,7 @@ pub(super) fn unseen_mark(dialect: &SqlServer, table: &Relation, key: &str) -> [
         literal(&table.name),
         literal(key)
     );
-    [
+    let statements = [
         format!(
             "IF EXISTS (SELECT 1 FROM sys.foreign_keys WHERE object_id = {id} AND is_not_trusted = 1) \
              EXEC sys.sp_addextendedproperty {property}, {text}, {level}"
@@ -297,41 +426,55 @@ pub(super) fn unseen_mark(dialect: &SqlServer, table: &Relation, key: &str) -> [
             "IF EXISTS (SELECT 1 FROM sys.extended_properties WHERE class = 1 AND major_id = {id} AND minor_id = 0 \
              AND name = {property}) EXEC sys.sp_dropextendedproperty {property}, {level}"
         ),
-    ]
+    ];
+    statements.map(|sql| within(table.catalog.as_deref(), sql))
 }
 
 /// Those among these names that an object has: a table, a constraint, or any other.
-pub(super) fn names_of_objects(
-    dialect: &SqlServer,
-    session: &Session,
-    names: &[Relation],
-) -> Result<Vec<Relation>, Error> {
+pub(super) fn names_of_objects(session: &Session, names: &[Relation]) -> Result<Vec<Relation>, Error> {
     let question = "SELECT asked.place FROM asked WHERE asked.id IS NOT NULL";
-    let found = ask(dialect, session, names, question)?;
+    let found = ask(session, names, question)?;
     Ok(found
         .iter()
         .filter_map(|(place, _)| names.get(*place).cloned())
         .collect())
 }
 
-/// The code pages of a table's columns of text, by the columns' names; the table's name is in brackets.
-pub(super) fn code_pages(session: &Session, table: &str) -> Result<Vec<(String, u32)>, Error> {
+/// The tables and views of a database.
+pub(super) fn relations(session: &Session, catalog: Option<&str>) -> Result<Vec<Relation>, Error> {
+    let mut relations = generic::catalog_relations(session, &within(catalog, RELATIONS.to_owned()))?;
+    for relation in &mut relations {
+        relation.catalog = catalog.map(str::to_owned);
+    }
+    Ok(relations)
+}
+
+/// The columns of a table that an INSERT has to fill.
+pub(super) fn required_columns(session: &Session, table: &Relation) -> Result<Vec<String>, Error> {
+    let sql = format!("{REQUIRED}{}) ORDER BY c.column_id", literal(&local(table)));
+    let rows = session.text_rows(&within(table.catalog.as_deref(), sql), &[])?;
+    Ok(rows.into_iter().flatten().flatten().collect())
+}
+
+/// The code pages of a table's columns of text, by the columns' names.
+pub(super) fn code_pages(session: &Session, table: &Relation) -> Result<Vec<(String, u32)>, Error> {
     let sql = format!(
         "SELECT name, CAST(COLLATIONPROPERTY(collation_name, 'CodePage') AS int) FROM sys.columns \
          WHERE object_id = OBJECT_ID({}) AND collation_name IS NOT NULL",
-        literal(table)
+        literal(&local(table))
     );
     let page = |row: Vec<Option<String>>| match <[Option<String>; 2]>::try_from(row) {
         Ok([Some(name), Some(page)]) => Some((name, page.parse().ok()?)),
         _ => None,
     };
-    Ok(session.text_rows(&sql, &[])?.into_iter().filter_map(page).collect())
+    let rows = session.text_rows(&within(table.catalog.as_deref(), sql), &[])?;
+    Ok(rows.into_iter().filter_map(page).collect())
 }
 
-/// The CHECK and FOREIGN KEY constraints of a table that the server looks at, by name; the table's name is in brackets.
-pub(super) fn checked(session: &Session, table: &str) -> Result<Vec<String>, Error> {
+/// The CHECK and FOREIGN KEY constraints of a table that the server looks at, by name.
+pub(super) fn checked(session: &Session, table: &Relation) -> Result<Vec<String>, Error> {
     let of = |view: &str| {
-        let table = literal(table);
+        let table = literal(&local(table));
         format!("SELECT name FROM sys.{view} WHERE is_disabled = 0 AND parent_object_id = OBJECT_ID({table})")
     };
     let sql = format!(
@@ -339,14 +482,16 @@ pub(super) fn checked(session: &Session, table: &str) -> Result<Vec<String>, Err
         of("check_constraints"),
         of("foreign_keys")
     );
-    Ok(session.text_rows(&sql, &[])?.into_iter().flatten().flatten().collect())
+    let rows = session.text_rows(&within(table.catalog.as_deref(), sql), &[])?;
+    Ok(rows.into_iter().flatten().flatten().collect())
 }
 
-/// Empties a table whose name is in brackets: by TRUNCATE where the server lets it, which is a question of what refers to
-/// the table and of the user's rights, else by DELETE.
-pub(super) fn emptying(table: &str) -> String {
-    let id = format!("OBJECT_ID({})", literal(table));
-    format!(
+/// Empties a table: by TRUNCATE where the server lets it, which is a question of what refers to the table and of the user's
+/// rights, else by DELETE.
+pub(super) fn emptying(relation: &Relation) -> String {
+    let table = local(relation);
+    let id = format!("OBJECT_ID({})", literal(&table));
+    let sql = format!(
         "IF OBJECTPROPERTY({id}, 'IsUserTable') = 1 AND ISNULL(OBJECTPROPERTY({id}, 'TableTemporalType'), 0) = 0 \
          AND HAS_PERMS_BY_NAME({}, 'OBJECT', 'ALTER') = 1 \
          AND NOT EXISTS (SELECT 1 FROM sys.foreign_keys WHERE referenced_object_id = {id} AND parent_object_id <> {id}) \
@@ -354,11 +499,12 @@ pub(super) fn emptying(table: &str) -> String {
          AND NOT EXISTS (SELECT 1 FROM sys.sql_expression_dependencies d JOIN sys.indexes i \
          ON i.object_id = d.referencing_id AND i.index_id = 1 WHERE d.referenced_id = {id}) \
          TRUNCATE TABLE {table} ELSE DELETE FROM {table}",
-        literal(table)
-    )
+        literal(&table)
+    );
+    within(relation.catalog.as_deref(), sql)
 }
 
-/// The greatest `rowversion` of the connection's database up to which every transaction has ended.
+/// The greatest `rowversion` of the table's database up to which every transaction has ended.
 ///
 /// They are handed out as rows are changed, so one that is not committed yet may be lower than others that are:
 /// `MIN_ACTIVE_ROWVERSION` is the lowest of those, or else the next one to be handed out (Microsoft's reference). The minus is
@@ -366,17 +512,14 @@ pub(super) fn emptying(table: &str) -> String {
 ///
 /// # Errors
 /// The inner one says why it is not known for this relation.
-pub(super) fn committed_row_version(
-    dialect: &SqlServer,
-    session: &Session,
-    relation: &Relation,
-) -> Result<Result<u64, String>, Error> {
+pub(super) fn committed_row_version(session: &Session, relation: &Relation) -> Result<Result<u64, String>, Error> {
     let sql = format!(
         "SELECT CAST(MIN_ACTIVE_ROWVERSION() AS bigint) - 1, \
            CAST(DATABASEPROPERTYEX(DB_NAME(), 'Updateability') AS nvarchar(128)) \
          WHERE OBJECTPROPERTY(OBJECT_ID({}), 'IsUserTable') = 1",
-        literal(&dialect.quote_relation(relation))
+        literal(&local(relation))
     );
+    let sql = within(relation.catalog.as_deref(), sql);
     let Some(row) = session.text_rows(&sql, &[])?.into_iter().next() else {
         return Ok(Err(format!(
             "`{relation}` is a view, which may show tables of other databases, each of which counts its own"
@@ -398,15 +541,22 @@ pub(super) fn committed_row_version(
 
 /// Before and after rows that bring the values of an identity column along: the session takes them, for one table at a
 /// time. Where the table has no such column, or it is not among those that are loaded, nothing happens.
-pub(super) fn identity_insert<'a>(table: &str, columns: impl Iterator<Item = &'a String>) -> [String; 2] {
+pub(super) fn identity_insert<'a>(relation: &Relation, columns: impl Iterator<Item = &'a String>) -> [String; 2] {
     let names: Vec<String> = columns.map(|name| literal(name)).collect();
-    let set = |state: &str| {
-        format!(
-            "IF EXISTS (SELECT 1 FROM sys.identity_columns WHERE object_id = OBJECT_ID({}) AND name IN ({})) \
-             SET IDENTITY_INSERT {table} {state}",
-            literal(table),
-            names.join(", ")
-        )
+    let found = format!(
+        "SELECT 1 FROM sys.identity_columns WHERE object_id = OBJECT_ID({}) AND name IN ({})",
+        literal(&local(relation)),
+        names.join(", ")
+    );
+    let table = MICROSOFT.quote_relation(relation);
+    let set = |state: &str| match &relation.catalog {
+        None => format!("IF EXISTS ({found}) SET IDENTITY_INSERT {table} {state}"),
+        // Set within the EXECUTE it would end with it.
+        catalog => format!(
+            "DECLARE @found TABLE (one int); INSERT INTO @found {}; \
+             IF EXISTS (SELECT 1 FROM @found) SET IDENTITY_INSERT {table} {state}",
+            within(catalog.as_deref(), found.clone())
+        ),
     };
     [set("ON"), set("OFF")]
 }
@@ -441,7 +591,7 @@ mod tests {
     fn read(rows: &[Vec<Option<String>>]) -> KeyThere {
         let people = Relation::parse("s.people").unwrap();
         let rows: Vec<Row<'_>> = rows.iter().map(|row| Row(row)).collect();
-        let by_id = HashMap::from([("8".to_owned(), &people)]);
+        let by_id = HashMap::from([((None, "8".to_owned()), &people)]);
         foreign_key(&MICROSOFT, &Relation::parse("dbo.orders").unwrap(), &rows, &by_id).unwrap()
     }
 

@@ -5,8 +5,8 @@
 
 use std::collections::HashSet;
 
-use super::super::{Column, Dialect, Error, LogicalType, Relation, Value, ValueCheck};
-use super::{SqlServer, catalog, code_pages, types};
+use super::super::{Column, Error, LogicalType, Relation, Value, ValueCheck};
+use super::{catalog, code_pages, types};
 use crate::odbc::Session;
 
 /// The code page of UTF-8 collations.
@@ -14,14 +14,13 @@ const UTF8: u32 = 65_001;
 
 /// See [`Dialect::value_checks`].
 pub(super) fn of_columns(
-    dialect: &SqlServer,
     session: &Session,
     target: &Relation,
     columns: &[Column],
 ) -> Result<Vec<(usize, ValueCheck)>, Error> {
     // The table that was made may have another code page than the one it was made after: that of its own database.
     let pages = match columns.iter().any(|column| types::has_code_page(&column.declared)) {
-        true => catalog::code_pages(session, &dialect.quote_relation(target))?,
+        true => catalog::code_pages(session, target)?,
         false => Vec::new(),
     };
     let page_of = |name: &str| pages.iter().find(|(column, _)| column == name).map(|(_, page)| *page);

@@ -9,7 +9,7 @@ use super::{
         features::{Check, Default, Features, ForeignKey, Generated, Identity, Index, Part, Row},
         tokens::Spelling,
     },
-    MICROSOFT, SqlServer,
+    MICROSOFT,
     catalog::ask,
 };
 use crate::{database::Dialect, odbc::Session};
@@ -72,10 +72,11 @@ ORDER BY asked.place, things.rank, things.name";
 const KINDS: [&str; 2] = ["1", "2"];
 
 const HIDDEN: &str = "the login may not see its text (VIEW DEFINITION)";
+const LINKED: &str = "keys, indexes, defaults and whatever else it has: a linked server is asked for columns alone";
 const NOT_TRUSTED: &str = "it is not enforced, or rows that came before it were not looked at";
 
 /// What each of these tables has.
-pub(super) fn features(dialect: &SqlServer, session: &Session, relations: &[Relation]) -> Result<Vec<Features>, Error> {
+pub(super) fn features(session: &Session, relations: &[Relation]) -> Result<Vec<Features>, Error> {
     let of_product = Features {
         spelling: Some(Spelling::TransactSql),
         ..Features::default()
@@ -90,16 +91,22 @@ pub(super) fn features(dialect: &SqlServer, session: &Session, relations: &[Rela
         (OTHER, other),
     ];
     for (question, take) in questions {
-        for (place, row) in ask(dialect, session, relations, question)? {
+        for (place, row) in ask(session, relations, question)? {
             // Of the cells behind the table's place.
             if let Some(features) = found.get_mut(place) {
                 take(features, &Row(&row));
             }
         }
     }
-    for features in &mut found {
+    for (features, relation) in found.iter_mut().zip(relations) {
         for index in &mut features.indexes {
             index.own = own(index);
+        }
+        for key in &mut features.foreign_keys {
+            key.referred.catalog.clone_from(&relation.catalog);
+        }
+        if relation.server.is_some() {
+            features.other.push(LINKED.to_owned());
         }
     }
     Ok(found)
@@ -183,10 +190,7 @@ fn foreign_key(features: &mut Features, row: &Row<'_>) {
         features.foreign_keys.push(ForeignKey {
             name: row.cell(1).map(str::to_owned),
             columns: Vec::new(),
-            referred: Relation {
-                schema: row.cell(5).map(str::to_owned),
-                name: row.text(6).to_owned(),
-            },
+            referred: Relation::new(row.cell(5).map(str::to_owned), row.text(6)),
             referred_columns: Vec::new(),
             on_update: row.text(8).replace('_', " "),
             on_delete: row.text(9).replace('_', " "),

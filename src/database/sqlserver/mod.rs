@@ -154,8 +154,12 @@ impl Dialect for SqlServer {
         generic::one_text(session, "SELECT SCHEMA_NAME()")
     }
 
-    fn relations(&self, session: &Session) -> Result<Vec<Relation>, Error> {
-        generic::catalog_relations(session, catalog::RELATIONS)
+    fn reach(&self, session: &Session, relations: &[Relation]) -> Result<Vec<Result<Relation, String>>, Error> {
+        catalog::reach(session, relations)
+    }
+
+    fn relations(&self, session: &Session, catalog: Option<&str>) -> Result<Vec<Relation>, Error> {
+        catalog::relations(session, catalog)
     }
 
     fn table(&self, session: &Session, relation: &Relation) -> Result<Option<Table>, Error> {
@@ -197,7 +201,7 @@ impl Dialect for SqlServer {
     }
 
     fn make_foreign_key(&self, key: &KeyThere) -> Option<Vec<String>> {
-        let (table, name) = (self.quote_relation(&key.referring), self.quote(&key.name));
+        let (table, name) = (catalog::local(&key.referring), self.quote(&key.name));
         let definition = key.definition.as_deref()?;
         let unseen = if key.holds == Holds::All { "" } else { " WITH NOCHECK" };
         let mut statements = vec![format!(
@@ -206,7 +210,9 @@ impl Dialect for SqlServer {
         if key.holds == Holds::None {
             statements.push(format!("ALTER TABLE {table} NOCHECK CONSTRAINT {name}"));
         }
-        Some(statements)
+        // A key refers to a table of its own database.
+        let within = |sql| catalog::within(key.referring.catalog.as_deref(), sql);
+        Some(statements.into_iter().map(within).collect())
     }
 
     fn put_foreign_key_back(&self, key: &KeyThere) -> Option<Vec<String>> {
@@ -219,13 +225,13 @@ impl Dialect for SqlServer {
             ..key.clone()
         };
         let mut statements = self.make_foreign_key(&unseen)?;
-        let [mark, _] = catalog::unseen_mark(self, &key.referring, &key.name);
+        let [mark, _] = catalog::unseen_mark(&key.referring, &key.name);
         statements.push(mark);
         Some(statements)
     }
 
     fn validate_foreign_key(&self, table: &Relation, name: &str) -> Vec<String> {
-        let [_, unmark] = catalog::unseen_mark(self, table, name);
+        let [_, unmark] = catalog::unseen_mark(table, name);
         let (table, name) = (self.quote_relation(table), self.quote(name));
         vec![
             format!("ALTER TABLE {table} WITH CHECK CHECK CONSTRAINT {name}"),
@@ -234,21 +240,20 @@ impl Dialect for SqlServer {
     }
 
     fn taken_key_names(&self, session: &Session, names: &[Relation]) -> Result<Vec<Relation>, Error> {
-        catalog::names_of_objects(self, session, names)
+        catalog::names_of_objects(session, names)
     }
 
     fn unchecked(&self, session: &Session, relation: &Relation) -> Result<Result<Unchecked, String>, Error> {
-        let table = self.quote_relation(relation);
-        let names = catalog::checked(session, &table)?;
-        Ok(Ok(unchecked(&table, &names)))
+        let names = catalog::checked(session, relation)?;
+        Ok(Ok(unchecked(&self.quote_relation(relation), &names)))
     }
 
     fn dependants(&self, session: &Session, relations: &[Relation]) -> Result<Vec<Dependants>, Error> {
-        catalog::dependants(self, session, relations)
+        catalog::dependants(session, relations)
     }
 
     fn features(&self, session: &Session, relations: &[Relation]) -> Result<Vec<Features>, Error> {
-        features::features(self, session, relations)
+        features::features(session, relations)
     }
 
     fn shaping(&self) -> Option<&dyn Shaping> {
@@ -358,7 +363,7 @@ impl Dialect for SqlServer {
         target: &Relation,
         columns: &[Column],
     ) -> Result<Vec<(usize, ValueCheck)>, Error> {
-        checks::of_columns(self, session, target, columns)
+        checks::of_columns(session, target, columns)
     }
 
     fn declare(&self, column: &Column) -> Result<(String, LogicalType), String> {
@@ -390,9 +395,7 @@ impl Dialect for SqlServer {
     }
 
     fn required_columns(&self, session: &Session, relation: &Relation) -> Result<Vec<String>, Error> {
-        let table = catalog::literal(&self.quote_relation(relation));
-        let rows = session.text_rows(&format!("{}{table}) ORDER BY c.column_id", catalog::REQUIRED), &[])?;
-        Ok(rows.into_iter().flatten().flatten().collect())
+        catalog::required_columns(session, relation)
     }
 
     fn literal(&self, text: &str) -> String {
@@ -414,25 +417,25 @@ impl Dialect for SqlServer {
         }
     }
 
-    fn table_lock(&self, LockName(number): LockName) -> Option<TableLock> {
-        // Of the session: a transaction that has done nothing yet is none to the server. Within the database.
+    fn table_lock(&self, LockName(number): LockName, catalog: Option<&str>) -> Option<TableLock> {
+        // Of the session: a transaction that has done nothing yet is none to the server. Such a lock is one of the database in
+        // which it is taken, so that of the table's own is met by whoever writes the table, from whichever database.
         let name = format!("N'dray:{number:016x}'");
+        let take = format!(
+            "DECLARE @taken int; EXEC @taken = sp_getapplock @Resource = {name}, @LockMode = 'Exclusive', \
+             @LockOwner = 'Session', @LockTimeout = 0; SELECT CASE WHEN @taken >= 0 THEN 1 ELSE 0 END"
+        );
+        let release = format!("EXEC sp_releaseapplock @Resource = {name}, @LockOwner = 'Session'");
         Some(TableLock {
-            take: format!(
-                "DECLARE @taken int; EXEC @taken = sp_getapplock @Resource = {name}, @LockMode = 'Exclusive', \
-                 @LockOwner = 'Session', @LockTimeout = 0; SELECT CASE WHEN @taken >= 0 THEN 1 ELSE 0 END"
-            ),
+            take: catalog::within(catalog, take),
             // Who has it is told to administrators alone.
             holder: "SELECT CAST(NULL AS nvarchar(1))".to_owned(),
-            release: Some(format!(
-                "EXEC sp_releaseapplock @Resource = {name}, @LockOwner = 'Session'"
-            )),
+            release: Some(catalog::within(catalog, release)),
         })
     }
 
     fn merge_steps(&self, merging: &Merging<'_>) -> Option<MergeSteps> {
-        let target = self.quote_relation(merging.target);
-        let identity = catalog::identity_insert(&target, merging.columns.iter());
+        let identity = catalog::identity_insert(merging.target, merging.columns.iter());
         Some(merging.update_from(self, identity))
     }
 
@@ -464,7 +467,7 @@ impl Dialect for SqlServer {
                           with `where` and `columns`";
             return Ok(Some(Err(reason.to_owned())));
         };
-        catalog::committed_row_version(self, session, relation).map(Some)
+        catalog::committed_row_version(session, relation).map(Some)
     }
 
     fn create_journal(&self, journal: &Relation) -> Option<String> {
@@ -492,7 +495,14 @@ impl Dialect for SqlServer {
         staging: &Relation,
         create: &dyn Fn(&Relation) -> String,
     ) -> LoadSteps {
-        let (from, to) = (self.quote_relation(staging), self.quote_relation(target));
+        let rename = || {
+            let (from, to) = (catalog::local(staging), &target.name);
+            let (from, to) = (catalog::literal(&from), catalog::literal(to));
+            catalog::within(
+                target.catalog.as_deref(),
+                format!("EXEC sp_rename {from}, {to}, N'OBJECT'"),
+            )
+        };
         match (mode, exists) {
             (_, false) => LoadSteps {
                 before: vec![create(target)],
@@ -500,20 +510,13 @@ impl Dialect for SqlServer {
             },
             (Mode::Append, true) => LoadSteps::default(),
             (Mode::Truncate, true) => LoadSteps {
-                before: vec![catalog::emptying(&to)],
+                before: vec![catalog::emptying(target)],
                 ..LoadSteps::default()
             },
             (Mode::Replace, true) => LoadSteps {
                 before: vec![create(staging)],
                 staging: Some(staging.clone()),
-                after: vec![
-                    format!("DROP TABLE {to}"),
-                    format!(
-                        "EXEC sp_rename {}, {}, N'OBJECT'",
-                        catalog::literal(&from),
-                        catalog::literal(&target.name)
-                    ),
-                ],
+                after: vec![format!("DROP TABLE {}", self.quote_relation(target)), rename()],
                 ..LoadSteps::default()
             },
         }
@@ -521,7 +524,7 @@ impl Dialect for SqlServer {
 
     fn around_rows(&self, target: &Relation, columns: &[Column]) -> Option<[String; 2]> {
         let names = columns.iter().map(|column| &column.name);
-        Some(catalog::identity_insert(&self.quote_relation(target), names))
+        Some(catalog::identity_insert(target, names))
     }
 
     #[cfg(test)]
@@ -562,10 +565,7 @@ mod tests {
     use super::*;
 
     fn relation(name: &str) -> Relation {
-        Relation {
-            schema: Some("d]bo".to_owned()),
-            name: name.to_owned(),
-        }
+        Relation::new(Some("d]bo".to_owned()), name)
     }
 
     fn column(name: &str, declared: &str) -> Column {
@@ -678,6 +678,60 @@ mod tests {
             "{}",
             both.words
         );
+    }
+
+    #[test]
+    fn a_name_of_three_or_four_parts_is_in_brackets_part_by_part() {
+        let quoted = |text: &str| MICROSOFT.quote_relation(&Relation::parse(text).unwrap());
+        assert_eq!(quoted("[other db].dbo.[or.d]]ers]"), "[other db].[dbo].[or.d]]ers]");
+        assert_eq!(quoted("other..orders"), "[other]..[orders]");
+        assert_eq!(quoted("[linked\\one].db.dbo.t"), "[linked\\one].[db].[dbo].[t]");
+        assert_eq!(quoted("linked...t"), "[linked]...[t]");
+        let source = Source::Table {
+            relation: Relation::parse("linked.db.dbo.t").unwrap(),
+            condition: Some("id > 1".to_owned()),
+        };
+        let sql = MICROSOFT.select("[id]", &source);
+        assert_eq!(sql, "SELECT [id] FROM [linked].[db].[dbo].[t] WHERE id > 1");
+    }
+
+    #[test]
+    fn what_asks_the_catalog_of_another_database_is_run_within_it_and_the_session_stays_where_it_is() {
+        let target = Relation::parse("[o'ther].dbo.[it's]").unwrap();
+        let staging = target.beside("it__dray");
+        let steps = |mode: Mode| MICROSOFT.load_steps(mode, true, &target, &staging, &|name| format!("CREATE {name}"));
+        let emptied = &steps(Mode::Truncate).before[0];
+        assert!(emptied.starts_with("EXEC (N'USE [o''ther]; IF OBJECTPROPERTY(OBJECT_ID(N''[dbo].[it''''s]''), "));
+        assert!(
+            emptied.ends_with(" TRUNCATE TABLE [dbo].[it''s] ELSE DELETE FROM [dbo].[it''s]')"),
+            "{emptied}"
+        );
+        let replaced = steps(Mode::Replace);
+        assert_eq!(replaced.before, ["CREATE o'ther.dbo.it__dray"]);
+        assert_eq!(
+            replaced.after,
+            [
+                "DROP TABLE [o'ther].[dbo].[it's]",
+                "EXEC (N'USE [o''ther]; EXEC sp_rename N''[dbo].[it__dray]'', N''it''''s'', N''OBJECT''')",
+            ]
+        );
+        let lock = MICROSOFT.table_lock(LockName(7), target.catalog.as_deref()).unwrap();
+        assert!(
+            lock.take
+                .starts_with("EXEC (N'USE [o''ther]; DECLARE @taken int; EXEC @taken = sp_getapplock")
+        );
+        assert!(
+            lock.release
+                .unwrap()
+                .starts_with("EXEC (N'USE [o''ther]; EXEC sp_releaseapplock")
+        );
+        // What is set within an EXECUTE ends with it.
+        let [on, _] = MICROSOFT.around_rows(&target, &[column("id", "int")]).unwrap();
+        assert!(
+            on.contains("INSERT INTO @found EXEC (N'USE [o''ther]; SELECT 1 FROM sys.identity_columns"),
+            "{on}"
+        );
+        assert!(on.ends_with("IF EXISTS (SELECT 1 FROM @found) SET IDENTITY_INSERT [o'ther].[dbo].[it's] ON"));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! Under plain READ COMMITTED a long read takes locks, and sees some rows twice and others not at all while others write.
 //! A database with versions of its rows gives one state of the table: by itself (READ COMMITTED SNAPSHOT, as Azure SQL
-//! has it unless somebody has turned it off), or under SNAPSHOT.
+//! has it unless somebody has turned it off), or under SNAPSHOT. That of the table is asked, which may be another one than the
+//! connection's.
 
 use super::super::{
     Batch, Column, Connection, Error, ReadLane, Reader, Relation, Resources, Source, WireFormat,
@@ -25,11 +26,15 @@ enum Isolation {
     Locks,
     /// The table keeps versions itself, and takes part in transactions under no other isolation.
     MemoryOptimized,
+    /// Another server reads it.
+    Linked,
 }
 
-/// What the database says about itself, once a connection.
+/// What a database says about itself, once a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Place {
+    /// Its name, if it is another one than the connection's own.
+    catalog: Option<String>,
     /// That of tables that are not memory-optimised.
     isolation: Isolation,
     /// Whether a transaction may begin under SNAPSHOT.
@@ -42,8 +47,9 @@ struct Place {
 }
 
 /// What is kept with a connection.
+#[derive(Default)]
 struct Known {
-    place: Place,
+    places: Vec<Place>,
     /// How what was planned last is read.
     planned: Option<(Source, Isolation)>,
     /// Whether a transaction has begun under SNAPSHOT, which sees what those of other connections see.
@@ -67,7 +73,7 @@ impl ReadLane for ByIsolation {
         is_plain: bool,
     ) -> Result<String, String> {
         let reason = generic::OdbcRead.offer(connection, source, columns, is_plain)?;
-        let (known, isolation) = known(connection, source).map_err(|error| error.to_string())?;
+        let (known, at, isolation) = known(connection, source).map_err(|error| error.to_string())?;
         let words = match isolation {
             Isolation::Versions => "under READ COMMITTED SNAPSHOT",
             Isolation::Snapshot => "under SNAPSHOT",
@@ -76,22 +82,26 @@ impl ReadLane for ByIsolation {
                  part"
             }
             Isolation::MemoryOptimized => "under SNAPSHOT, for the table is memory-optimised",
+            Isolation::Linked => {
+                "under READ COMMITTED at a linked server, so what is written meanwhile may be seen in part"
+            }
         };
         let Place {
             edition,
             compatibility_level,
             ..
-        } = &known.place;
+        } = &known.places[at];
         let reason = format!("{reason}, {words} ({edition}, compatibility level {compatibility_level})");
         connection.kept.put(known);
         Ok(reason)
     }
 
     fn shared_state(&self, connection: &Connection, source: &Source) -> Result<&'static str, String> {
-        let (known, isolation) = known(connection, source).map_err(|error| error.to_string())?;
-        let allows_snapshot = known.place.allows_snapshot;
+        let (known, at, isolation) = known(connection, source).map_err(|error| error.to_string())?;
+        let allows_snapshot = known.places[at].allows_snapshot;
         connection.kept.put(known);
         match isolation {
+            Isolation::Linked => Err("it is read at a linked server".to_owned()),
             Isolation::MemoryOptimized => Err("it is memory-optimised, and cannot be locked".to_owned()),
             _ if !allows_snapshot => Err(
                 "the database does not allow SNAPSHOT isolation (ALLOW_SNAPSHOT_ISOLATION), which alone lets several \
@@ -113,14 +123,11 @@ impl ReadLane for ByIsolation {
         let Some(first) = connections.first() else {
             return Ok(Ok(()));
         };
-        let place = match first.kept.take::<Known>() {
-            Some(Known { place, .. }) => place,
-            None => place(first)?,
-        };
+        let places = first.kept.take::<Known>().unwrap_or_default().places;
         let begun = snapshot::begin(connections, relation, resources);
         for connection in connections {
             connection.kept.put(Known {
-                place: place.clone(),
+                places: places.clone(),
                 planned: None,
                 in_one_state: begun.is_ok(),
             });
@@ -143,14 +150,11 @@ impl ReadLane for ByIsolation {
         wire: Option<WireFormat>,
         resources: &Resources,
     ) -> Result<Box<dyn Reader>, Error> {
-        let (known, isolation) = known(&connection, source)?;
-        let Known {
-            place, in_one_state, ..
-        } = known;
+        let (known, _, isolation) = known(&connection, source)?;
+        let in_one_state = known.in_one_state;
         connection.kept.put(Known {
-            place,
-            planned: None,
-            in_one_state: false,
+            places: known.places,
+            ..Known::default()
         });
         let session = &connection.session;
         let hinted;
@@ -163,7 +167,7 @@ impl ReadLane for ByIsolation {
                     (resources, true),
                 )?));
             }
-            (Isolation::Versions | Isolation::Locks, source) => source,
+            (Isolation::Versions | Isolation::Locks | Isolation::Linked, source) => source,
             (Isolation::Snapshot, source) => {
                 // The isolation is one of a transaction's beginning.
                 session.rollback()?;
@@ -278,6 +282,7 @@ impl Reader for SnapshotReader {
             ..
         } = *self;
         drop(rows);
+        // The next table may be in a database that does not allow SNAPSHOT.
         read_committed(&connection.session).ok()?;
         connection.afterword = refused.map(|number| {
             format!(
@@ -289,24 +294,36 @@ impl Reader for SnapshotReader {
     }
 }
 
-/// What is known of the database, asked once a connection, and how this is read from it.
-fn known(connection: &Connection, source: &Source) -> Result<(Known, Isolation), Error> {
-    let place = match connection.kept.take::<Known>() {
-        Some(known) if known.in_one_state => return Ok((known, Isolation::Snapshot)),
-        Some(known) => {
-            let planned = known.planned.as_ref().filter(|(planned, _)| planned == source);
-            if let Some(isolation) = planned.map(|(_, isolation)| *isolation) {
-                return Ok((known, isolation));
-            }
-            known.place
-        }
-        None => place(connection)?,
+/// What is known of the databases that were read from, each asked once a connection; which of them this is read from, and how.
+fn known(connection: &Connection, source: &Source) -> Result<(Known, usize, Isolation), Error> {
+    let mut known = connection.kept.take::<Known>().unwrap_or_default();
+    if known.in_one_state {
+        return Ok((known, 0, Isolation::Snapshot));
+    }
+    let relation = match source {
+        Source::Table { relation, .. } => Some(relation),
+        Source::Query(_) => None,
     };
-    let isolation = match (place.has_memory_optimized, source) {
-        (true, Source::Table { relation, .. }) => {
-            let table = catalog::literal(&connection.dialect.quote_relation(relation));
+    let linked = relation.is_some_and(|relation| relation.server.is_some());
+    let catalog = relation
+        .filter(|_| !linked)
+        .and_then(|relation| relation.catalog.as_ref());
+    let at = match known.places.iter().position(|place| place.catalog.as_ref() == catalog) {
+        Some(at) => at,
+        None => {
+            known.places.push(place(connection, catalog.map(String::as_str))?);
+            known.places.len() - 1
+        }
+    };
+    let place = &known.places[at];
+    let isolation = match (relation, &known.planned) {
+        (_, Some((planned, isolation))) if planned == source => *isolation,
+        _ if linked => Isolation::Linked,
+        (Some(relation), _) if place.has_memory_optimized => {
+            let table = catalog::literal(&catalog::local(relation));
             let sql =
                 format!("SELECT CAST(OBJECTPROPERTY(OBJECT_ID({table}), 'TableIsMemoryOptimized') AS nvarchar(11))");
+            let sql = catalog::within(catalog.map(String::as_str), sql);
             match generic::one_text(&connection.session, &sql)?.as_deref() {
                 Some("1") => Isolation::MemoryOptimized,
                 _ => place.isolation,
@@ -314,25 +331,24 @@ fn known(connection: &Connection, source: &Source) -> Result<(Known, Isolation),
         }
         _ => place.isolation,
     };
-    let known = Known {
-        place,
-        planned: Some((source.clone(), isolation)),
-        in_one_state: false,
-    };
-    Ok((known, isolation))
+    known.planned = Some((source.clone(), isolation));
+    Ok((known, at, isolation))
 }
 
-/// Asks the database.
-fn place(connection: &Connection) -> Result<Place, Error> {
+/// Asks the connection's database, or another one.
+fn place(connection: &Connection, catalog: Option<&str>) -> Result<Place, Error> {
     // Numbers: Microsoft's "SERVERPROPERTY", EngineEdition. A property that an older server does not know is NULL.
     let sql = "SELECT CAST(is_read_committed_snapshot_on AS int), CAST(snapshot_isolation_state AS int), \
                compatibility_level, CAST(SERVERPROPERTY('EngineEdition') AS int), CASE WHEN EXISTS (SELECT 1 FROM sys.tables \
                WHERE OBJECTPROPERTY(object_id, 'TableIsMemoryOptimized') = 1) THEN 1 ELSE 0 END \
                FROM sys.databases WHERE database_id = DB_ID()";
-    let rows = connection.session.text_rows(sql, &[])?;
+    let rows = connection
+        .session
+        .text_rows(&catalog::within(catalog, sql.to_owned()), &[])?;
     let row = rows.into_iter().next().unwrap_or_default();
     let cell = |position: usize| row.get(position).and_then(Option::as_deref).unwrap_or_default();
     Ok(Place {
+        catalog: catalog.map(str::to_owned),
         isolation: match (cell(0), cell(1)) {
             ("1", _) => Isolation::Versions,
             (_, "1") => Isolation::Snapshot,

@@ -234,13 +234,14 @@ impl Shaping for SqlServer {
             let column = column
                 .as_deref()
                 .map(|name| format!(", N'COLUMN', {}", catalog::literal(name)));
-            format!(
+            let sql = format!(
                 "DECLARE @schema sysname = {schema}, @text nvarchar({COMMENT_UNITS_MAX}) = {}; \
                  EXEC sys.sp_addextendedproperty N'MS_Description', @text, N'SCHEMA', @schema, N'TABLE', {}{}",
                 self.literal(text),
                 catalog::literal(&table.name),
                 column.unwrap_or_default()
-            )
+            );
+            catalog::within(table.catalog.as_deref(), sql)
         };
         let indexes = carried.indexes.iter().map(index);
         indexes.chain(carried.comments.iter().map(comment)).collect()
@@ -476,5 +477,8 @@ mod tests {
         assert!(statements[0].starts_with("DECLARE @schema sysname = N'shop', @text nvarchar(3750) = (CAST('of\\'"));
         assert!(statements[0].ends_with("@text, N'SCHEMA', @schema, N'TABLE', N'people'"));
         assert!(statements[1].contains("= 'it''s one'; EXEC") && statements[1].ends_with(", N'COLUMN', N'id'"));
+        let elsewhere = Relation::parse("other.shop.people").unwrap();
+        let statements = MICROSOFT.after_rows(&carried(&features).1, &elsewhere);
+        assert!(statements[1].starts_with("EXEC (N'USE [other]; DECLARE @schema sysname = N''shop''"));
     }
 }
