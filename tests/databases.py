@@ -268,6 +268,8 @@ class Sqlserver(Database):
         others = "".join(f"{name}={value};" for name, value in attributes.items() if name in ("Database", "UID", "PWD"))
         self.freetds = f"Driver=FreeTDS;Server={host};Port={port or 1433};{others}"
         self._connection = pyodbc.connect(self.odbc, autocommit=True)
+        # One that only speaks the protocol, and departs from SQL Server in places.
+        self.is_babelfish = "Babelfish" in self.query("SELECT @@VERSION")[0][0]
         self._empty()
 
     def query(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:

@@ -358,7 +358,11 @@ impl Indexed<'_> {
         let step = rows / wanted as u64;
         let mut bounds: Vec<Vec<Literal>> = Vec::new();
         let names: Vec<String> = self.key.iter().map(|part| part.name.clone()).collect();
-        let texts: Vec<&str> = self.key.iter().map(|part| part.text.as_str()).collect();
+        // By names of their own: Babelfish calls a text as the column that it is of, and would order by the text then.
+        let texts = self.key.iter().enumerate();
+        let texts: Vec<String> = texts
+            .map(|(place, part)| format!("{} AS dray_{place}", part.text))
+            .collect();
         while step > 0 && bounds.len() + 1 < wanted {
             let begin = bounds.last().map_or(String::new(), |bound| {
                 let values: Vec<&str> = bound.iter().map(|literal| literal.sql.as_str()).collect();

@@ -67,7 +67,8 @@ fn part<'a>(dialect: &'a SqlServer, column: &Column) -> Option<KeyPart<'a>> {
             _,
             LogicalType::Date | LogicalType::Time { .. } | LogicalType::Timestamp { .. } | LogicalType::Instant { .. },
         ) => format!("CONVERT(varchar(60), {name}, 126)"),
-        (_, LogicalType::Bytes { .. }) => format!("CONVERT(varchar(max), CAST({name} AS varbinary(8000)), 2)"),
+        // Drivers give bytes as text in hexadecimal digits.
+        (_, LogicalType::Bytes { .. }) => format!("CAST({name} AS varbinary(8000))"),
         _ => return None,
     };
     let spell: Spell<'a> = match (base, column.logical) {
