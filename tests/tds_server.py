@@ -131,12 +131,15 @@ class TdsServer:
     def answer(self, sql: str) -> bytes:
         """What a batch of statements is answered with."""
         self.statements.append(sql)
+        within = re.match(r"EXEC \(N'USE \[\w+\]; (.*)'\)$", sql, re.DOTALL)
+        if within:
+            sql = within[1].replace("''", "'")
         created = re.match(r"CREATE TABLE \S+ \((.*)\)$", sql, re.DOTALL)
         if created:
             lines = re.findall(r"^\s+\[(.+?)\] (\S+)(.*)$", created[1], re.MULTILINE)
             self.columns = [Column(name, kind.rstrip(","), "NOT NULL" not in rest) for name, kind, rest in lines]
         for words, given in self.answers.items():
-            if words in sql:
+            if words in self.statements[-1]:
                 if isinstance(given, list):
                     return texts(given)
                 return given if isinstance(given, bytes) else given()
@@ -160,7 +163,8 @@ class TdsServer:
         if "CAST(c.is_identity AS int)" in sql and self.columns:
             return texts([[column.name, "0", "0", column.declared, "0", "U", "0", "0"] for column in self.columns])
         if "FROM asked JOIN sys.columns" in sql and self.columns:
-            return texts([["0", *column.catalog_row] for column in self.columns])
+            (place, *_) = re.findall(r"VALUES \((\d+),", sql)
+            return texts([[place, *column.catalog_row] for column in self.columns])
         if "COLLATIONPROPERTY(collation_name, 'CodePage')" in sql:
             return texts([[column.name, column.code_page[2:]] for column in self.columns if column.code_page])
         if "COLLATIONPROPERTY(" in sql:

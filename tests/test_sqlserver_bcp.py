@@ -137,6 +137,22 @@ def test_constraints_are_checked_and_a_new_table_is_locked(copied: Any, server: 
     assert {hint.strip() for hint in hints[1].split(",")} == {"CHECK_CONSTRAINTS", "TABLOCK"}
 
 
+def test_rows_go_into_another_database_by_a_name_of_three_parts(copied: Any, server: TdsServer) -> None:
+    server.answers["HAS_DBACCESS"] = [["other", "0", "1", "user"]]
+    report = copied(
+        {"id": "INTEGER NOT NULL PRIMARY KEY", "name": "VARCHAR(5)"}, [(1, None)], options=', into="Other.dbo.t"'
+    )
+    assert (report["error"], report["rows"], report["lane"]) == (None, 1, "bcp")
+    assert server.rows == [(1, None)]
+    assert server.insert_bulk.startswith("insert bulk [other].[dbo].[t](")
+    # It is known to be new though it was made within the other database.
+    assert "TABLOCK" in server.insert_bulk
+    (created,) = [sql for sql in server.statements if "CREATE TABLE [dbo].[t]" in sql]
+    assert created.startswith("EXEC (N'USE [other]; CREATE TABLE [dbo].[t] (")
+    (locked,) = [sql for sql in server.statements if "sp_getapplock" in sql]
+    assert locked.startswith("EXEC (N'USE [other]; ")
+
+
 def test_a_uuid_keeps_its_value_and_not_the_order_of_its_bytes(copied: Any, server: TdsServer) -> None:
     wanted = uuid.UUID("00112233-4455-6677-8899-aabbccddeeff")
     report = copied({"id": "UUID NOT NULL PRIMARY KEY", "n": "INTEGER"}, [(str(wanted), 1)])
@@ -250,6 +266,39 @@ def test_what_may_not_be_read_under_snapshot_is_read_under_read_committed_and_sa
     assert f"under READ COMMITTED, since a part of it may not be read under SNAPSHOT (error {number})" in ran.stdout
     isolations = [sql.rpartition(" LEVEL ")[2] for sql in server.statements if sql.startswith("SET TRANSACTION")]
     assert isolations[-2:] == ["SNAPSHOT", "READ COMMITTED"]
+
+
+def test_a_table_is_read_under_the_isolation_that_its_own_database_offers(
+    script: Script, server: TdsServer, databases: Databases, driver: Path
+) -> None:
+    target = databases("sqlite")
+    there(server, name="nvarchar(20)")
+    server.answers["HAS_DBACCESS"] = [["other", "0", "1", "user"]]
+    server.answers["EXEC (N'USE [other]; SELECT CAST(is_read_committed_snapshot_on"] = [["0", "1", "160", "3", "0"]]
+    server.answers["SELECT CAST(is_read_committed_snapshot_on"] = [["0", "0", "150", "3", "0"]]
+    server.answers["SELECT [name] FROM"] = [["a"]]
+    ran = script(
+        """
+        import dray
+        names = ["other.dbo.a", "dbo.b"]
+        report = dray.copy_tables(dray.Copy("Source", names), target="Target", parallel=1, verify="none", lanes="odbc")
+        print(*(table.read_lane_reason for table in report.tables), sep="\\n")
+        """,
+        services={"Source": server.odbc, "Target": target.odbc},
+        env={"DRAY_ODBC_DRIVERS": f"ODBC Driver 18 for SQL Server={driver}"},
+    )
+    assert ran.returncode == 0, ran.stderr
+    of_other = "under SNAPSHOT (SQL Server, compatibility level 160)"
+    locks = "so what is written meanwhile may be seen in part (SQL Server, compatibility level 150)"
+    first, second = ran.stdout.splitlines()
+    assert first.endswith(of_other) and second.endswith(locks), ran.stdout
+    told = [sql for sql in server.statements if sql.startswith(("SET TRANSACTION", "SELECT [name]"))]
+    assert told == [
+        "SET TRANSACTION ISOLATION LEVEL SNAPSHOT",
+        "SELECT [name] FROM [other].[dbo].[a]",
+        "SET TRANSACTION ISOLATION LEVEL READ COMMITTED",
+        "SELECT [name] FROM [dbo].[b]",
+    ]
 
 
 def test_what_a_database_is_is_asked_once_for_all_of_its_tables(

@@ -565,13 +565,14 @@ pub trait Dialect: Send + Sync {
         shaping::carry(features, made, self)
     }
 
+    /// The statement that makes a table another one, by what stands behind its name.
+    fn alter_table(&self, table: &Relation, change: &str) -> String {
+        format!("ALTER TABLE {} {change}", self.quote_relation(table))
+    }
+
     /// The statement that takes a foreign key away, if it is still there.
     fn drop_foreign_key(&self, table: &Relation, name: &str) -> String {
-        format!(
-            "ALTER TABLE {} DROP CONSTRAINT IF EXISTS {}",
-            self.quote_relation(table),
-            self.quote(name)
-        )
+        self.alter_table(table, &format!("DROP CONSTRAINT IF EXISTS {}", self.quote(name)))
     }
 
     /// What stands around the removal of rows that others refer to, whose tables are loaded after this one. A product that
@@ -590,9 +591,12 @@ pub trait Dialect: Send + Sync {
 
     /// The statements that make a foreign key again as it was, by whoever has its rows in order.
     fn make_foreign_key(&self, key: &KeyThere) -> Option<Vec<String>> {
-        let (table, name) = (self.quote_relation(&key.referring), self.quote(&key.name));
+        let name = self.quote(&key.name);
         let definition = key.definition.as_deref()?;
-        Some(vec![format!("ALTER TABLE {table} ADD CONSTRAINT {name} {definition}")])
+        Some(vec![self.alter_table(
+            &key.referring,
+            &format!("ADD CONSTRAINT {name} {definition}"),
+        )])
     }
 
     /// The statements that put a foreign key back which has made way. Where the product can, without a look at its rows, which

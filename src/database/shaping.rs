@@ -86,8 +86,7 @@ impl NewKey {
 
     /// The statement that adds it.
     pub fn statement(&self, dialect: &dyn Dialect, table: &Relation, name: &str) -> String {
-        let (table, name) = (dialect.quote_relation(table), dialect.quote(name));
-        format!("ALTER TABLE {table} ADD CONSTRAINT {name} {}", self.rest)
+        dialect.alter_table(table, &format!("ADD CONSTRAINT {} {}", dialect.quote(name), self.rest))
     }
 }
 
@@ -716,6 +715,9 @@ impl<D: Dialect + ?Sized> Carrying<'_, D> {
         }
         let referred = (self.made.referred)(&key.referred)
             .ok_or_else(|| format!("the target will have no table for `{}`", key.referred))?;
+        if referred.catalog != self.made.relation.catalog {
+            return Err(format!("`{referred}` is in another database"));
+        }
         let columns: Vec<&str> = key
             .columns
             .iter()
@@ -728,7 +730,7 @@ impl<D: Dialect + ?Sized> Carrying<'_, D> {
             let names: Vec<String> = names.map(|name| self.dialect.quote(name)).collect();
             names.join(", ")
         };
-        let mut name = referred.clone();
+        let mut name = Relation::new(referred.schema.clone(), referred.name.as_str());
         if self.shaping.keys_in_table() {
             // A table of the same database, which is all that can be said there.
             name.schema = None;

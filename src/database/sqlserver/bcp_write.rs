@@ -10,7 +10,7 @@ use super::{
     bcp_rows::{Load, Target},
     bcp_target::{Facts, Pages},
     bcp_types::{self, Bound, Form},
-    types,
+    catalog, types,
 };
 use crate::odbc::Interrupt;
 
@@ -138,7 +138,11 @@ impl Writer for BcpWriter {
             });
             bindings.push(Binding { ordinal, bound });
         }
-        let created = self.last_statement.starts_with(&format!("CREATE TABLE {table} "));
+        let create = catalog::within(
+            target.catalog.as_deref(),
+            format!("CREATE TABLE {} ", catalog::local(target)),
+        );
+        let created = self.last_statement.starts_with(create.trim_end_matches("')"));
         let options = Options {
             keep_identity: facts.has_identity_among(columns),
             keep_nulls: facts.has_defaults_among(columns),

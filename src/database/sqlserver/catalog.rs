@@ -4,7 +4,8 @@
 //! its database and the user's own schema.
 //!
 //! Another database of the server is asked from within it ([`within`]): most functions of the catalog know nothing but the
-//! database that they are called in, and the same questions do for every database. A linked server is not asked.
+//! database that they are called in, and the same questions do for every database. What makes tables, changes and removes them
+//! is run there as well. A linked server is not asked.
 
 use std::collections::{HashMap, HashSet};
 
@@ -543,20 +544,19 @@ pub(super) fn committed_row_version(session: &Session, relation: &Relation) -> R
 /// time. Where the table has no such column, or it is not among those that are loaded, nothing happens.
 pub(super) fn identity_insert<'a>(relation: &Relation, columns: impl Iterator<Item = &'a String>) -> [String; 2] {
     let names: Vec<String> = columns.map(|name| literal(name)).collect();
-    let found = format!(
-        "SELECT 1 FROM sys.identity_columns WHERE object_id = OBJECT_ID({}) AND name IN ({})",
-        literal(&local(relation)),
-        names.join(", ")
-    );
     let table = MICROSOFT.quote_relation(relation);
-    let set = |state: &str| match &relation.catalog {
-        None => format!("IF EXISTS ({found}) SET IDENTITY_INSERT {table} {state}"),
-        // Set within the EXECUTE it would end with it.
-        catalog => format!(
-            "DECLARE @found TABLE (one int); INSERT INTO @found {}; \
-             IF EXISTS (SELECT 1 FROM @found) SET IDENTITY_INSERT {table} {state}",
-            within(catalog.as_deref(), found.clone())
-        ),
+    let catalog = relation
+        .catalog
+        .as_deref()
+        .map(|catalog| MICROSOFT.quote(catalog) + ".");
+    let set = |state: &str| {
+        format!(
+            "IF EXISTS (SELECT 1 FROM {}sys.identity_columns WHERE object_id = OBJECT_ID({}) AND name IN ({})) \
+             SET IDENTITY_INSERT {table} {state}",
+            catalog.as_deref().unwrap_or_default(),
+            literal(&table),
+            names.join(", ")
+        )
     };
     [set("ON"), set("OFF")]
 }

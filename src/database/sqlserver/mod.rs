@@ -27,8 +27,8 @@ mod types;
 
 use super::{
     Class, Column, Dependants, Dialect, Error, Features, Form, Holds, KeyThere, Limits, LoadSteps, LockName,
-    LogicalType, MergeSteps, Merging, Mode, Purpose, Ranges, ReadAs, ReadLane, Relation, Savepoint, Shaping, Source,
-    Table, TableLock, Transfer, Unchecked, ValueCheck, WriteAs, WriteLane, generic,
+    LogicalType, MergeSteps, Merging, Mode, Purpose, Ranges, ReadAs, ReadLane, Relation, Savepoint, Shape, Shaping,
+    Source, Table, TableLock, Transfer, Unchecked, ValueCheck, WriteAs, WriteLane, generic,
 };
 use crate::odbc::{self, ConnectionString, Diagnostic, Quirks, ResultColumn, Session};
 
@@ -63,7 +63,7 @@ fn access_token(token: &str) -> Vec<u8> {
 
 /// How rows enter a table without a look at these constraints of it. They are there again afterwards, and not trusted, for the
 /// server has not seen the rows.
-fn unchecked(table: &str, names: &[String]) -> Unchecked {
+fn unchecked(table: &Relation, names: &[String]) -> Unchecked {
     if names.is_empty() {
         return Unchecked {
             words: "it has no constraint to leave unchecked".to_owned(),
@@ -71,12 +71,13 @@ fn unchecked(table: &str, names: &[String]) -> Unchecked {
         };
     }
     let quoted: Vec<String> = names.iter().map(|name| MICROSOFT.quote(name)).collect();
-    let alter = |what: &str| vec![format!("ALTER TABLE {table} {what} CONSTRAINT {}", quoted.join(", "))];
+    let alter = |what: &str| vec![MICROSOFT.alter_table(table, &format!("{what} CONSTRAINT {}", quoted.join(", ")))];
     Unchecked {
         around: [alter("NOCHECK"), alter("WITH NOCHECK CHECK")],
         words: format!(
-            "unchecked by `{}`, which the server trusts no more until `ALTER TABLE {table} WITH CHECK CHECK CONSTRAINT ALL`",
-            names.join("`, `")
+            "unchecked by `{}`, which the server trusts no more until `ALTER TABLE {} WITH CHECK CHECK CONSTRAINT ALL`",
+            names.join("`, `"),
+            MICROSOFT.quote_relation(table)
         ),
     }
 }
@@ -201,18 +202,17 @@ impl Dialect for SqlServer {
     }
 
     fn make_foreign_key(&self, key: &KeyThere) -> Option<Vec<String>> {
-        let (table, name) = (catalog::local(&key.referring), self.quote(&key.name));
+        let name = self.quote(&key.name);
         let definition = key.definition.as_deref()?;
-        let unseen = if key.holds == Holds::All { "" } else { " WITH NOCHECK" };
-        let mut statements = vec![format!(
-            "ALTER TABLE {table}{unseen} ADD CONSTRAINT {name} {definition}"
-        )];
-        if key.holds == Holds::None {
-            statements.push(format!("ALTER TABLE {table} NOCHECK CONSTRAINT {name}"));
-        }
-        // A key refers to a table of its own database.
-        let within = |sql| catalog::within(key.referring.catalog.as_deref(), sql);
-        Some(statements.into_iter().map(within).collect())
+        let unseen = if key.holds == Holds::All { "" } else { "WITH NOCHECK " };
+        let add = format!("{unseen}ADD CONSTRAINT {name} {definition}");
+        let disable = (key.holds == Holds::None).then(|| format!("NOCHECK CONSTRAINT {name}"));
+        let changes = [Some(add), disable].into_iter().flatten();
+        Some(
+            changes
+                .map(|change| self.alter_table(&key.referring, &change))
+                .collect(),
+        )
     }
 
     fn put_foreign_key_back(&self, key: &KeyThere) -> Option<Vec<String>> {
@@ -232,11 +232,8 @@ impl Dialect for SqlServer {
 
     fn validate_foreign_key(&self, table: &Relation, name: &str) -> Vec<String> {
         let [_, unmark] = catalog::unseen_mark(table, name);
-        let (table, name) = (self.quote_relation(table), self.quote(name));
-        vec![
-            format!("ALTER TABLE {table} WITH CHECK CHECK CONSTRAINT {name}"),
-            unmark,
-        ]
+        let look = format!("WITH CHECK CHECK CONSTRAINT {}", self.quote(name));
+        vec![self.alter_table(table, &look), unmark]
     }
 
     fn taken_key_names(&self, session: &Session, names: &[Relation]) -> Result<Vec<Relation>, Error> {
@@ -245,7 +242,7 @@ impl Dialect for SqlServer {
 
     fn unchecked(&self, session: &Session, relation: &Relation) -> Result<Result<Unchecked, String>, Error> {
         let names = catalog::checked(session, relation)?;
-        Ok(Ok(unchecked(&self.quote_relation(relation), &names)))
+        Ok(Ok(unchecked(relation, &names)))
     }
 
     fn dependants(&self, session: &Session, relations: &[Relation]) -> Result<Vec<Dependants>, Error> {
@@ -385,13 +382,20 @@ impl Dialect for SqlServer {
         }
     }
 
+    fn create_table(&self, relation: &Relation, columns: &[Column], shape: &Shape) -> String {
+        let quote = |name: &str| self.quote(name);
+        let sql = generic::create_table(catalog::local(relation), columns, quote, "", shape);
+        catalog::within(relation.catalog.as_deref(), sql)
+    }
+
+    fn alter_table(&self, table: &Relation, change: &str) -> String {
+        let sql = format!("ALTER TABLE {} {change}", catalog::local(table));
+        catalog::within(table.catalog.as_deref(), sql)
+    }
+
     fn add_columns(&self, relation: &Relation, columns: &[Column]) -> Option<Vec<String>> {
         let clauses = generic::added_columns(columns, "", |name| self.quote(name));
-        Some(vec![format!(
-            "ALTER TABLE {} ADD {}",
-            self.quote_relation(relation),
-            clauses.join(", ")
-        )])
+        Some(vec![self.alter_table(relation, &format!("ADD {}", clauses.join(", ")))])
     }
 
     fn required_columns(&self, session: &Session, relation: &Relation) -> Result<Vec<String>, Error> {
@@ -435,8 +439,23 @@ impl Dialect for SqlServer {
     }
 
     fn merge_steps(&self, merging: &Merging<'_>) -> Option<MergeSteps> {
-        let identity = catalog::identity_insert(merging.target, merging.columns.iter());
-        Some(merging.update_from(self, identity))
+        let catalog = merging.target.catalog.as_deref();
+        let local = Relation::new(merging.target.schema.clone(), merging.target.name.as_str());
+        let identity = catalog::identity_insert(&local, merging.columns.iter());
+        let merging = Merging {
+            target: &local,
+            ..merging.clone()
+        };
+        let mut steps = merging.update_from(self, identity);
+        if catalog.is_some() {
+            let within = |sql: String| catalog::within(catalog, sql);
+            steps.staging.catalog = catalog.map(str::to_owned);
+            steps.create = within(steps.create);
+            // In one: what an EXECUTE sets ends with it.
+            steps.merge = vec![within(steps.merge.join("; "))];
+            steps.drop = steps.drop.map(within);
+        }
+        Some(steps)
     }
 
     fn greatest(&self, column: &str) -> Option<String> {
@@ -495,14 +514,7 @@ impl Dialect for SqlServer {
         staging: &Relation,
         create: &dyn Fn(&Relation) -> String,
     ) -> LoadSteps {
-        let rename = || {
-            let (from, to) = (catalog::local(staging), &target.name);
-            let (from, to) = (catalog::literal(&from), catalog::literal(to));
-            catalog::within(
-                target.catalog.as_deref(),
-                format!("EXEC sp_rename {from}, {to}, N'OBJECT'"),
-            )
-        };
+        let within = |sql: String| catalog::within(target.catalog.as_deref(), sql);
         match (mode, exists) {
             (_, false) => LoadSteps {
                 before: vec![create(target)],
@@ -516,7 +528,14 @@ impl Dialect for SqlServer {
             (Mode::Replace, true) => LoadSteps {
                 before: vec![create(staging)],
                 staging: Some(staging.clone()),
-                after: vec![format!("DROP TABLE {}", self.quote_relation(target)), rename()],
+                after: vec![
+                    within(format!("DROP TABLE {}", catalog::local(target))),
+                    within(format!(
+                        "EXEC sp_rename {}, {}, N'OBJECT'",
+                        catalog::literal(&catalog::local(staging)),
+                        catalog::literal(&target.name)
+                    )),
+                ],
                 ..LoadSteps::default()
             },
         }
@@ -663,9 +682,10 @@ mod tests {
 
     #[test]
     fn a_load_without_a_look_at_constraints_names_those_that_were_looked_at_before() {
-        let none = unchecked("[dbo].[t]", &[]);
+        let table = Relation::parse("dbo.t").unwrap();
+        let none = unchecked(&table, &[]);
         assert_eq!(none.around, [Vec::<String>::new(), Vec::new()]);
-        let both = unchecked("[dbo].[t]", &["positive".to_owned(), "a]b".to_owned()]);
+        let both = unchecked(&table, &["positive".to_owned(), "a]b".to_owned()]);
         assert_eq!(
             both.around,
             [
@@ -696,7 +716,7 @@ mod tests {
     }
 
     #[test]
-    fn what_asks_the_catalog_of_another_database_is_run_within_it_and_the_session_stays_where_it_is() {
+    fn what_is_done_to_a_table_of_another_database_is_run_within_it_and_the_session_stays_where_it_is() {
         let target = Relation::parse("[o'ther].dbo.[it's]").unwrap();
         let staging = target.beside("it__dray");
         let steps = |mode: Mode| MICROSOFT.load_steps(mode, true, &target, &staging, &|name| format!("CREATE {name}"));
@@ -711,7 +731,7 @@ mod tests {
         assert_eq!(
             replaced.after,
             [
-                "DROP TABLE [o'ther].[dbo].[it's]",
+                "EXEC (N'USE [o''ther]; DROP TABLE [dbo].[it''s]')",
                 "EXEC (N'USE [o''ther]; EXEC sp_rename N''[dbo].[it__dray]'', N''it''''s'', N''OBJECT''')",
             ]
         );
@@ -725,13 +745,50 @@ mod tests {
                 .unwrap()
                 .starts_with("EXEC (N'USE [o''ther]; EXEC sp_releaseapplock")
         );
-        // What is set within an EXECUTE ends with it.
-        let [on, _] = MICROSOFT.around_rows(&target, &[column("id", "int")]).unwrap();
-        assert!(
-            on.contains("INSERT INTO @found EXEC (N'USE [o''ther]; SELECT 1 FROM sys.identity_columns"),
-            "{on}"
+        let sql = MICROSOFT.create_table(&target, &[column("it's", "int")], &Shape::default());
+        assert_eq!(
+            sql,
+            "EXEC (N'USE [o''ther]; CREATE TABLE [dbo].[it''s] (\n  [it''s] int\n)')"
         );
-        assert!(on.ends_with("IF EXISTS (SELECT 1 FROM @found) SET IDENTITY_INSERT [o'ther].[dbo].[it's] ON"));
+        let sql = MICROSOFT.add_columns(&target, &[column("c", "int")]).unwrap();
+        assert_eq!(
+            sql,
+            ["EXEC (N'USE [o''ther]; ALTER TABLE [dbo].[it''s] ADD [c] int NULL')"]
+        );
+    }
+
+    #[test]
+    fn the_rows_of_a_table_of_another_database_go_there_from_where_the_session_is() {
+        let target = Relation::parse("[o'ther].dbo.t").unwrap();
+        // What is set within an EXECUTE would end with it.
+        let [on, _] = MICROSOFT.around_rows(&target, &[column("id", "int")]).unwrap();
+        assert_eq!(
+            on,
+            "IF EXISTS (SELECT 1 FROM [o'ther].sys.identity_columns WHERE object_id = OBJECT_ID(N'[o''ther].[dbo].[t]') \
+             AND name IN (N'id')) SET IDENTITY_INSERT [o'ther].[dbo].[t] ON"
+        );
+        let (columns, key) = (["id", "note"].map(str::to_owned), ["id".to_owned()]);
+        let merging = Merging {
+            target: &target,
+            columns: &columns,
+            key: &key,
+            deletes: true,
+        };
+        let steps = MICROSOFT.merge_steps(&merging).unwrap();
+        assert_eq!(steps.staging, target.beside("t__dray_merge"));
+        assert!(
+            steps
+                .create
+                .starts_with("EXEC (N'USE [o''ther]; SELECT * INTO [dbo].[t__dray_merge] FROM")
+        );
+        let [merge] = steps.merge.as_slice() else {
+            panic!("{:?}", steps.merge)
+        };
+        assert!(merge.starts_with("EXEC (N'USE [o''ther]; DELETE dray_old FROM [dbo].[t] AS dray_old"));
+        assert!(merge.contains(" SET IDENTITY_INSERT [dbo].[t] ON; INSERT INTO [dbo].[t] ([id], [note]) SELECT"));
+        assert!(merge.ends_with(" SET IDENTITY_INSERT [dbo].[t] OFF')"));
+        let drop = "EXEC (N'USE [o''ther]; DROP TABLE [dbo].[t__dray_merge]')";
+        assert_eq!(steps.drop.as_deref(), Some(drop));
     }
 
     #[test]

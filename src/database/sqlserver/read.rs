@@ -282,8 +282,11 @@ impl Reader for SnapshotReader {
             ..
         } = *self;
         drop(rows);
-        // The next table may be in a database that does not allow SNAPSHOT.
-        read_committed(&connection.session).ok()?;
+        match refused {
+            // The next table may be in a database that does not allow SNAPSHOT.
+            None => read_committed(&connection.session).ok()?,
+            Some(_) => connection.session.rollback().ok()?,
+        }
         connection.afterword = refused.map(|number| {
             format!(
                 "but then under READ COMMITTED, since a part of it may not be read under SNAPSHOT (error {number}): what is \

@@ -217,14 +217,15 @@ impl Shaping for SqlServer {
     }
 
     fn after_rows(&self, carried: &Carried, table: &Relation) -> Vec<String> {
-        let quoted = self.quote_relation(table);
+        let quoted = catalog::local(table);
+        let within = |sql: String| catalog::within(table.catalog.as_deref(), sql);
         let index = |index: &NewIndex| {
             let unique = if index.unique { "UNIQUE " } else { "" };
-            format!(
+            within(format!(
                 "CREATE {unique}INDEX {} ON {quoted} {}",
                 self.quote(&index.name),
                 index.rest
-            )
+            ))
         };
         let comment = |(column, text): &(Option<String>, String)| {
             let schema = table
@@ -234,14 +235,13 @@ impl Shaping for SqlServer {
             let column = column
                 .as_deref()
                 .map(|name| format!(", N'COLUMN', {}", catalog::literal(name)));
-            let sql = format!(
+            within(format!(
                 "DECLARE @schema sysname = {schema}, @text nvarchar({COMMENT_UNITS_MAX}) = {}; \
                  EXEC sys.sp_addextendedproperty N'MS_Description', @text, N'SCHEMA', @schema, N'TABLE', {}{}",
                 self.literal(text),
                 catalog::literal(&table.name),
                 column.unwrap_or_default()
-            );
-            catalog::within(table.catalog.as_deref(), sql)
+            ))
         };
         let indexes = carried.indexes.iter().map(index);
         indexes.chain(carried.comments.iter().map(comment)).collect()
