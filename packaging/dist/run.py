@@ -61,7 +61,7 @@ def main() -> int:
 
 
 def build(steps: Steps, python: Path) -> None:
-    """The executable and the native module, in target/<triple>/<profile>/."""
+    """The executable and the compiled modules, in target/<triple>/<profile>/."""
     environment = dict(os.environ)
     # cargo finds its subcommand, and that finds zig, on PATH.
     environment["PATH"] = f"{python.parent}:{environment['PATH']}"
@@ -81,7 +81,7 @@ def build(steps: Steps, python: Path) -> None:
     if UNOPTIMIZED:
         steps.run(title, [*command, "--workspace", "--lib", "--bins"], env=environment)
         return
-    steps.run(f"{title}: module", [*command, "-p", "dray-python"], env=environment)
+    steps.run(f"{title}: modules", [*command, "-p", "dray-python", "-p", "dray-start"], env=environment)
     # The executable waits for its script most of the time, and nothing of it is compressed; the engine is in the module.
     small = ["--config", 'profile.dist.package.dray.opt-level="s"']
     steps.run(f"{title}: executable", [*command, "--bin", "dray", *small], env=environment)
@@ -91,19 +91,19 @@ def package(steps: Steps, python: Path, version: str) -> None:
     """All files of dist/, which then holds nothing else."""
     shutil.rmtree(DIST, ignore_errors=True)
     DIST.mkdir()
-    executable, native_module = DIST / "dray", BUILT / "libdray_native.so"
+    executable = DIST / "dray"
     licences, bill = DIST / "LICENSES.txt", DIST / "dray.cdx.json"
     zig = python_output(python, "import ziglang, os; print(os.path.dirname(ziglang.__file__))")
     zig_version = python_output(python, "import importlib.metadata as m; print(m.version('ziglang'))")
     script = [str(python), "-B"]
     steps.run("licences", [*script, str(HERE / "licences.py"), str(licences), zig])
     steps.run("bill of materials", [*script, str(HERE / "sbom.py"), str(bill), zig_version])
-    arguments = [BUILT / "dray", native_module, licences, executable, os.environ["SOURCE_DATE_EPOCH"], ZSTANDARD_LEVEL]
+    arguments = [BUILT, licences, executable, os.environ["SOURCE_DATE_EPOCH"], ZSTANDARD_LEVEL]
     steps.run("payload", [*script, str(HERE / "payload.py"), *map(str, arguments)])
     size_bytes = executable.stat().st_size
     if size_bytes >= LARGEST_EXECUTABLE_BYTES and not UNOPTIMIZED:
         raise StepFailed(f"dist/dray has {size_bytes} bytes; it is to stay below {LARGEST_EXECUTABLE_BYTES}")
-    arguments = [executable, native_module, licences, WORK / "wheel", DIST]
+    arguments = [executable, BUILT, licences, WORK / "wheel", DIST]
     steps.run("wheel", [*script, str(HERE / "python_package.py"), *map(str, arguments)])
     arguments = [executable, licences, WORK / "deb", DIST / f"dray_{version}_amd64.deb", version, XZ_LEVEL]
     steps.run("deb", [*script, str(HERE / "debian_package.py"), *map(str, arguments)])

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from types import CodeType, FrameType, ModuleType
     from typing import Any, NoReturn, Optional
 
-    _Compiler = Callable[[bytes, str], CodeType]
-
 _MAIN_PROCESS = os.getpid()
 
 _TERMINATED_EXIT_CODE = 128 + signal.SIGTERM
@@ -43,34 +41,25 @@ def run() -> None:
     _run.phase = ""
     # What `src/commands/worker.rs` puts behind the `-c` line; the script never sees it.
     kind, target, function, log_level, activity, *arguments = sys.argv[1:]
-    compile_file = _take_compiler()
     _prepare_process(folder, int(log_level))
-    worker = _Worker(main, target, arguments, compile_file)
+    worker = _Worker(main, target, arguments)
     entrypoints: dict[str, Callable[[], None]] = {"file": worker.run_file, "module": worker.run_module}
     worker.execute(entrypoints.get(kind, lambda: worker.run_function(function)), activity == "activity")
 
 
-def _take_compiler() -> "_Compiler":
-    """What compiles a file as `python PATH` does."""
-    name = "_dray_start"
-    if name not in sys.builtin_module_names:
-        return _compile
-    # Only in an interpreter that dray has loaded (`src/interpreter/start_module.rs`). The script sees nothing of it.
-    from _dray_start import compile_file  # type: ignore[import-not-found]
-
-    del sys.modules[name]
-    sys.builtin_module_names = tuple(other for other in sys.builtin_module_names if other != name)
-
-    def compile_as_python(source: bytes, path: str) -> "CodeType":
-        # What is refused is left to the one that says why.
-        code: CodeType = _compile(source, path) if b"\0" in source else compile_file(source, os.fsencode(path))
-        return code
-
-    return compile_as_python
-
-
 def _compile(source: bytes, path: str) -> "CodeType":
-    code: CodeType = compile(source, path, "exec", dont_inherit=True)
+    """As `python PATH` compiles it."""
+    code: CodeType
+    # What is refused for a NUL is left to the one that says why.
+    if b"\0" not in source:
+        try:
+            from ._start import compile_file
+        except ImportError:
+            pass  # it takes longer without
+        else:
+            code = compile_file(source, os.fsencode(path))
+            return code
+    code = compile(source, path, "exec", dont_inherit=True)
     return code
 
 
@@ -102,6 +91,8 @@ def _install_signal_handlers() -> None:
     # Python leaves SIGINT alone if it was ignored when it started (a background job of a shell).
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
+    # A worker that has begun early has it blocked until here.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT,))
     os.register_at_fork(after_in_child=_restore_defaults)
 
 
@@ -219,9 +210,8 @@ def _settle_outputs() -> None:
 
 
 class _Worker:
-    def __init__(self, main: "ModuleType", target: str, arguments: list[str], compile_file: "_Compiler") -> None:
+    def __init__(self, main: "ModuleType", target: str, arguments: list[str]) -> None:
         self._main = main
-        self._compile_file = compile_file
         self._target = target
         self._arguments = arguments
         self._phase = "importing"
@@ -274,7 +264,7 @@ class _Worker:
         with open(path, "rb") as file:
             source = file.read()
         try:
-            code = self._compile_file(source, path)
+            code = _compile(source, path)
         except SyntaxError as error:
             # Of some faults (a NUL byte) Python does not say where they are.
             error.filename = error.filename or path

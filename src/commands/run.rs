@@ -440,7 +440,6 @@ pub(super) fn act(
     started: Instant,
     progress: &mut Progress,
 ) -> Result<WorkerEnd, Failure> {
-    tracing::info!(event = "run.started", version = env!("CARGO_PKG_VERSION"), entrypoint = %plan.entrypoint, "run started");
     let not_written = |source| RunFailure::RunFolder {
         path: run_folder.path().to_owned(),
         source,
@@ -472,6 +471,7 @@ pub(super) fn act(
         run_folder.write_spec(&spec).map_err(not_written)?;
         keeper.order(run_folder.path());
     }
+    tracing::info!(event = "run.started", version = env!("CARGO_PKG_VERSION"), entrypoint = %plan.entrypoint, "run started");
 
     if !plan.ignore_preemption {
         watch_for_preemption(stops);
@@ -530,7 +530,7 @@ pub(super) fn act(
     let phase = Instant::now();
     telemetry::set_phase("running");
     match release {
-        Some(release) => keeper.release(release),
+        Some(release) => keeper.release(release, run_folder.path()),
         None => keeper.order(run_folder.path()),
     }
     let pumps = match keeper.printed() {

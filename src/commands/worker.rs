@@ -2,33 +2,41 @@
 
 use std::ffi::{CStr, CString};
 use std::io::Write;
+use std::os::fd::{AsFd, IntoRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::signal::{SigSet, Signal};
+
 use crate::activity::BatchIdentity;
 use crate::failure::{ExitCode, Failure};
-use crate::interpreter::{Early, Gate, Loading, preload, run_python};
+use crate::interpreter::{Loading, preload, run_python};
 use crate::project::Entrypoint;
 use crate::telemetry::{self, LogLevel};
-use crate::worker::{Orders, Release, RunSpec, read_spec, record_error, set_environment, start_again};
+use crate::worker::{Orders, RunSpec, read_spec, record_error, set_environment, start_again};
 
 /// The rest of the start is Python: `python/dray/_worker.py`. UTF-8 mode and faulthandler are given as options, so that
 /// `multiprocessing` starts its children with them too. The first is replaced by the interpreter's path; behind the last
-/// stand what [`arguments`] gives and the script's arguments.
-const COMMAND_LINE: [&CStr; 7] = [
-    c"python",
-    c"-X",
-    c"utf8",
-    c"-X",
-    c"faulthandler",
-    c"-c",
-    c"from dray._worker import run; run()",
-];
+/// stand the code, what [`arguments`] gives and the script's arguments.
+const OPTIONS: [&CStr; 6] = [c"python", c"-X", c"utf8", c"-X", c"faulthandler", c"-c"];
 
-/// The same for a Python that is started before there is something to run. It may have looked for the payload's folder
-/// before that was there, and would never look again.
-const EARLY_CODE: &CStr = c"__import__('sys').path_importer_cache.pop(__import__('_dray_start').wait(), None); \
-    from dray._worker import run; run()";
+/// What Python runs.
+const CODE: &CStr = c"from dray._worker import run; run()";
+
+/// The same for a Python that is started before there is something to run. ORDERS stands for the descriptor that the release
+/// comes through ([`Orders::hand_down`]), DRAY for that of this executable, which is started anew if it is not `go`. Python
+/// may have looked for the payload's folder before that was there, and would never look again. Nothing of this stays in
+/// `__main__`.
+const EARLY_CODE: &str = "\
+(lambda os, cache, orders, dray: (
+    (lambda word: word == b'go\\0' or (word == b'no\\0' and (
+        os.set_inheritable(dray, False), os.execve(dray, ['dray', '__worker', str(orders)], os.environ)
+    )) or os._exit(1))(os.read(orders, 3)),
+    os.close(orders), os.close(dray),
+    os.chdir(os.environ['DRAY_RUN'] + '/project'), cache.pop(os.environ['DRAY_RUN'] + '/payload', None),
+))(__import__('os'), __import__('sys').path_importer_cache, ORDERS, DRAY)
+from dray._worker import run; run()";
 
 /// The hidden command that the executable starts itself with.
 pub const COMMAND: &CStr = c"__worker";
@@ -69,43 +77,38 @@ fn begin(run_folder: &Path, foreseen: &Path, mut orders: Orders) -> std::io::Res
     };
     let _ = telemetry::init(settings);
     set_environment(&spec, run_folder);
-    let gate = match spec.early {
-        true => Some(gate(&spec, run_folder, orders)),
+    let code = match spec.early {
+        true => early_code(orders.hand_down()?)?,
         false => {
             // The script is to find nothing open.
             drop(orders);
             std::env::set_current_dir(&spec.working_folder)?;
-            None
+            CODE.to_owned()
         }
     };
     // As exit(3) takes it: the low byte counts.
-    Ok((run_entrypoint(&spec, run_folder, gate) & 0xff) as u8)
+    Ok((run_entrypoint(&spec, run_folder, code) & 0xff) as u8)
 }
 
-/// What Python waits for that was started early.
-fn gate(spec: &RunSpec, run_folder: &Path, mut orders: Orders) -> Gate {
-    let (working_folder, payload) = (spec.working_folder.clone(), spec.payload.clone());
-    let run_folder = run_folder.to_owned();
-    Box::new(move || {
-        let entered = match orders.wait_for_release() {
-            Some(Release::Go) => std::env::set_current_dir(&working_folder),
-            Some(Release::StartAgain) => Err(start_again(COMMAND, &run_folder)),
-            // The run was refused, and there is nobody to tell.
-            None => std::process::exit(1),
-        };
-        if let Err(error) = entered {
-            let _ = writeln!(std::io::stderr(), "error: {error}");
-            std::process::exit(ExitCode::Internal.number().into());
-        }
-        // As the environment had it, which has no NUL in it.
-        CString::new(payload.as_os_str().as_bytes()).unwrap_or_default()
-    })
+/// [`EARLY_CODE`] for the orders that come through this descriptor.
+fn early_code(orders: RawFd) -> std::io::Result<CString> {
+    // Open from here on: the file may be replaced or removed meanwhile.
+    let executable = std::fs::File::open("/proc/self/exe")?;
+    fcntl(executable.as_fd(), FcntlArg::F_SETFD(FdFlag::empty()))?;
+    // A Ctrl-C is for the script alone, whose start unblocks it (`dray._worker`): before, the supervisor says what it stopped.
+    let mut ctrl_c = SigSet::empty();
+    ctrl_c.add(Signal::SIGINT);
+    ctrl_c.thread_block()?;
+    let values = format!("{orders}, {}", executable.into_raw_fd());
+    Ok(CString::new(EARLY_CODE.replace("ORDERS, DRAY", &values))?)
 }
 
-fn run_entrypoint(spec: &RunSpec, run_folder: &Path, gate: Option<Gate>) -> i32 {
-    let [options @ .., code] = COMMAND_LINE;
-    let behind: Vec<CString> = arguments(spec)
+fn run_entrypoint(spec: &RunSpec, run_folder: &Path, code: CString) -> i32 {
+    let argv: Vec<CString> = OPTIONS
         .into_iter()
+        .map(CStr::to_owned)
+        .chain([code])
+        .chain(arguments(spec))
         // Of what came from a command line, none has a NUL in it; of what came from ADF, it was refused.
         .chain(
             spec.arguments
@@ -113,15 +116,7 @@ fn run_entrypoint(spec: &RunSpec, run_folder: &Path, gate: Option<Gate>) -> i32 
                 .map(|argument| CString::new(argument.as_bytes()).unwrap_or_default()),
         )
         .collect();
-    let command_line = |code: &CStr| -> Vec<CString> {
-        let before = options.into_iter().chain([code]).map(CStr::to_owned);
-        before.chain(behind.iter().cloned()).collect()
-    };
-    let early = gate.map(|gate| Early {
-        argv: command_line(EARLY_CODE),
-        gate,
-    });
-    match run_python(&spec.interpreter, &command_line(code), early) {
+    match run_python(&spec.interpreter, &argv) {
         Ok(exit_code) => exit_code,
         Err(error) => {
             let failure = Failure::from(error);

@@ -311,6 +311,7 @@ mod tests {
                     base_prefix: PathBuf::from("/usr"),
                     base_executable: self.python(),
                     library: None,
+                    linked: false,
                     looked_at: vec![self.library()],
                 }),
             }

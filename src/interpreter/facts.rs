@@ -94,6 +94,8 @@ pub(super) struct Build {
     /// The libpython of the same build: the one that it is linked to, or one whose `Py_GetVersion()` is the same.
     #[serde(with = "path_text::option")]
     pub library: Option<PathBuf>,
+    /// Whether the interpreter itself runs on that library, and does not have Python in its own executable.
+    pub linked: bool,
     /// The files whose presence or absence decided `library`.
     #[serde(with = "path_text::list")]
     pub looked_at: Vec<PathBuf>,

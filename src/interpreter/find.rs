@@ -200,8 +200,8 @@ fn candidates(request: &Request) -> impl Iterator<Item = Candidate> {
         .chain(on_path)
 }
 
-/// The Python with a libpython that [`find`] will most likely come to, by what `cache` remembers alone: nothing is run, and
-/// nothing logged. None: that cannot be foreseen, or it will have none.
+/// The Python that [`find`] will most likely come to, by what `cache` remembers alone: nothing is run, and nothing logged.
+/// None: that cannot be foreseen.
 pub fn foresee(request: &Request, cache: Option<&Path>) -> Option<Interpreter> {
     let search = Search::new(request, cache).ok()?;
     for candidate in candidates(request) {
@@ -210,7 +210,6 @@ pub fn foresee(request: &Request, cache: Option<&Path>) -> Option<Interpreter> {
         }
         let facts = search.cache.as_ref()?.recall(&candidate.path)?;
         match search.judge(&facts, environment_of(&candidate.path).as_ref()) {
-            Ok((_, Loading::Hosted { .. })) => return None,
             Ok(found) => return Some(interpreter(&candidate.path, &candidate.source, &facts, found)),
             Err(_) => {}
         }

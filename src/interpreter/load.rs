@@ -16,7 +16,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr;
 
-use super::start_module::{self, Gate};
 use super::{Interpreter, InterpreterError, Loading};
 
 /// The main function of the `python` command, in every libpython from 3.8 on.
@@ -35,20 +34,17 @@ type BytesMain = unsafe extern "C" fn(argc: c_int, argv: *mut *mut c_char) -> c_
 /// than to end. Python ends the process itself in some cases (an unhandled KeyboardInterrupt: by SIGINT, as `python`
 /// does).
 ///
-/// Where the interpreter has no libpython of its own build, this process becomes the interpreter instead, with the same
+/// With [`Loading::Hosted`] this process becomes the interpreter instead, with the same
 /// command line, and the call returns on failure only. The same is done, with a warning, where the library cannot be
 /// opened or is of another build after all, unless `DRAY_LOADING=library` was set.
 ///
-/// With `early` the call begins before there is something to run: its command line is taken, whose code calls
-/// `_dray_start.wait()` (`start_module.rs`). Where that cannot be had, the gate is waited for here, and `argv` is taken.
-///
 /// Must be called from the main thread, and before any other thread is started: Python takes the calling thread for its
 /// main thread.
-pub fn run_python(interpreter: &Interpreter, argv: &[CString], early: Option<Early>) -> Result<i32, InterpreterError> {
-    let loaded = match &interpreter.loading {
+pub fn run_python(interpreter: &Interpreter, argv: &[CString]) -> Result<i32, InterpreterError> {
+    let main = match &interpreter.loading {
         Loading::Hosted { .. } => None,
         Loading::Library { library, required } => match load(interpreter, library) {
-            Ok(loaded) => Some(loaded),
+            Ok(main) => Some(main),
             Err(error) if *required => return Err(error),
             Err(error) => {
                 tracing::warn!(event = "interpreter.hosted", reason = %error);
@@ -56,40 +52,13 @@ pub fn run_python(interpreter: &Interpreter, argv: &[CString], early: Option<Ear
             }
         },
     };
-    let early_argv = match (early, &loaded) {
-        (Some(Early { argv, gate }), Some(Loaded { waits: true, .. })) => {
-            start_module::set_gate(gate);
-            Some(argv)
-        }
-        (Some(Early { gate, .. }), _) => {
-            gate();
-            None
-        }
-        (None, _) => None,
-    };
-    let argv = early_argv.as_deref().unwrap_or(argv);
     let argv = std::iter::once(c_path(&interpreter.executable))
         .chain(argv.iter().skip(1).cloned())
         .collect();
-    match loaded {
-        Some(Loaded { main, .. }) => Ok(enter(main, argv)),
+    match main {
+        Some(main) => Ok(enter(main, argv)),
         None => Err(host(interpreter, &argv)),
     }
-}
-
-/// A Python that is started before there is something to run.
-pub struct Early {
-    /// Its command line, as [`run_python`] takes it.
-    pub argv: Vec<CString>,
-    /// What it waits for.
-    pub gate: Gate,
-}
-
-/// An open libpython.
-struct Loaded {
-    main: BytesMain,
-    /// Whether it has the module `_dray_start`.
-    waits: bool,
 }
 
 /// Opens a libpython that [`run_python`] will most likely be told to use, which is then half done. A failure is told
@@ -98,8 +67,8 @@ pub fn preload(library: &Path) {
     let _ = open(library, FLAGS);
 }
 
-/// Opens libpython, and adds to it what it does not have.
-fn load(interpreter: &Interpreter, library: &Path) -> Result<Loaded, InterpreterError> {
+/// Opens libpython, and gives its main function.
+fn load(interpreter: &Interpreter, library: &Path) -> Result<BytesMain, InterpreterError> {
     let failed = |cause: String| InterpreterError::Load {
         path: library.to_owned(),
         cause,
@@ -118,12 +87,9 @@ fn load(interpreter: &Interpreter, library: &Path) -> Result<Loaded, Interpreter
             needed: one_line(&interpreter.version_text),
         });
     }
-    // Without it the script is started and compiled all the same, more slowly.
-    let waits = start_module::add_to(|name| symbol(python, name).ok()).is_some();
     let main = symbol(python, MAIN).map_err(failed)?;
     // SAFETY: the symbol is `int Py_BytesMain(int argc, char **argv)` in every version of the C API from 3.8 on.
-    let main = unsafe { std::mem::transmute::<*mut c_void, BytesMain>(main) };
-    Ok(Loaded { main, waits })
+    Ok(unsafe { std::mem::transmute::<*mut c_void, BytesMain>(main) })
 }
 
 fn enter(main: BytesMain, argv: Vec<CString>) -> i32 {

@@ -125,6 +125,7 @@ if sys.version_info >= (3, 6) and facts["implementation"] == "cpython":
     config = sysconfig.get_config_vars()
     base_executable = getattr(sys, "_base_executable", None) or sys.executable
     library, looked_at = mapped_library(), []
+    linked = library is not None
     if library is None:
         library, looked_at = beside_library(config, base_executable)
     else:
@@ -138,6 +139,7 @@ if sys.version_info >= (3, 6) and facts["implementation"] == "cpython":
         "base_prefix": sys.base_prefix,
         "base_executable": base_executable,
         "library": library,
+        "linked": linked,
         "looked_at": looked_at,
     }
 sys.stdout.write("\n@dray-python@%s\n" % json(facts))

@@ -225,11 +225,11 @@ pub(super) fn judge<'a>(
     let loading = match (choice, &build.library) {
         (LoadingChoice::Hosted, _) => Loading::Hosted { required: true },
         (LoadingChoice::Library, None) => return Err(Refusal::NoLibrary),
-        (LoadingChoice::Auto, None) => Loading::Hosted { required: false },
-        (LoadingChoice::Auto, Some(library)) => Loading::Library {
+        (LoadingChoice::Auto, Some(library)) if build.linked => Loading::Library {
             library: library.clone(),
             required: false,
         },
+        (LoadingChoice::Auto, _) => Loading::Hosted { required: false },
         (LoadingChoice::Library, Some(library)) => Loading::Library {
             library: library.clone(),
             required: true,
@@ -272,6 +272,7 @@ mod tests {
             base_prefix: PathBuf::from("/usr"),
             base_executable: PathBuf::from("/usr/bin/python3"),
             library: Some(PathBuf::from("/usr/lib/libpython3.11.so.1.0")),
+            linked: true,
             looked_at: Vec::new(),
         };
         let mut facts = Facts {
@@ -375,6 +376,16 @@ mod tests {
                 .contains("made for Python 3.10.6, but its interpreter is now Python 3.11.2")
         );
         assert!(judge(&found, Some("3.11.0.final.0"), None, LoadingChoice::Auto).is_ok());
+    }
+
+    #[test]
+    fn an_interpreter_hosts_that_does_not_run_on_the_library_beside_it() {
+        let beside = facts(|_, build| build.linked = false);
+        let loading = |choice| judge(&beside, None, None, choice).unwrap().1;
+        assert_eq!(loading(LoadingChoice::Auto), Loading::Hosted { required: false });
+        let library = PathBuf::from("/usr/lib/libpython3.11.so.1.0");
+        let required = true;
+        assert_eq!(loading(LoadingChoice::Library), Loading::Library { library, required });
     }
 
     #[test]

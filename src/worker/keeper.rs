@@ -120,9 +120,14 @@ impl Keeper {
         self.tell(run_folder);
     }
 
-    /// After the order, to a worker that has begun early: what it waits for.
-    pub fn release(&mut self, release: Release) {
+    /// After the order, to a worker that has begun early with what stands in `run_folder`: what it waits for.
+    pub fn release(&mut self, release: Release, run_folder: &Path) {
         self.tell(Path::new(release.word()));
+        if release == Release::StartAgain {
+            // For the executable that an interpreter starts which hosts: nothing foreseen, and the order.
+            self.tell(Path::new(""));
+            self.tell(run_folder);
+        }
     }
 
     /// A worker that is gone is noticed by the keeper, not here.

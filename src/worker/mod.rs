@@ -7,8 +7,9 @@
 //! is how each of them learns of the other's death.
 //!
 //! Keeper and worker are forks, made first of all: nothing but the command line was parsed until then, and one thread
-//! runs. The worker loads the libpython that can be foreseen, and starts it where nothing of the project has a say in that,
-//! while the supervisor still unpacks: it has **begun early**, and waits from within Python until all is in place. The
+//! runs. The worker loads the libpython that can be foreseen, or becomes the interpreter, and starts Python where nothing of the
+//! project has a say in that, while the supervisor still unpacks: it has **begun early**, and waits from within Python until all
+//! is in place. The
 //! design has the worker be "the same executable started again", and so it was; now it is that only where another Python
 //! turns out to be needed than was foreseen. A script can tell no difference: process, address space, descriptors, signals
 //! and limits are its own or as they were, and nothing that the supervisor reads later is ever in its memory. What it saved

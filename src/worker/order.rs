@@ -3,13 +3,13 @@
 //! It was started before anything was decided (`keeper.rs`), so what a process has from its birth on is set here: the
 //! environment and the working directory. The supervisor's words come through a pipe, each ended by a NUL: the libpython
 //! that will most likely be needed (or nothing), then the run folder, whose `run.json` says what to do; if that says so
-//! (`RunSpec::early`), then one of [`Release`]. If the pipe ends before that, there is no run.
+//! (`RunSpec::early`), then one of [`Release`], which Python reads. If the pipe ends before that, there is no run.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, PipeWriter, Write};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::io::{self, PipeWriter, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -28,17 +28,19 @@ pub enum Release {
 }
 
 impl Release {
+    /// Of two letters: Python reads as many bytes and no more, for what follows is not for it.
     pub(super) fn word(self) -> &'static str {
         match self {
             Release::Go => "go",
-            Release::StartAgain => "again",
+            Release::StartAgain => "no",
         }
     }
 }
 
 /// The supervisor's words, as they come.
 pub struct Orders {
-    pipe: BufReader<File>,
+    /// Without a buffer, so that it can be handed down at any word.
+    pipe: File,
     inlets: Option<[PipeWriter; 2]>,
 }
 
@@ -46,7 +48,7 @@ impl Orders {
     /// What the supervisor writes to the other end of `pipe`; `inlets` lead to its pumps.
     pub fn new(pipe: OwnedFd, inlets: Option<[PipeWriter; 2]>) -> Orders {
         Orders {
-            pipe: BufReader::new(pipe.into()),
+            pipe: pipe.into(),
             inlets,
         }
     }
@@ -79,19 +81,26 @@ impl Orders {
         Orders::new(pipe, None)
     }
 
-    /// Waits for the next word. None: the supervisor has ended without one.
-    pub fn wait(&mut self) -> Option<PathBuf> {
-        let mut word = Vec::new();
-        self.pipe.read_until(0, &mut word).ok()?;
-        (word.pop() == Some(0)).then(|| OsString::from_vec(word).into())
+    /// Hands the pipe down to the program that this process becomes, or to Python in it: the descriptor from which it reads
+    /// the words that are still to come.
+    ///
+    /// # Errors
+    /// None that a pipe has which is open.
+    pub fn hand_down(self) -> io::Result<RawFd> {
+        fcntl(self.pipe.as_fd(), FcntlArg::F_SETFD(FdFlag::empty()))?;
+        Ok(self.pipe.into_raw_fd())
     }
 
-    /// Waits for the word that a worker needs that has begun early. None: there is no run.
-    pub fn wait_for_release(&mut self) -> Option<Release> {
-        let word = self.wait()?;
-        [Release::Go, Release::StartAgain]
-            .into_iter()
-            .find(|release| word.as_os_str() == release.word())
+    /// Waits for the next word. None: the supervisor has ended without one.
+    pub fn wait(&mut self) -> Option<PathBuf> {
+        let bytes = (&self.pipe).bytes().map_while(Result::ok);
+        let mut is_whole = false;
+        let word = bytes.take_while(|byte| {
+            is_whole = *byte == 0;
+            !is_whole
+        });
+        let word = OsString::from_vec(word.collect());
+        is_whole.then(|| word.into())
     }
 }
 
