@@ -266,7 +266,7 @@ def test_the_native_module_is_loaded_where_it_is_needed_and_once(node, base):
     node.script(
         "def loaded():\n"
         "    maps = open('/proc/self/maps').read().splitlines()\n"
-        "    return sorted({line.split(None, 5)[5] for line in maps if 'native' in line})\n"
+        "    return sorted({line.split(None, 5)[5] for line in maps if '_native.' in line})\n"
         "before = loaded()\n"
         "import dray._native\n"
         "print(before == [], loaded() == [dray._native.__file__])\n"
