@@ -40,6 +40,7 @@ class Column:
     declared: str
     nullable: bool
     collation: str = OF_DATABASE
+    is_key: bool = False
 
     @property
     def base(self) -> str:
@@ -64,7 +65,8 @@ class Column:
         others = [*numbers, 0][:2] if self.base == "decimal" else [0, *numbers, 0][:2]
         has_collation = self.base.endswith(("char", "text")) and self.collation != OF_DATABASE
         return [
-            self.name, self.base, str(size or ""), *map(str, others), str(int(self.nullable)), "0", "",
+            self.name, self.base, str(size or ""), *map(str, others), str(int(self.nullable)), "0",
+            "1" if self.is_key else "",
             self.collation if has_collation else "",
         ]  # fmt: skip
 
@@ -214,8 +216,9 @@ def collation(column: Column) -> list[bytes]:
     return [b"\xff\xff", b"\xff\xff"]
 
 
-def table(types: list[str], rows: list[list[bytes]], end: bytes) -> bytes:
-    columns = [struct.pack("<IH", 0, 9) + Column("", declared, True).type_info + short_text("") for declared in types]
+def table(types: list[str], rows: list[list[bytes]], end: bytes, name: str = "") -> bytes:
+    """A result; all of its columns have the same name."""
+    columns = [struct.pack("<IH", 0, 9) + Column("", declared, True).type_info + short_text(name) for declared in types]
     return (
         b"\x81"
         + struct.pack("<H", len(types))

@@ -21,7 +21,7 @@ import pytest
 from conftest import Script
 from copying import Copying
 from databases import Databases, Sqlserver, microsoft_driver
-from tds_server import OF_DATABASE, Column, TdsServer, error, table, tds_server, texts
+from tds_server import OF_DATABASE, Column, TdsServer, done, error, table, tds_server, texts
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -151,6 +151,66 @@ def test_rows_go_into_another_database_by_a_name_of_three_parts(copied: Any, ser
     assert created.startswith("EXEC (N'USE [other]; CREATE TABLE [dbo].[t] (")
     (locked,) = [sql for sql in server.statements if "sp_getapplock" in sql]
     assert locked.startswith("EXEC (N'USE [other]; ")
+
+
+CHECKED = "SELECT name FROM sys.check_constraints"
+SKIPPED = ', constraints="skip"'
+
+
+def test_constraints_are_not_checked_where_the_call_asks_for_it(copied: Any, server: TdsServer) -> None:
+    there(server, id="int", name="varchar(5)")
+    server.answers[CHECKED] = [["positive"], ["of_parent"]]
+    report = copied({"id": "INTEGER", "name": "TEXT"}, [(1, None)], options=SKIPPED)
+    assert (report["error"], report["lane"]) == (None, "bcp")
+    assert "; unchecked by `positive`, `of_parent`, which the server trusts no more" in report["reason"]
+    assert "CHECK_CONSTRAINTS" not in server.insert_bulk
+    assert not any("NOCHECK" in sql for sql in server.statements)
+
+
+def test_constraints_of_a_table_that_the_copy_makes_are_checked_in_any_case(copied: Any, server: TdsServer) -> None:
+    report = copied({"id": "INTEGER NOT NULL PRIMARY KEY", "name": "TEXT"}, [(1, None)], options=SKIPPED)
+    assert (report["error"], report["lane"]) == (None, "bcp")
+    assert "unchecked" not in report["reason"]
+    assert "CHECK_CONSTRAINTS" in server.insert_bulk
+
+
+def test_where_rows_are_merged_constraints_are_off_for_the_statements_that_do(copied: Any, server: TdsServer) -> None:
+    there(server, id="int", name="varchar(5)")
+    server.answers[CHECKED] = [["positive"]]
+    server.answers["SELECT COUNT(*) FROM [t__dray"] = [["0"]]
+    server.answers["SELECT COUNT(*) FROM (SELECT 1"] = [["0"]]
+    server.answers["SELECT COUNT_BIG(*)"] = [["1"]]
+    options = f'{SKIPPED}, mode="upsert", key="id", after="EXEC after_rows"'
+    report = copied({"id": "INTEGER", "name": "TEXT"}, [(1, "a")], options=options)
+    assert (report["error"], report["lane"]) == (None, "bcp")
+    told = ("ALTER TABLE", "UPDATE", "INSERT INTO [t]", "EXEC after")
+    assert [sql.split(" SET ")[0].split(" (")[0] for sql in server.statements if sql.startswith(told)] == [
+        "ALTER TABLE [t] NOCHECK CONSTRAINT [positive]",
+        "UPDATE dray_old",
+        "INSERT INTO [t]",
+        "ALTER TABLE [t] WITH NOCHECK CHECK CONSTRAINT [positive]",
+        "EXEC after_rows",
+    ]
+
+
+def test_without_a_bulk_copy_constraints_are_off_around_the_rows(copied: Any, server: TdsServer) -> None:
+    there(server, id="int", name="varchar(5)")
+    server.answers[CHECKED] = [["positive"]]
+    options = f'{SKIPPED}, lanes="odbc", mode="truncate", before="EXEC before_rows", after="EXEC after_rows"'
+    report = copied({"id": "INTEGER", "name": "TEXT"}, [(1, "a")], options=options)
+    assert (report["error"], report["lane"]) == (None, "odbc")
+    told = [
+        sql
+        for sql in server.statements
+        if sql.startswith(("ALTER", "EXEC before", "EXEC after")) or "DELETE FROM" in sql
+    ]
+    assert "TRUNCATE TABLE [t]" in told.pop(1)
+    assert told == [
+        "EXEC before_rows",
+        "ALTER TABLE [t] NOCHECK CONSTRAINT [positive]",
+        "ALTER TABLE [t] WITH NOCHECK CHECK CONSTRAINT [positive]",
+        "EXEC after_rows",
+    ]
 
 
 def test_a_uuid_keeps_its_value_and_not_the_order_of_its_bytes(copied: Any, server: TdsServer) -> None:
@@ -299,6 +359,33 @@ def test_a_table_is_read_under_the_isolation_that_its_own_database_offers(
         "SET TRANSACTION ISOLATION LEVEL READ COMMITTED",
         "SELECT [name] FROM [dbo].[b]",
     ]
+
+
+def test_a_table_of_a_linked_server_is_read_like_the_result_of_a_query(
+    script: Script, server: TdsServer, databases: Databases, driver: Path
+) -> None:
+    target = databases("sqlite")
+    columns = "SELECT TOP (0) * FROM (SELECT * FROM [linked].[db].[dbo].[t]\n) AS dray_query"
+    server.answers[columns] = table(["nvarchar(20)"], [], done(0x10), "name")
+    server.answers["SELECT [name] FROM [linked].[db].[dbo].[t] WHERE name <> 'b'"] = [["a"]]
+    server.answers["is_read_committed_snapshot_on"] = [["0", "1", "160", "3", "0"]]
+    ran = script(
+        """
+        import dray
+        report = dray.copy_table("Source", "Target", "[linked].db.dbo.t", where="name <> 'b'")
+        print(report.table, report.target, report.rows, report.read_lane_reason, *report.not_carried, sep="|")
+        """,
+        services={"Source": server.odbc, "Target": target.odbc},
+        env={"DRAY_ODBC_DRIVERS": f"ODBC Driver 18 for SQL Server={driver}"},
+    )
+    assert ran.returncode == 0, ran.stderr
+    name, into, rows, reason, lacks = ran.stdout.strip().split("|")
+    assert (name, into, rows) == ("linked.db.dbo.t", "t", "1")
+    assert "under READ COMMITTED at a linked server" in reason
+    assert "a linked server is asked for columns alone" in lacks
+    assert target.query("SELECT name FROM t") == [("a",)]
+    # A transaction under SNAPSHOT reaches no other server (error 7420).
+    assert not [sql for sql in server.statements if sql.startswith("SET TRANSACTION")]
 
 
 def test_what_a_database_is_is_asked_once_for_all_of_its_tables(

@@ -297,6 +297,19 @@ def test_tables_that_refer_to_each_other_are_loaded_in_their_order_in_another_da
     assert "a_child" in error["message"], error
 
 
+def test_foreign_keys_between_tables_of_another_database_come_along(
+    databases: Databases, server: Sqlserver, other: Sqlserver, copying: Copying
+) -> None:
+    target = databases("postgresql")
+    other.execute("CREATE TABLE parent (id int NOT NULL PRIMARY KEY)")
+    other.execute("CREATE TABLE a_child (id int NOT NULL PRIMARY KEY, [of] int REFERENCES parent (id))")
+    other.execute("INSERT INTO parent VALUES (7)")
+    other.execute("INSERT INTO a_child VALUES (1, 7)")
+    copied = copying(server, target, within(other, "*"))
+    assert [table["not_carried"] for table in copied.tables.values()] == [[], []]
+    assert target.query("SELECT confrelid::regclass::text FROM pg_constraint WHERE contype = 'f'") == [("parent",)]
+
+
 def test_a_database_that_is_out_of_reach_is_named_before_anything_is_copied(
     databases: Databases, server: Sqlserver, other: Sqlserver, script: Script
 ) -> None:

@@ -1,8 +1,9 @@
 """What is particular about key ranges of SQL Server: every type that a key may have, both drivers, and what a reader does with
 the table's lock and its own session. What all products have in common is in test_copy_ranges.py.
 
-Runs where DRAY_TEST_MSSQL leads to a database that may be emptied. Babelfish takes no lock for TABLOCK; what depends on one is
-asked of SQL Server alone, and the test says so.
+What the readers say to the server is heard by a listener that speaks its protocol. The rest runs where DRAY_TEST_MSSQL leads to
+a database that may be emptied. Babelfish takes no lock for TABLOCK; what depends on one is asked of SQL Server alone, and the
+test says so.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ from __future__ import annotations
 import datetime
 import json
 import uuid
+from collections.abc import Iterator
 from decimal import Decimal
-from typing import Any
+from typing import Any, Callable
 
 import pytest
 from conftest import Script
 from copying import Copying
-from databases import Databases, Sqlserver
+from databases import Databases, Sqlserver, microsoft_driver
+from tds_server import Column, TdsServer, done, error, tds_server, texts
 from test_copy_ranges import RANGES
 
 # Names that sort one way by their code points and another by what they are.
@@ -67,6 +70,129 @@ KEYS: dict[str, tuple[str, list[Any]]] = {
     "char_": ("char(20)", [f"{word}{n:02}" for word in WORDS for n in range(40)]),
     "nvarchar_": ("nvarchar(40)", [f"{word}{n:02}" for word in [*WORDS, "日本", "🔑"] for n in range(40)]),
 }
+
+
+@pytest.fixture
+def listener() -> Iterator[TdsServer]:
+    """One that has a table `t` of three texts in a key, in a database that allows SNAPSHOT."""
+    with tds_server() as made:
+        made.columns.append(Column("name", "nvarchar(20)", False, is_key=True))
+        made.answers["is_read_committed_snapshot_on"] = [["1", "1", "160", "5", "0"]]
+        made.answers["COUNT_BIG(*)"] = [["3"]]
+        bounds = iter([texts([["h"]]), texts([["q"]])])
+        made.answers["FETCH NEXT 1 ROW ONLY"] = lambda: next(bounds)
+        made.answers["SELECT [name] FROM [t] WHERE [name] < "] = [["a"]]
+        made.answers["SELECT [name] FROM [t] WHERE [name] >= 'h'"] = [["h"]]
+        made.answers["SELECT [name] FROM [t] WHERE [name] >= 'q'"] = [["z"]]
+        made.answers["SELECT [name] FROM [t]"] = [["a"], ["h"], ["z"]]
+        yield made
+
+
+@pytest.fixture
+def heard(listener: TdsServer, databases: Databases, script: Script) -> Callable[[], dict[str, Any]]:
+    """`heard()` copies `t` from the listener in ranges, and gives the table's report; all rows have come, or none."""
+    target = databases("sqlite")
+
+    def copy() -> dict[str, Any]:
+        code = f"""
+            import dataclasses, dray, json
+            try:
+                report = dray.copy_table("Source", "Target", "t", ranges={RANGES}, verify="none", patience=0)
+            except dray.CopyError as failed:
+                (report,) = failed.report.tables
+            print(json.dumps(dataclasses.asdict(report)))
+        """
+        done = script(
+            code,
+            services={"Source": listener.odbc, "Target": target.odbc},
+            env={"DRAY_ODBC_DRIVERS": f"ODBC Driver 18 for SQL Server={microsoft_driver()}"},
+        )
+        assert done.returncode == 0, done.stderr
+        report: dict[str, Any] = json.loads(done.stdout)
+        if report["error"] is None:
+            assert target.query("SELECT name FROM t ORDER BY name") == [("a",), ("h",), ("z",)]
+        return report
+
+    return copy
+
+
+def test_the_readers_begin_while_the_table_is_locked_and_read_when_it_is_free_again(
+    listener: TdsServer, heard: Callable[[], dict[str, Any]]
+) -> None:
+    ended: list[int] = []
+
+    def note(answer: bytes) -> Callable[[], bytes]:
+        def given() -> bytes:
+            ended.append(listener.transactions.count("rollback"))
+            return answer
+
+        return given
+
+    listener.answers = {
+        "SELECT TOP (1) 1 FROM [t]": note(texts([["1"]])),
+        "SET LOCK_TIMEOUT -1": note(done(0)),
+        **listener.answers,
+    }
+    assert heard()["ranges"] == RANGES
+    first = next(place for place, sql in enumerate(listener.statements) if "SNAPSHOT" in sql and sql.startswith("SET"))
+    said = [sql for sql in listener.statements[first:] if not sql.startswith("SET TEXTSIZE")]
+    assert said == [
+        *["SET TRANSACTION ISOLATION LEVEL SNAPSHOT"] * RANGES,
+        *["SET LOCK_TIMEOUT 2000"] * (RANGES + 1),
+        "SELECT TOP (1) 1 FROM [t] WITH (TABLOCK, HOLDLOCK)",
+        *["SELECT TOP (1) 1 FROM [t]"] * RANGES,
+        *["SET LOCK_TIMEOUT -1"] * RANGES,
+        "SELECT [name] FROM [t] WHERE [name] < 'h'",
+        "SELECT [name] FROM [t] WHERE [name] >= 'h' AND [name] < 'q'",
+        "SELECT [name] FROM [t] WHERE [name] >= 'q'",
+        *["SET TRANSACTION ISOLATION LEVEL READ COMMITTED"] * RANGES,
+    ]
+    # The transaction that has the lock is the only one that ends in between, behind the last reader's beginning.
+    assert [count - ended[0] for count in ended] == [0] * (RANGES + 1) + [1] * RANGES
+
+
+def test_a_table_that_cannot_be_locked_is_read_in_one_range_as_without_ranges(
+    listener: TdsServer, heard: Callable[[], dict[str, Any]]
+) -> None:
+    listener.answers = {"TABLOCK": error(1222, "Lock request time out period exceeded."), **listener.answers}
+    report = heard()
+    assert report["ranges"] == 1
+    assert "in one range: the table cannot be locked: " in report["read_lane_reason"]
+    assert "native 1222" in report["read_lane_reason"]
+    last = [sql for sql in listener.statements if sql.startswith("SET ")][-2 * RANGES :]
+    assert last == ["SET TRANSACTION ISOLATION LEVEL READ COMMITTED", "SET LOCK_TIMEOUT -1"] * RANGES
+    assert listener.statements[-1] == "SELECT [name] FROM [t]"
+
+
+@pytest.mark.parametrize(
+    ("database", "optimised", "words"),
+    [
+        (["1", "0", "160", "3", "0"], "0", "the database does not allow SNAPSHOT isolation (ALLOW_SNAPSHOT_ISOLATION)"),
+        (["0", "0", "160", "3", "0"], "0", "the database does not allow SNAPSHOT isolation (ALLOW_SNAPSHOT_ISOLATION)"),
+        (["1", "1", "160", "3", "1"], "1", "it is memory-optimised, and cannot be locked"),
+    ],
+)
+def test_without_snapshot_a_table_is_read_in_one_range_and_the_report_says_why(
+    listener: TdsServer, heard: Callable[[], dict[str, Any]], database: list[str], optimised: str, words: str
+) -> None:
+    listener.answers = {
+        "is_read_committed_snapshot_on": [database],
+        "'TableIsMemoryOptimized') AS nvarchar(11))": [[optimised]],
+        "SELECT [name] FROM (SELECT * FROM [t] WITH (SNAPSHOT)": [["a"], ["h"], ["z"]],
+        **{words: given for words, given in listener.answers.items() if words != "is_read_committed_snapshot_on"},
+    }
+    report = heard()
+    assert report["ranges"] == 1
+    assert f"in one range: {words}" in report["read_lane_reason"]
+    assert not any("TABLOCK" in sql for sql in listener.statements)
+
+
+def test_a_reader_that_may_not_read_under_snapshot_never_reads_another_state_than_the_others(
+    listener: TdsServer, heard: Callable[[], dict[str, Any]]
+) -> None:
+    refused = error(3952, "Snapshot isolation transaction failed accessing database 'other'.")
+    listener.answers["SELECT [name] FROM [t] WHERE [name] >= 'q'"] = refused
+    assert heard()["error"]["native"] == 3952
 
 
 @pytest.fixture

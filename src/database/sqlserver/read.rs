@@ -210,7 +210,9 @@ struct SnapshotReader {
     source: Source,
     columns: Vec<Column>,
     memory_bytes: usize,
-    /// Whether it is too late to begin again: rows have been handed out, or others read the same state.
+    /// Whether others read the same state.
+    in_one_state: bool,
+    /// Whether rows have been handed out.
     has_begun: bool,
     /// The error that ended the first attempt.
     refused: Option<i32>,
@@ -229,7 +231,8 @@ impl SnapshotReader {
             source: source.clone(),
             columns: columns.to_vec(),
             memory_bytes: resources.memory_bytes,
-            has_begun: in_one_state,
+            in_one_state,
+            has_begun: false,
             refused: None,
         };
         match reader.restart() {
@@ -249,7 +252,7 @@ impl SnapshotReader {
     fn go_on_after(&mut self, error: Error) -> Result<(), Error> {
         let number = error.diagnostic().map(|said| said.native);
         let number = number.filter(|number| NOT_UNDER_SNAPSHOT.contains(number));
-        let Some(number) = number.filter(|_| !self.has_begun && self.refused.is_none()) else {
+        let Some(number) = number.filter(|_| !self.has_begun && !self.in_one_state && self.refused.is_none()) else {
             return Err(error);
         };
         self.rows = None;
