@@ -228,8 +228,8 @@ def copy_tables(
             target's primary key.
         watermark: For ``incremental``, the name of a column of the source that grows with each change: a number, a date
             or time, a text, or a ``rowversion`` of SQL Server. Read is what is greater than the greatest value of the
-            last copy, which is kept in the target's table ``dray_journal`` and moves in the transaction of the rows; the
-            first copy reads everything.
+            last copy, which is kept in the target's table ``dray_journal`` and moves in the transaction of the rows;
+            the first copy reads everything.
         overlap: How far before that value the rows begin, for changes that were committed late: seconds or a text such
             as ``"15min"`` for dates and times, else a whole number; texts and a ``rowversion`` have none. Needs a key.
         before: Statements of the target's SQL, one or a list, before the rows of each table, in its transaction; see
@@ -248,10 +248,10 @@ def copy_tables(
             ``check`` looks at each value, and fails it at the first that does not fit. Where no width is declared
             (text of any length, the result of a query, SQLite), and with ``on_reject="file"``, values are looked at in
             either case.
-        constraints: ``skip`` loads a table that is there without a look at its CHECK and FOREIGN KEY constraints, in SQL
-            Server, which then trusts them no more, MariaDB, and MySQL, but for CHECK; the report says which, in
-            ``write_lane_reason``. Other targets are refused. A table that the copy makes is checked in either case, as are
-            keys, unique indexes and NOT NULL.
+        constraints: ``skip`` loads a table that is there without a look at its CHECK and FOREIGN KEY constraints, in
+            SQL Server, which then trusts them no more, MariaDB, and MySQL, but for CHECK; the report says which, in
+            ``write_lane_reason``. Other targets are refused. A table that the copy makes is checked in either case, as
+            are keys, unique indexes and NOT NULL.
         verify: ``count`` compares the number of rows that were read with what the target has more of before the commit,
             ``checksum`` also a hash of every value read with one of what the target gives back; ``none`` does neither.
         on_reject: ``file`` leaves rows that the target refuses out and writes them to a file of their table, as JSON

@@ -93,7 +93,7 @@ fn begin(run_folder: &Path, foreseen: &Path, mut orders: Orders) -> std::io::Res
 /// [`EARLY_CODE`] for the orders that come through this descriptor.
 fn early_code(orders: RawFd) -> std::io::Result<CString> {
     // Open from here on: the file may be replaced or removed meanwhile.
-    let executable = std::fs::File::open("/proc/self/exe")?;
+    let executable = fs_err::File::open("/proc/self/exe")?.into_file();
     fcntl(executable.as_fd(), FcntlArg::F_SETFD(FdFlag::empty()))?;
     // A Ctrl-C is for the script alone, whose start unblocks it (`dray._worker`): before, the supervisor says what it stopped.
     let mut ctrl_c = SigSet::empty();

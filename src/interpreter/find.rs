@@ -209,9 +209,8 @@ pub fn foresee(request: &Request, cache: Option<&Path>) -> Option<Interpreter> {
             continue;
         }
         let facts = search.cache.as_ref()?.recall(&candidate.path)?;
-        match search.judge(&facts, environment_of(&candidate.path).as_ref()) {
-            Ok(found) => return Some(interpreter(&candidate.path, &candidate.source, &facts, found)),
-            Err(_) => {}
+        if let Ok(found) = search.judge(&facts, environment_of(&candidate.path).as_ref()) {
+            return Some(interpreter(&candidate.path, &candidate.source, &facts, found));
         }
     }
     None

@@ -93,14 +93,14 @@ impl Orders {
 
     /// Waits for the next word. None: the supervisor has ended without one.
     pub fn wait(&mut self) -> Option<PathBuf> {
-        let bytes = (&self.pipe).bytes().map_while(Result::ok);
-        let mut is_whole = false;
-        let word = bytes.take_while(|byte| {
-            is_whole = *byte == 0;
-            !is_whole
-        });
-        let word = OsString::from_vec(word.collect());
-        is_whole.then(|| word.into())
+        let (mut word, mut byte) = (Vec::new(), [0]);
+        loop {
+            (&self.pipe).read_exact(&mut byte).ok()?;
+            match byte {
+                [0] => return Some(OsString::from_vec(word).into()),
+                [other] => word.push(other),
+            }
+        }
     }
 }
 

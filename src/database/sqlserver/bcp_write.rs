@@ -35,10 +35,10 @@ impl WriteLane for BcpWrite {
         Pages::ask(&connection.session, catalog, columns)
             .map_err(words)?
             .all_known(columns)?;
-        if let Some(target) = target {
-            if let Some(facts) = Facts::ask(&connection.session, target).map_err(words)? {
-                facts.takes(columns)?;
-            }
+        if let Some(target) = target
+            && let Some(facts) = Facts::ask(&connection.session, target).map_err(words)?
+        {
+            facts.takes(columns)?;
         }
         Ok("bulk copy through the functions that the ODBC driver has for it".to_owned())
     }
