@@ -268,7 +268,7 @@ def test_an_old_long_column_behind_a_max_one_is_loaded_otherwise(copied: Any, se
 
 def test_a_table_that_drops_rows_of_a_key_in_silence_is_refused_before_the_load(copied: Any, server: TdsServer) -> None:
     there(server, id="int")
-    server.answers["i.ignore_dup_key = 1"] = [["0", None, None, None, None, None, "by id"]]
+    server.answers["i.ignore_dup_key = 1"] = [["0", None, None, None, None, "by id"]]
     report = copied({"id": "INTEGER"}, [(1,)], options=", mode='append'")
     assert report["error"]["code"] == "copy.drops_rows", report
     assert "`by id` has IGNORE_DUP_KEY" in report["error"]["message"]
