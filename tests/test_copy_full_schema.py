@@ -297,11 +297,8 @@ def test_a_foreign_key_to_a_table_that_the_target_lacks_is_named(
     assert foreign_keys(target, "orders") == []
 
 
-@pytest.mark.parametrize("product", ["postgresql", "mariadb"])
-def test_a_foreign_key_that_the_rows_violate_is_named_and_the_rows_stay(
-    databases: Databases, script: Script, product: str
-) -> None:
-    source, target = databases("postgresql"), databases(product)
+def copy_without_what_is_referred_to(source: Database, target: Database, script: Script) -> None:
+    """Copies both tables of a shop, but for a customer who has an order: the rows come, and the key is named."""
     open_shop(source)
     source.execute("INSERT INTO orders (customer) VALUES (2)")
     code = """
@@ -314,6 +311,14 @@ def test_a_foreign_key_that_the_rows_violate_is_named_and_the_rows_stay(
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("6 ")
     assert "foreign key `of_customer`: " in done.stdout
+
+
+@pytest.mark.parametrize("product", ["postgresql", "mariadb"])
+def test_a_foreign_key_that_the_rows_violate_is_named_and_the_rows_stay(
+    databases: Databases, script: Script, product: str
+) -> None:
+    source, target = databases("postgresql"), databases(product)
+    copy_without_what_is_referred_to(source, target, script)
     assert target.count("orders") == 5
 
 

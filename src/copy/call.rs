@@ -35,14 +35,6 @@ use crate::{
     odbc::{ConnectionString, Interrupt},
 };
 
-/// A relation with its schema.
-pub(super) fn whole(relation: &Relation, own: Option<&String>) -> Relation {
-    Relation {
-        schema: relation.schema.clone().or_else(|| own.cloned()),
-        ..relation.clone()
-    }
-}
-
 /// The schemas of these tables, each once.
 pub(super) fn schemas_of(tables: &[Relation]) -> Vec<String> {
     let mut schemas: Vec<String> = tables.iter().filter_map(|table| table.schema.clone()).collect();
@@ -93,7 +85,7 @@ impl<'a, 'pool> Call<'a, 'pool> {
         };
         let failed = |error| TableError::database(place, error, Some(target.dialect));
         let schema = target.dialect.default_schema(&target.session).map_err(failed)?;
-        let targets: Vec<Relation> = jobs.iter().map(|job| whole(&job.target, schema.as_ref())).collect();
+        let targets: Vec<Relation> = jobs.iter().map(|job| job.target.whole(schema.as_ref())).collect();
         let run = request.run.as_ref();
         let appends = jobs.iter().any(|job| job.options.meeting.mode_name() == "append");
         if appends && run.is_some_and(|run| run.origin == RunOrigin::Batch) {

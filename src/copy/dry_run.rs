@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{
-    call::{table_name, whole},
+    call::table_name,
     catalog::{Catalog, Question},
     error::{Phase, Place, Side, TableError},
     job::{Job, staging_name},
@@ -169,7 +169,7 @@ fn neighbours<'a>(
     };
     let failed = |error| TableError::database(place, error, Some(target.dialect));
     let schema = target.dialect.default_schema(&target.session).map_err(failed)?;
-    let targets: Vec<Relation> = jobs.iter().map(|job| whole(&job.target, schema.as_ref())).collect();
+    let targets: Vec<Relation> = jobs.iter().map(|job| job.target.whole(schema.as_ref())).collect();
     let keys = target.dialect.foreign_keys(&target.session, &targets);
     Ok(Neighbours::new(
         [jobs, elsewhere],

@@ -389,7 +389,7 @@ fn spelled(relation: &Relation) -> String {
 /// What stands for a table in its database where it is locked: the same for a session of that database, and for one that
 /// reaches the table from another.
 pub(super) fn lock_name(table: &Relation) -> LockName {
-    let digest = Sha256::digest(spelled(&Relation::new(table.schema.clone(), table.name.as_str())));
+    let digest = Sha256::digest(spelled(&table.within_database()));
     LockName(
         digest
             .iter()

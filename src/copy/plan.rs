@@ -3,7 +3,6 @@
 use std::{cell::RefCell, fmt};
 
 use super::{
-    call::whole,
     column_selection::{NamedColumn, named_columns},
     constraints,
     conversion::Conversion,
@@ -616,7 +615,7 @@ pub(super) fn place_of_new(
         return Ok((relation.clone(), staging));
     }
     let schema = target.dialect.default_schema(&target.session).map_err(failed)?;
-    Ok((whole(relation, schema.as_ref()), staging))
+    Ok((relation.whole(schema.as_ref()), staging))
 }
 
 /// A table that is loaded is locked, or gone, for whoever reads it.
@@ -634,7 +633,7 @@ fn refuse_itself(
                 .default_schema(&connection.session)
                 .map_err(|error| TableError::database(PLACE, error, Some(connection.dialect)))?,
         };
-        Ok(whole(relation, schema.as_ref()))
+        Ok(relation.whole(schema.as_ref()))
     };
     if source.string == target.string && resolved(source, read)? == resolved(target, written)? {
         let message = "source and target are the same table".to_owned();

@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     around_run,
-    call::{Call, milliseconds, table_name, whole},
+    call::{Call, milliseconds, table_name},
     catalog::{Catalog, Question},
     error::{OVER_MEMORY_LIMIT, Phase, Place, Side, TableError},
     heap,
@@ -393,7 +393,7 @@ fn schedule(jobs: &[Job<'_>], request: &Request, at_once: usize, call: &Call<'_,
         match &job.what {
             _ if job.source.string != request.target.string => {}
             Source::Table { relation, .. } => {
-                let writer = writers.get(&whole(relation, call.schema.as_ref()));
+                let writer = writers.get(&relation.whole(call.schema.as_ref()));
                 conflicts.extend(writer.map(|writer| (reader, *writer)));
             }
             Source::Query(_) => conflicts.extend((0..jobs.len()).map(|writer| (reader, writer))),

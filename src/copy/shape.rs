@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    call::{schemas_of, whole},
+    call::schemas_of,
     job::{Job, target_name},
     request::Schema,
 };
@@ -265,7 +265,7 @@ impl<'a> Neighbours<'a> {
         let job = &self.jobs[index];
         let is_meant = |other: &Job<'_>| match &other.what {
             Source::Table { relation: read, .. } => {
-                other.source.string == job.source.string && whole(read, own.as_ref()) == whole(relation, own.as_ref())
+                other.source.string == job.source.string && read.whole(own.as_ref()) == relation.whole(own.as_ref())
             }
             Source::Query(_) => false,
         };
@@ -286,8 +286,8 @@ impl<'a> Neighbours<'a> {
             }
         }
         let schema = target.dialect.default_schema(&target.session)?;
-        let named = whole(&named, schema.as_ref());
-        let is_named = |other: &&Job<'_>| whole(&other.target, schema.as_ref()) == named;
+        let named = named.whole(schema.as_ref());
+        let is_named = |other: &&Job<'_>| other.target.whole(schema.as_ref()) == named;
         if self.elsewhere.iter().any(|other| is_named(&other)) {
             return Ok(Referred::Elsewhere(named));
         }

@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    call::{milliseconds, whole},
+    call::milliseconds,
     column_selection::NamedColumn,
     dependants::Load,
     drift,
@@ -110,7 +110,7 @@ fn carry_out(
     let dialect = connection.dialect;
     let failed = |error| TableError::database(PLAN, error, Some(dialect));
     let schema = dialect.default_schema(&connection.session).map_err(failed)?;
-    let named = whole(target, schema.as_ref());
+    let named = target.whole(schema.as_ref());
     let lock = lock_name(&named);
     let plan = plan(request, &mut rows, &connection, target, &staging_name(target, lock))?;
     tracing::debug!(event = "copy.plan", plan = %plan, "planned");

@@ -36,6 +36,19 @@ impl Relation {
         }
     }
 
+    /// The name that it has within its database.
+    pub fn within_database(&self) -> Relation {
+        Relation::new(self.schema.clone(), self.name.as_str())
+    }
+
+    /// The same, of the connection's own schema if it does not say of which; `None` where the product has no such notion.
+    pub fn whole(&self, own_schema: Option<&String>) -> Relation {
+        Relation {
+            schema: self.schema.clone().or_else(|| own_schema.cloned()),
+            ..self.clone()
+        }
+    }
+
     /// Whether it says in which database, or at which server, it is.
     pub fn is_elsewhere(&self) -> bool {
         self.server.is_some() || self.catalog.is_some()

@@ -730,7 +730,7 @@ impl<D: Dialect + ?Sized> Carrying<'_, D> {
             let names: Vec<String> = names.map(|name| self.dialect.quote(name)).collect();
             names.join(", ")
         };
-        let mut name = Relation::new(referred.schema.clone(), referred.name.as_str());
+        let mut name = referred.within_database();
         if self.shaping.keys_in_table() {
             // A table of the same database, which is all that can be said there.
             name.schema = None;

@@ -383,6 +383,19 @@ pub(super) fn catalog_foreign_keys(session: &Session, sql: &str, parameters: &[&
     Ok(rows.into_iter().filter_map(key).collect())
 }
 
+/// These tables with their schemas; the default one is asked for where a name has none.
+pub(super) fn with_schemas(
+    dialect: &dyn Dialect,
+    session: &Session,
+    relations: &[Relation],
+) -> Result<Vec<Relation>, Error> {
+    let own = match relations.iter().any(|relation| relation.schema.is_none()) {
+        true => dialect.default_schema(session)?,
+        false => None,
+    };
+    Ok(relations.iter().map(|relation| relation.whole(own.as_ref())).collect())
+}
+
 /// The statements that take foreign keys away, and those that put them back.
 pub(super) fn keys_make_way(dialect: &dyn Dialect, keys: &[KeyThere]) -> [Vec<String>; 2] {
     let drop = |key: &KeyThere| dialect.drop_foreign_key(&key.referring, &key.name);

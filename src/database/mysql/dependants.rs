@@ -9,6 +9,7 @@ use super::{
     super::{
         Dialect, Error, Relation,
         dependants::{Dependants, dependants_of, effect},
+        generic,
     },
     MySql,
 };
@@ -50,13 +51,7 @@ WHERE table_schema = ? AND table_name IN ({names}) AND create_options LIKE '%par
 
 /// What depends on each of these tables.
 pub(super) fn dependants(dialect: &MySql, session: &Session, relations: &[Relation]) -> Result<Vec<Dependants>, Error> {
-    let own = match relations.iter().any(|relation| relation.schema.is_none()) {
-        true => dialect.default_schema(session)?,
-        false => None,
-    };
-    let whole =
-        |relation: &Relation| Relation::new(relation.schema.clone().or_else(|| own.clone()), relation.name.clone());
-    let relations: Vec<Relation> = relations.iter().map(whole).collect();
+    let relations = generic::with_schemas(dialect, session, relations)?;
     let mut by_schema: HashMap<&str, Vec<&str>> = HashMap::new();
     for relation in &relations {
         let schema = relation.schema.as_deref().unwrap_or_default();

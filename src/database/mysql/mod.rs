@@ -207,13 +207,7 @@ impl Dialect for MySql {
     }
 
     fn estimated_bytes(&self, session: &Session, relations: &[Relation]) -> Result<Vec<Option<u64>>, Error> {
-        let own = match relations.iter().any(|relation| relation.schema.is_none()) {
-            true => self.default_schema(session)?,
-            false => None,
-        };
-        let whole =
-            |relation: &Relation| Relation::new(relation.schema.clone().or_else(|| own.clone()), relation.name.clone());
-        let relations: Vec<Relation> = relations.iter().map(whole).collect();
+        let relations = generic::with_schemas(self, session, relations)?;
         let mut schemas: Vec<&str> = relations
             .iter()
             .filter_map(|relation| relation.schema.as_deref())

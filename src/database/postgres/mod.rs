@@ -174,7 +174,7 @@ impl Dialect for Postgres {
         let own = generic::one_text(session, "SELECT current_database()")?;
         let reach = |relation: &Relation| match (&relation.server, &relation.catalog) {
             (None, None) => Ok(relation.clone()),
-            (None, catalog) if *catalog == own => Ok(Relation::new(relation.schema.clone(), relation.name.as_str())),
+            (None, catalog) if *catalog == own => Ok(relation.within_database()),
             _ => Err(format!(
                 "table name `{relation}` is not of the connection's database, `{}`, and PostgreSQL reads no other on one \
                  connection: make a connection of its own to it",
@@ -684,13 +684,7 @@ struct Asked {
 
 impl Postgres {
     fn asked(&self, session: &Session, relations: &[Relation]) -> Result<Asked, Error> {
-        let own = match relations.iter().any(|relation| relation.schema.is_none()) {
-            true => self.default_schema(session)?,
-            false => None,
-        };
-        let whole =
-            |relation: &Relation| Relation::new(relation.schema.clone().or_else(|| own.clone()), relation.name.clone());
-        let relations: Vec<Relation> = relations.iter().map(whole).collect();
+        let relations = generic::with_schemas(self, session, relations)?;
         // Each once: of a table that is named twice every row of the answers would come twice.
         let distinct: BTreeSet<&Relation> = relations.iter().collect();
         let mut schemas = distinct

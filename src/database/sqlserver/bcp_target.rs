@@ -48,7 +48,7 @@ impl Facts {
     pub(super) fn ask(session: &Session, table: &Relation) -> Result<Option<Facts>, Error> {
         let name = catalog::literal(&catalog::local(table));
         let sql = format!("{FACTS}{name}) ORDER BY c.column_id");
-        let rows = session.text_rows(&catalog::within(table.catalog.as_deref(), sql), &[])?;
+        let rows = session.text_rows(&catalog::at(table, sql), &[])?;
         Ok(Facts::of(&rows))
     }
 
@@ -127,9 +127,9 @@ impl Facts {
         defaults.any(|place| columns.iter().any(|column| column.name == place.name))
     }
 
-    /// What makes a bulk copy do as an INSERT does, but for constraints that are left unchecked; and a lock of the whole table where that costs nobody anything:
-    /// nobody knows a table that was made for this load, and on a bare heap it lets several loads in. Where there is an
-    /// index it would keep everybody out.
+    /// What makes a bulk copy do as an INSERT does, but for constraints that are left unchecked; and a lock of the whole table
+    /// where that costs nobody anything: nobody knows a table that was made for this load, and on a bare heap it lets several
+    /// loads in. Where there is an index it would keep everybody out.
     pub(super) fn hints(&self, created: bool, unchecked: bool) -> String {
         let mut hints = Vec::new();
         if !unchecked {

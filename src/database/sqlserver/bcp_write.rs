@@ -138,10 +138,7 @@ impl Writer for BcpWriter {
             });
             bindings.push(Binding { ordinal, bound });
         }
-        let create = catalog::within(
-            target.catalog.as_deref(),
-            format!("CREATE TABLE {} ", catalog::local(target)),
-        );
+        let create = catalog::at(target, format!("CREATE TABLE {} ", catalog::local(target)));
         let created = self.last_statement.starts_with(create.trim_end_matches("')"));
         let options = Options {
             keep_identity: facts.has_identity_among(columns),

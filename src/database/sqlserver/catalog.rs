@@ -120,9 +120,14 @@ pub(super) fn within(catalog: Option<&str>, sql: String) -> String {
     }
 }
 
+/// A statement that is run in the database of this table.
+pub(super) fn at(relation: &Relation, sql: String) -> String {
+    within(relation.catalog.as_deref(), sql)
+}
+
 /// The name, in brackets, that a table has in its own database.
 pub(super) fn local(relation: &Relation) -> String {
-    MICROSOFT.quote_relation(&Relation::new(relation.schema.clone(), relation.name.as_str()))
+    MICROSOFT.quote_relation(&relation.within_database())
 }
 
 /// See [`Dialect::reach`].
@@ -319,7 +324,7 @@ pub(super) fn dependants(session: &Session, relations: &[Relation]) -> Result<Ve
             key.referring.catalog.clone_from(&relation.catalog);
         }
         for given in &mut dependants.given {
-            given.sql = within(relation.catalog.as_deref(), std::mem::take(&mut given.sql));
+            given.sql = at(relation, std::mem::take(&mut given.sql));
         }
         all.push(dependants);
     }
@@ -428,7 +433,7 @@ pub(super) fn unseen_mark(table: &Relation, key: &str) -> [String; 2] {
              AND name = {property}) EXEC sys.sp_dropextendedproperty {property}, {level}"
         ),
     ];
-    statements.map(|sql| within(table.catalog.as_deref(), sql))
+    statements.map(|sql| at(table, sql))
 }
 
 /// Those among these names that an object has: a table, a constraint, or any other.
@@ -453,7 +458,7 @@ pub(super) fn relations(session: &Session, catalog: Option<&str>) -> Result<Vec<
 /// The columns of a table that an INSERT has to fill.
 pub(super) fn required_columns(session: &Session, table: &Relation) -> Result<Vec<String>, Error> {
     let sql = format!("{REQUIRED}{}) ORDER BY c.column_id", literal(&local(table)));
-    let rows = session.text_rows(&within(table.catalog.as_deref(), sql), &[])?;
+    let rows = session.text_rows(&at(table, sql), &[])?;
     Ok(rows.into_iter().flatten().flatten().collect())
 }
 
@@ -468,7 +473,7 @@ pub(super) fn code_pages(session: &Session, table: &Relation) -> Result<Vec<(Str
         Ok([Some(name), Some(page)]) => Some((name, page.parse().ok()?)),
         _ => None,
     };
-    let rows = session.text_rows(&within(table.catalog.as_deref(), sql), &[])?;
+    let rows = session.text_rows(&at(table, sql), &[])?;
     Ok(rows.into_iter().filter_map(page).collect())
 }
 
@@ -483,7 +488,7 @@ pub(super) fn checked(session: &Session, table: &Relation) -> Result<Vec<String>
         of("check_constraints"),
         of("foreign_keys")
     );
-    let rows = session.text_rows(&within(table.catalog.as_deref(), sql), &[])?;
+    let rows = session.text_rows(&at(table, sql), &[])?;
     Ok(rows.into_iter().flatten().flatten().collect())
 }
 
@@ -502,7 +507,7 @@ pub(super) fn emptying(relation: &Relation) -> String {
          TRUNCATE TABLE {table} ELSE DELETE FROM {table}",
         literal(&table)
     );
-    within(relation.catalog.as_deref(), sql)
+    at(relation, sql)
 }
 
 /// The greatest `rowversion` of the table's database up to which every transaction has ended.
@@ -520,7 +525,7 @@ pub(super) fn committed_row_version(session: &Session, relation: &Relation) -> R
          WHERE OBJECTPROPERTY(OBJECT_ID({}), 'IsUserTable') = 1",
         literal(&local(relation))
     );
-    let sql = within(relation.catalog.as_deref(), sql);
+    let sql = at(relation, sql);
     let Some(row) = session.text_rows(&sql, &[])?.into_iter().next() else {
         return Ok(Err(format!(
             "`{relation}` is a view, which may show tables of other databases, each of which counts its own"

@@ -12,7 +12,7 @@ use crate::odbc::Session;
 /// The code page of UTF-8 collations.
 const UTF8: u32 = 65_001;
 
-/// See [`Dialect::value_checks`].
+/// See [`super::super::Dialect::value_checks`].
 pub(super) fn of_columns(
     session: &Session,
     target: &Relation,

@@ -385,12 +385,12 @@ impl Dialect for SqlServer {
     fn create_table(&self, relation: &Relation, columns: &[Column], shape: &Shape) -> String {
         let quote = |name: &str| self.quote(name);
         let sql = generic::create_table(catalog::local(relation), columns, quote, "", shape);
-        catalog::within(relation.catalog.as_deref(), sql)
+        catalog::at(relation, sql)
     }
 
     fn alter_table(&self, table: &Relation, change: &str) -> String {
         let sql = format!("ALTER TABLE {} {change}", catalog::local(table));
-        catalog::within(table.catalog.as_deref(), sql)
+        catalog::at(table, sql)
     }
 
     fn add_columns(&self, relation: &Relation, columns: &[Column]) -> Option<Vec<String>> {
@@ -440,7 +440,7 @@ impl Dialect for SqlServer {
 
     fn merge_steps(&self, merging: &Merging<'_>) -> Option<MergeSteps> {
         let catalog = merging.target.catalog.as_deref();
-        let local = Relation::new(merging.target.schema.clone(), merging.target.name.as_str());
+        let local = merging.target.within_database();
         let identity = catalog::identity_insert(&local, merging.columns.iter());
         let merging = Merging {
             target: &local,
@@ -514,7 +514,7 @@ impl Dialect for SqlServer {
         staging: &Relation,
         create: &dyn Fn(&Relation) -> String,
     ) -> LoadSteps {
-        let within = |sql: String| catalog::within(target.catalog.as_deref(), sql);
+        let within = |sql: String| catalog::at(target, sql);
         match (mode, exists) {
             (_, false) => LoadSteps {
                 before: vec![create(target)],

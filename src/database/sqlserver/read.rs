@@ -150,34 +150,30 @@ impl ReadLane for ByIsolation {
         wire: Option<WireFormat>,
         resources: &Resources,
     ) -> Result<Box<dyn Reader>, Error> {
-        let (known, _, isolation) = known(&connection, source)?;
-        let in_one_state = known.in_one_state;
+        let start = |connection: Connection, in_one_state: bool| -> Result<Box<dyn Reader>, Error> {
+            let reader = SnapshotReader::start(connection, source, columns, (resources, in_one_state))?;
+            Ok(Box::new(reader))
+        };
+        let kept = connection.kept.take::<Known>().unwrap_or_default();
+        let in_one_state = kept.in_one_state;
         connection.kept.put(Known {
-            places: known.places,
-            ..Known::default()
+            in_one_state: false,
+            ..kept
         });
+        if in_one_state {
+            return start(connection, true);
+        }
+        let (known, _, isolation) = known(&connection, source)?;
+        connection.kept.put(Known { planned: None, ..known });
         let session = &connection.session;
         let hinted;
         let source = match (isolation, source) {
-            _ if in_one_state => {
-                return Ok(Box::new(SnapshotReader::start(
-                    connection,
-                    source,
-                    columns,
-                    (resources, true),
-                )?));
-            }
             (Isolation::Versions | Isolation::Locks | Isolation::Linked, source) => source,
-            (Isolation::Snapshot, source) => {
+            (Isolation::Snapshot, _) => {
                 // The isolation is one of a transaction's beginning.
                 session.rollback()?;
                 session.execute("SET TRANSACTION ISOLATION LEVEL SNAPSHOT")?;
-                return Ok(Box::new(SnapshotReader::start(
-                    connection,
-                    source,
-                    columns,
-                    (resources, false),
-                )?));
+                return start(connection, false);
             }
             (Isolation::MemoryOptimized, Source::Table { relation, condition }) => {
                 read_committed(session)?;
@@ -194,7 +190,7 @@ impl ReadLane for ByIsolation {
 }
 
 /// Ends the transaction, and has the next one begin under READ COMMITTED.
-fn read_committed(session: &Session) -> Result<(), Error> {
+pub(super) fn read_committed(session: &Session) -> Result<(), Error> {
     session.rollback()?;
     Ok(session
         .execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
@@ -303,9 +299,6 @@ impl Reader for SnapshotReader {
 /// What is known of the databases that were read from, each asked once a connection; which of them this is read from, and how.
 fn known(connection: &Connection, source: &Source) -> Result<(Known, usize, Isolation), Error> {
     let mut known = connection.kept.take::<Known>().unwrap_or_default();
-    if known.in_one_state {
-        return Ok((known, 0, Isolation::Snapshot));
-    }
     let relation = match source {
         Source::Table { relation, .. } => Some(relation),
         Source::Query(_) => None,

@@ -218,7 +218,7 @@ impl Shaping for SqlServer {
 
     fn after_rows(&self, carried: &Carried, table: &Relation) -> Vec<String> {
         let quoted = catalog::local(table);
-        let within = |sql: String| catalog::within(table.catalog.as_deref(), sql);
+        let within = |sql: String| catalog::at(table, sql);
         let index = |index: &NewIndex| {
             let unique = if index.unique { "UNIQUE " } else { "" };
             within(format!(

@@ -2,7 +2,10 @@
 //!
 //! What a transaction sees under SNAPSHOT is settled when it reads for the first time, and no other can take it over.
 
-use super::super::{Connection, Error, Relation, Resources};
+use super::{
+    super::{Connection, Error, Relation, Resources},
+    read::read_committed,
+};
 
 /// How long writers of a table are waited for before it is locked, in milliseconds. Those who come later wait behind, so it
 /// is short.
@@ -46,10 +49,7 @@ pub(super) fn begin(connections: &[Connection], relation: &Relation, resources: 
 /// Takes back what [`begin`] has done, where it could not be brought to its end.
 pub(super) fn end(connections: &[Connection]) -> Result<(), Error> {
     for connection in connections {
-        connection.session.rollback()?;
-        connection
-            .session
-            .execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")?;
+        read_committed(&connection.session)?;
         connection.session.execute("SET LOCK_TIMEOUT -1")?;
     }
     Ok(())
