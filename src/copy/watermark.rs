@@ -4,7 +4,7 @@
 //! The mark is a text that the source's product wrote and reads again. It goes into SQL as a literal of it and nothing else.
 
 use super::error::{Phase, Place, Side, TableError};
-use crate::database::{Column, Connection, LogicalType, Source};
+use crate::database::{Column, Connection, Dialect, LogicalType, Source};
 
 const PLACE: Place = Place {
     phase: Phase::Plan,
@@ -43,7 +43,7 @@ impl Window {
             })?;
             let condition = of_versions(&name, column, (mark, overlap), committed)?;
             return Ok(Window {
-                what: narrowed(what, &condition),
+                what: narrowed(source.dialect, what, &condition),
                 mark: Some(spelled(committed)),
             });
         }
@@ -98,7 +98,7 @@ impl Window {
             (Some(after), None) => Some(format!("{name} > {after}")),
             (Some(after), Some(mark)) => Some(format!("{name} > {after} AND {name} <= {}", literal(mark)?)),
         };
-        let what = window.map_or_else(|| what.clone(), |window| narrowed(what, &window));
+        let what = window.map_or_else(|| what.clone(), |window| narrowed(source.dialect, what, &window));
         Ok(Window { what, mark: found })
     }
 }
@@ -170,7 +170,7 @@ pub(super) fn column_of<'a>(columns: &'a [Column], watermark: &str) -> Result<&'
 }
 
 /// The same, less what the condition leaves out. A line of its own: the user's own text may end in a comment.
-pub(super) fn narrowed(what: &Source, condition: &str) -> Source {
+pub(super) fn narrowed(dialect: &dyn Dialect, what: &Source, condition: &str) -> Source {
     match what {
         Source::Table {
             relation,
@@ -182,7 +182,7 @@ pub(super) fn narrowed(what: &Source, condition: &str) -> Source {
                 None => condition.to_owned(),
             }),
         },
-        Source::Query(sql) => Source::Query(format!("SELECT * FROM ({sql}\n) AS dray_window WHERE {condition}")),
+        Source::Query(_) => Source::Query(format!("{} WHERE {condition}", dialect.select("*", what))),
     }
 }
 

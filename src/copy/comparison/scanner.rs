@@ -161,7 +161,7 @@ impl<'a> Scanner<'a> {
             // One of them is the whole table, or its keys have no literals.
             Some(conditions) if conditions.iter().all(Option::is_some) => {
                 for condition in conditions.into_iter().flatten() {
-                    let what = narrowed(&self.what, &condition);
+                    let what = narrowed(self.dialect, &self.what, &condition);
                     self.read(&what, &plans, &mut each)?;
                 }
                 Ok(())

@@ -1,9 +1,14 @@
 //! A user's own SELECT as a table that another SELECT reads: SQL Server takes neither `WITH` nor a bare `ORDER BY` inside
 //! of parentheses.
 
-/// `SELECT list` from the query.
+/// `SELECT list` from the query, which may be such a SELECT itself; a WHERE may follow.
 pub(super) fn select(list: &str, sql: &str) -> String {
     let words = words(sql);
+    // What WITH names has one name each.
+    let mut name = "dray_query".to_owned();
+    while sql.contains(&name) {
+        name.push('_');
+    }
     let is = |position: usize, word: &str| words.get(position).is_some_and(|(found, _)| found == word);
     // What is named by WITH stands in parentheses, so the first SELECT outside of them is the query's own.
     let main = match is(0, "with") {
@@ -24,8 +29,8 @@ pub(super) fn select(list: &str, sql: &str) -> String {
     let (named, query) = sql.split_at(start);
     match main {
         // Line breaks, since either part may end in a comment.
-        Some(_) => format!("{named}\n, dray_query AS ({query}{limit}\n)\nSELECT {list} FROM dray_query"),
-        None => format!("SELECT {list} FROM ({query}{limit}\n) AS dray_query"),
+        Some(_) => format!("{named}\n, {name} AS ({query}{limit}\n)\nSELECT {list} FROM {name}"),
+        None => format!("SELECT {list} FROM ({query}{limit}\n) AS {name}"),
     }
 }
 
@@ -122,6 +127,19 @@ mod tests {
             ),
             "WITH a (x) AS (SELECT 1), b AS (SELECT x FROM a)\n\n, dray_query AS (SELECT x FROM b\n)\nSELECT [x] FROM \
              dray_query"
+        );
+    }
+
+    #[test]
+    fn a_select_from_a_named_query_is_one_that_another_reads() {
+        let window = format!(
+            "{} WHERE x > 1",
+            select("*", "WITH a AS (SELECT 1 AS x) SELECT x FROM a")
+        );
+        assert_eq!(
+            select("[x]", &window),
+            "WITH a AS (SELECT 1 AS x) \n, dray_query AS (SELECT x FROM a\n)\n\n, dray_query_ AS (SELECT * FROM \
+             dray_query WHERE x > 1\n)\nSELECT [x] FROM dray_query_"
         );
     }
 
