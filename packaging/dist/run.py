@@ -4,7 +4,8 @@ materials, checksums.
 Both programs are linked by zig against glibc 2.17, so that they run on every node; that a build on this machine's own
 libc would do no such thing is why there is no other way to `dist/`. `make dist UNIX_ODBC=FOLDER` links the crate
 `unix-odbc` that is in FOLDER in place of the published one. With --unoptimized the same is built quickly, for the tests,
-into target/dist-test/: too large to be given away. Standard library only, Python 3.9 and up.
+into target/dist-test/: too large to be given away. It has the profile of a plain build, whose build scripts and macros
+cargo takes as they are. Standard library only, Python 3.9 and up.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ from crates import TARGET_TRIPLE, cargo  # noqa: E402
 from steps import ROOT, TARGET, StepFailed, Steps, relative, require_python, stop_on_signals  # noqa: E402
 
 UNOPTIMIZED = sys.argv[1:] == ["--unoptimized"]
-PROFILE = "dist-test" if UNOPTIMIZED else "dist"
-DIST = TARGET / PROFILE if UNOPTIMIZED else ROOT / "dist"
+PROFILE = "dev" if UNOPTIMIZED else "dist"
+DIST = TARGET / "dist-test" if UNOPTIMIZED else ROOT / "dist"
 WORK = TARGET / "dist"
 ZSTANDARD_LEVEL, XZ_LEVEL = ("1", "0") if UNOPTIMIZED else ("19", "6")
-BUILT = TARGET / TARGET_TRIPLE / PROFILE
+BUILT = TARGET / TARGET_TRIPLE / ("debug" if UNOPTIMIZED else PROFILE)
 OLDEST_GLIBC = "2.17"
 LARGEST_EXECUTABLE_BYTES = 8 * 1000 * 1000
 
@@ -70,7 +71,10 @@ def build(steps: Steps, python: Path) -> None:
     home = Path(environment.get("CARGO_HOME") or Path.home() / ".cargo")
     registries = sorted((home / "registry" / "src").iterdir())
     renamed = [*((folder, "/registry") for folder in registries), (ROOT, "/dray")]
-    environment["RUSTFLAGS"] = " ".join(f"--remap-path-prefix={folder}={name}" for folder, name in renamed)
+    flags = [f"--remap-path-prefix={folder}={name}" for folder, name in renamed]
+    if UNOPTIMIZED:
+        flags.append("-Cstrip=symbols")
+    environment["RUSTFLAGS"] = " ".join(flags)
     command = ["cargo", "zigbuild", "--profile", PROFILE, "--locked"]
     own_unixodbc = environment.get("UNIX_ODBC")
     if own_unixodbc:
