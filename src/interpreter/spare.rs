@@ -9,17 +9,20 @@
 //! it is in use, and cannot be removed while somebody may still import from it. Hard links into it cost more than the
 //! move, for the folders around them, and share what a script may write over.)
 //!
-//! A spare is trusted only if every file in it is the very file that was there when it was given back, by its
-//! [`Fingerprint`], and no other is there; and given back only if every file that was laid out is unchanged, and nothing
-//! but compiled files was added. What it was made from is part of that record, so that a rebuilt module or another version of
-//! dray does not get it. The record is one of the cache's entries, which nobody else can have written.
+//! A spare is trusted only if every file in it is the very file that its record names, by its [`Fingerprint`], and no
+//! other is there. The record lies in the spare, so that both move at once. It is written when a run gives back what it
+//! has laid out, and again when something was added to it, which may be nothing but compiled files: the folders tell that
+//! by their times, and a run that added nothing has nothing else to look at. What was written over meanwhile is refused
+//! by the next run, which compares all. What a spare was made from is part of the record, so that a rebuilt module or
+//! another version of dray does not get it. Nobody else can have written it, since nobody else can write the cache.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use fs_err::os::unix::fs::OpenOptionsExt;
 use serde::{Deserialize, Serialize};
 
 use super::cache::Cache;
@@ -31,18 +34,29 @@ const PREFIX: &str = "payload-";
 /// How many are kept, whatever they were made from: as many as tasks usually run at once on a node. Each takes 3 MB.
 const KEPT: usize = 4;
 
-/// A spare that is this old and has no record is of a run that was killed before it could write one.
-const RECORD_AWAITED: Duration = Duration::from_secs(60);
+/// What is copied into the cache has a name that begins like this until it is whole; one that is older than
+/// [`COPIED_WITHIN`] is of a run that was killed.
+const UNFINISHED: &str = "unfinished-";
+const COPIED_WITHIN: Duration = Duration::from_secs(60);
 
-/// Every file below a folder, by its path from there.
-type Listing = BTreeMap<String, Fingerprint>;
+/// The record's name in a spare.
+const RECORD: &str = "record.json";
 
-/// What stands beside a spare, under its name and `.json`.
+/// Everything below a folder but its [`RECORD`], by its path from there.
+#[derive(Default)]
+struct Listing {
+    files: Files,
+    folders: Files,
+}
+
+type Files = BTreeMap<String, Fingerprint>;
+
+/// What a spare was made from, and consists of.
 #[derive(Serialize, Deserialize)]
 struct Record {
     /// What it was made from: [`Payload::identity`].
     identity: String,
-    files: Listing,
+    files: Files,
 }
 
 /// A payload in a run's own folder.
@@ -56,8 +70,10 @@ struct Keeping {
     cache: Cache,
     cache_folder: PathBuf,
     identity: String,
-    /// The files as they were when the run began.
-    files: Listing,
+    /// What was there when the run began.
+    before: Listing,
+    /// Whether that has a record in the folder.
+    is_recorded: bool,
 }
 
 impl LaidOut {
@@ -72,21 +88,22 @@ impl LaidOut {
             payload.lay_out(&folder)?;
             return Ok(LaidOut { folder, keeping: None });
         };
-        let files = match take(&cache, cache_folder, &identity, &folder) {
-            Taken::Moved(files) => Some(files),
-            Taken::Copied => None,
+        let (before, is_recorded) = match take(&cache, cache_folder, &identity, &folder) {
+            Taken::Moved(listing) => (Some(listing), true),
+            Taken::Copied => (None, false),
             Taken::Nothing => {
                 payload.lay_out(&folder)?;
                 // Not kept if it was written to while it was copied.
                 let unchanged = payload.identity().as_ref() == Some(&identity);
-                unchanged.then(|| listing(&folder).ok()).flatten()
+                (unchanged.then(|| listing(&folder).ok()).flatten(), false)
             }
         };
-        let keeping = files.map(|files| Keeping {
+        let keeping = before.map(|before| Keeping {
             cache,
             cache_folder: cache_folder.to_owned(),
             identity,
-            files,
+            before,
+            is_recorded,
         });
         Ok(LaidOut { folder, keeping })
     }
@@ -102,31 +119,39 @@ impl LaidOut {
 
 impl Keeping {
     fn give_back(&self, folder: &Path) -> io::Result<()> {
-        let files = listing(folder)?;
-        if let Some(path) = changed(&self.files, &files) {
-            return Err(io::Error::other(format!("`{path}` is not as it was laid out")));
-        }
         let prefix = prefix_of(&self.identity);
         let others = make_room(&self.cache, &self.cache_folder, &prefix);
         if others >= KEPT {
             return Err(io::Error::other("there are enough"));
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let name = format!("{prefix}{}-{}", now.as_nanos(), std::process::id());
-        let spare = self.cache_folder.join(&name);
-        let files = match fs_err::rename(folder, &spare) {
-            Ok(()) => files,
+        let name = format!("{}-{}", now.as_nanos(), std::process::id());
+        let spare = self.cache_folder.join(format!("{prefix}{name}"));
+        if self.is_recorded && nothing_was_added(folder, &self.before) {
+            return fs_err::rename(folder, spare);
+        }
+        let files = listing(folder)?.files;
+        if let Some(path) = changed(&self.before.files, &files) {
+            return Err(io::Error::other(format!("`{path}` is not as it was laid out")));
+        }
+        self.record(folder, files.clone())?;
+        match fs_err::rename(folder, &spare) {
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices && others == 0 => {
-                copy(folder, &spare, &files)?;
-                listing(&spare)?
+                let unfinished = self.cache_folder.join(format!("{UNFINISHED}{name}"));
+                copy(folder, &unfinished, &files)?;
+                self.record(&unfinished, listing(&unfinished)?.files)?;
+                fs_err::rename(unfinished, spare)
             }
-            Err(error) => return Err(error),
-        };
-        let record = Record {
-            identity: self.identity.clone(),
-            files,
-        };
-        self.cache.write(&format!("{name}.json"), &serde_json::to_vec(&record)?)
+            moved => moved,
+        }
+    }
+
+    fn record(&self, folder: &Path, files: Files) -> io::Result<()> {
+        let identity = self.identity.clone();
+        let text = serde_json::to_vec(&Record { identity, files })?;
+        let mut options = fs_err::OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        options.open(folder.join(RECORD))?.write_all(&text)
     }
 }
 
@@ -141,40 +166,35 @@ enum Taken {
 /// Moves a spare of this identity to `folder`.
 fn take(cache: &Cache, cache_folder: &Path, identity: &str, folder: &Path) -> Taken {
     let prefix = prefix_of(identity);
-    for record_name in cache.names() {
-        let Some(name) = record_name
-            .strip_suffix(".json")
-            .filter(|name| name.starts_with(&prefix))
-        else {
+    for name in cache.names() {
+        if !name.starts_with(&prefix) {
             continue;
+        }
+        let spare = cache_folder.join(&name);
+        let record = match cache.read(&format!("{name}/{RECORD}")) {
+            Ok(text) => serde_json::from_slice::<Record>(&text).ok(),
+            // Another run has just taken it.
+            Err(_) if !spare.exists() => continue,
+            Err(_) => None,
         };
-        let record = cache
-            .read(&record_name)
-            .ok()
-            .and_then(|text| serde_json::from_slice::<Record>(&text).ok());
-        let spare = cache_folder.join(name);
         let Some(record) = record.filter(|record| record.identity == identity) else {
-            discard(cache, name, &spare);
+            let _ = fs_err::remove_dir_all(&spare);
             continue;
         };
         match fs_err::rename(&spare, folder) {
-            Ok(()) => cache.remove(&record_name),
+            Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
                 if copy(&spare, folder, &record.files).is_ok() {
                     return Taken::Copied;
                 }
                 let _ = fs_err::remove_dir_all(folder);
-                discard(cache, name, &spare);
+                let _ = fs_err::remove_dir_all(&spare);
                 continue;
             }
-            // Another run has just taken it, or it is not there.
-            Err(_) => {
-                cache.remove(&record_name);
-                continue;
-            }
+            Err(_) => continue,
         }
         match listing(folder) {
-            Ok(files) if files == record.files => return Taken::Moved(files),
+            Ok(found) if found.files == record.files => return Taken::Moved(found),
             _ => {
                 tracing::debug!(event = "payload.spare_refused", spare = name);
                 let _ = fs_err::remove_dir_all(folder);
@@ -184,45 +204,45 @@ fn take(cache: &Cache, cache_folder: &Path, identity: &str, folder: &Path) -> Ta
     Taken::Nothing
 }
 
-/// Removes a spare. The record goes first: without one it is not trusted.
-fn discard(cache: &Cache, name: &str, spare: &Path) {
-    cache.remove(&format!("{name}.json"));
-    let _ = fs_err::remove_dir_all(spare);
-}
-
 /// Removes what is beyond [`KEPT`], oldest first and what has another identity before all, and what runs left behind that
 /// were killed. Returns how many are left of the identity with this prefix.
 fn make_room(cache: &Cache, cache_folder: &Path, prefix: &str) -> usize {
-    let names = cache.names();
-    let spares = names
-        .iter()
-        .filter(|name| name.starts_with(PREFIX) && !name.contains('.'))
-        .collect::<Vec<_>>();
-    let has_record = |spare: &str| names.iter().any(|name| name.strip_suffix(".json") == Some(spare));
-    let age = |spare: &str| {
-        fs_err::symlink_metadata(cache_folder.join(spare))
+    let age = |name: &str| {
+        fs_err::symlink_metadata(cache_folder.join(name))
             .and_then(|metadata| metadata.modified())
             .ok()
             .and_then(|modified| modified.elapsed().ok())
             .unwrap_or_default()
     };
+    let discard = |name: &str| {
+        let _ = fs_err::remove_dir_all(cache_folder.join(name));
+    };
     let (mut own, mut others) = (0, Vec::new());
-    for spare in spares {
-        if !has_record(spare) {
-            if age(spare) > RECORD_AWAITED {
-                discard(cache, spare, &cache_folder.join(spare));
+    for name in cache.names() {
+        if name.starts_with(UNFINISHED) {
+            if age(&name) > COPIED_WITHIN {
+                discard(&name);
             }
-        } else if spare.starts_with(prefix) {
+        } else if name.starts_with(prefix) {
             own += 1;
-        } else {
-            others.push((age(spare), spare));
+        } else if name.starts_with(PREFIX) {
+            others.push((age(&name), name));
         }
     }
     others.sort();
     for (_, spare) in others.split_off(others.len().min(KEPT.saturating_sub(own + 1))) {
-        discard(cache, spare, &cache_folder.join(spare));
+        discard(&spare);
     }
     own
+}
+
+/// Whether the folders are as they were: what is made in one, removed from it or put in the place of another changes its
+/// times.
+fn nothing_was_added(root: &Path, before: &Listing) -> bool {
+    let is_as_before = |(path, fingerprint): (&String, &Fingerprint)| {
+        Fingerprint::of(&root.join(path)).is_some_and(|now| now == *fingerprint)
+    };
+    before.folders.iter().all(is_as_before)
 }
 
 fn prefix_of(identity: &str) -> String {
@@ -232,13 +252,13 @@ fn prefix_of(identity: &str) -> String {
 }
 
 /// The first file that is not as it was laid out, was removed or was added. What Python compiles may come and go.
-fn changed<'a>(laid_out: &'a Listing, now: &'a Listing) -> Option<&'a str> {
+fn changed<'a>(laid_out: &'a Files, now: &'a Files) -> Option<&'a str> {
     let differs = |path: &&String| laid_out.get(*path) != now.get(*path) && !is_compiled(laid_out, path);
     laid_out.keys().chain(now.keys()).find(differs).map(String::as_str)
 }
 
 /// Whether it is the compiled form of a source that was laid out (PEP 3147): `dray/__pycache__/_run.cpython-311.pyc`.
-fn is_compiled(laid_out: &Listing, path: &str) -> bool {
+fn is_compiled(laid_out: &Files, path: &str) -> bool {
     let Some((folder, file)) = path.rsplit_once("/__pycache__/") else {
         return false;
     };
@@ -251,10 +271,13 @@ fn is_compiled(laid_out: &Listing, path: &str) -> bool {
 /// # Errors
 /// The folder cannot be read, or has something in it that is neither file nor folder, or a name that is not UTF-8.
 fn listing(root: &Path) -> io::Result<Listing> {
-    let mut found = Listing::new();
+    let mut found = Listing::default();
     let mut folders = vec![String::new()];
     while let Some(folder) = folders.pop() {
-        for entry in fs_err::read_dir(root.join(&folder))? {
+        let in_root = root.join(&folder);
+        // First: what is made after this look changes the time that is remembered.
+        let fingerprint = Fingerprint::from(&fs_err::metadata(&in_root)?);
+        for entry in fs_err::read_dir(&in_root)? {
             let entry = entry?;
             let name = entry
                 .file_name()
@@ -268,12 +291,13 @@ fn listing(root: &Path) -> io::Result<Listing> {
             let metadata = entry.metadata()?;
             if metadata.is_dir() {
                 folders.push(path);
-            } else if metadata.is_file() {
-                found.insert(path, Fingerprint::from(&metadata));
-            } else {
+            } else if !metadata.is_file() {
                 return Err(io::Error::other(format!("`{path}` is no file")));
+            } else if path != RECORD {
+                found.files.insert(path, Fingerprint::from(&metadata));
             }
         }
+        found.folders.insert(folder, fingerprint);
     }
     Ok(found)
 }
@@ -282,7 +306,7 @@ fn listing(root: &Path) -> io::Result<Listing> {
 ///
 /// # Errors
 /// One of them is not the file that it was, or cannot be copied.
-fn copy(from: &Path, to: &Path, files: &Listing) -> io::Result<()> {
+fn copy(from: &Path, to: &Path, files: &Files) -> io::Result<()> {
     for (path, fingerprint) in files {
         let mut source = fs_err::File::open(from.join(path))?;
         let metadata = source.metadata()?;

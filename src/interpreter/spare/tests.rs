@@ -57,7 +57,7 @@ impl Node {
             .all(|file| content(file) == fs_err::read_to_string(self.path("named/dray").join(file)).ok())
     }
 
-    /// The names of spares and records.
+    /// The names of spares.
     fn kept(&self) -> Vec<String> {
         let mut names: Vec<String> = fs_err::read_dir(self.path("cache"))
             .unwrap()
@@ -69,12 +69,12 @@ impl Node {
 
     fn spare(&self) -> PathBuf {
         let kept = self.kept();
-        assert_eq!(kept.len(), 2, "one spare and its record: {kept:?}");
+        assert_eq!(kept.len(), 1, "{kept:?}");
         self.path("cache").join(&kept[0])
     }
 
     fn record(&self) -> PathBuf {
-        PathBuf::from(format!("{}.json", self.spare().display()))
+        self.spare().join(RECORD)
     }
 }
 
@@ -102,7 +102,7 @@ fn two_runs_at_once_have_one_each() {
     assert!(node.is_whole("second") && node.is_whole("third"));
     second.give_back();
     third.give_back();
-    assert_eq!(node.kept().len(), 4);
+    assert_eq!(node.kept().len(), 2);
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn a_cache_that_others_may_write_is_neither_used_nor_filled() {
     assert!(node.is_whole("second") && !node.has_compiled("second"));
     second.give_back();
     assert!(node.path("second").exists());
-    assert_eq!(node.kept().len(), 2);
+    assert_eq!(node.kept().len(), 1);
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn a_rebuilt_module_is_taken_up() {
         fs_err::read(node.path("named/dray/_native.abi3.so")).unwrap(),
         b"MODULE"
     );
-    assert_eq!(node.kept().len(), 4, "the old one is another dray's, for all we know");
+    assert_eq!(node.kept().len(), 2, "the old one is another dray's, for all we know");
     node.begin("third");
     assert!(node.is_whole("third") && node.has_compiled("third"));
 }
@@ -209,16 +209,46 @@ fn a_folder_that_the_script_has_changed_is_not_given_back() {
 }
 
 #[test]
+fn what_a_later_run_has_compiled_is_kept_too() {
+    let node = Node::new();
+    node.run("first");
+    let second = node.begin("second");
+    fs_err::write(node.path("second/dray/__pycache__/__init__.cpython-311.pyc"), "code").unwrap();
+    second.give_back();
+    node.begin("third");
+    assert!(node.has_compiled("third"));
+    assert!(node.path("third/dray/__pycache__/__init__.cpython-311.pyc").exists());
+}
+
+#[test]
+fn what_a_later_run_has_changed_is_not_used_again() {
+    let changes: [fn(&Path); 3] = [
+        |folder| fs_err::write(folder.join("dray/_run.py"), "two = 3\n").unwrap(),
+        |folder| fs_err::write(folder.join("numpy.py"), "").unwrap(),
+        |folder| fs_err::remove_file(folder.join(RECORD)).unwrap(),
+    ];
+    for (number, change) in changes.iter().enumerate() {
+        let node = Node::new();
+        node.run("first");
+        let second = node.begin("second");
+        change(&node.path("second"));
+        second.give_back();
+        node.begin("third");
+        assert!(node.is_whole("third"), "change {number}");
+        assert!(!node.path("third/numpy.py").exists(), "change {number}");
+    }
+}
+
+#[test]
 fn no_more_are_kept_than_tasks_run_at_once_and_the_oldest_of_others_go_first() {
     let node = Node::new();
     let runs: Vec<LaidOut> = (0..6).map(|number| node.begin(&format!("run-{number}"))).collect();
     runs.iter().for_each(LaidOut::give_back);
-    let spares = |node: &Node| node.kept().iter().filter(|name| !name.ends_with(".json")).count();
-    assert_eq!(spares(&node), KEPT);
+    assert_eq!(node.kept().len(), KEPT);
 
     node.write("named/dray/_run.py", "two = 22\n");
     node.run("newer");
-    assert_eq!(spares(&node), KEPT);
+    assert_eq!(node.kept().len(), KEPT);
     node.begin("newest");
     assert!(node.has_compiled("newest"));
 }
@@ -227,7 +257,7 @@ fn no_more_are_kept_than_tasks_run_at_once_and_the_oldest_of_others_go_first() {
 fn what_a_killed_run_left_in_the_cache_goes() {
     let node = Node::new();
     node.run("first");
-    let leftover = node.path("cache/payload-0-0-0");
+    let leftover = node.path("cache").join(format!("{UNFINISHED}0-0"));
     fs_err::create_dir_all(leftover.join("dray")).unwrap();
     let long_ago = SystemTime::now() - Duration::from_secs(3600);
     fs_err::File::open(&leftover)
@@ -264,5 +294,5 @@ fn a_cache_on_another_file_system_is_copied_from() {
         time(node.path("named/dray/_run.py")),
         time(node.path("third/dray/_run.py"))
     );
-    assert_eq!(fs_err::read_dir(&cache).unwrap().count(), 2);
+    assert_eq!(fs_err::read_dir(&cache).unwrap().count(), 1);
 }
