@@ -544,7 +544,7 @@ pub(super) fn act(
         grace: plan.grace,
     };
     packages::prune(packages.as_ref());
-    let ended = watch(keeper, &limit, stops);
+    let ended = watch(&mut keeper, &limit, stops);
     if let Some(pumps) = pumps {
         pumps.finish(ended.as_ref().is_ok_and(|ended| ended.stop.is_some()), stops);
     }

@@ -4,7 +4,7 @@
 //! the end of the socket means that the supervisor is gone and everything below must go too.
 #![allow(unsafe_code)]
 
-use std::io::{self, IsTerminal, PipeReader, PipeWriter, Read, Write};
+use std::io::{self, BufRead, BufReader, IsTerminal, PipeReader, PipeWriter, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -36,7 +36,7 @@ pub const DRAIN_LIMIT: Duration = Duration::from_secs(2);
 /// supervisor that has to tell of it, and still takes another process first if that one is the real hog (proc(5)).
 const OOM_SCORE_ADJUSTMENT: i32 = 300;
 
-/// What the keeper says to the supervisor, one JSON object a line.
+/// What the keeper says to the supervisor, one JSON object a line: two of them, or that there was nothing to keep.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "report", rename_all = "snake_case")]
 pub enum Report {
@@ -47,6 +47,8 @@ pub enum Report {
         /// Peak resident set of the largest process below the keeper.
         peak_memory_bytes: u64,
     },
+    /// So has all that it started.
+    AllEnded,
     /// The worker could not be started.
     NotStarted {
         /// What failed.
@@ -59,8 +61,8 @@ pub enum Report {
 /// Dropped, it ends both, and all that the worker has started.
 pub struct Keeper {
     process: Pid,
-    /// Orders go out, one [`Report`] comes in. Its end is how each learns of the other's death.
-    pub(super) socket: UnixStream,
+    /// Orders go out, [`Report`]s come in. Its end is how each learns of the other's death.
+    pub(super) socket: BufReader<UnixStream>,
     orders: PipeWriter,
     has_foreseen: bool,
     printed: Option<[PipeReader; 2]>,
@@ -86,7 +88,7 @@ impl Keeper {
         match unsafe { fork() }? {
             ForkResult::Parent { child } => Ok(Keeper {
                 process: child,
-                socket,
+                socket: BufReader::new(socket),
                 orders,
                 has_foreseen: false,
                 printed: Some([stdout, stderr]),
@@ -135,16 +137,31 @@ impl Keeper {
         let _ = self.orders.write_all(&[path.as_os_str().as_bytes(), b"\0"].concat());
     }
 
-    /// Waits for its end, while the socket stays open: the end of that would tell the keeper to kill at once what may
-    /// still drain.
-    pub(super) fn wait(&self) {
+    /// Its next report; none if it is gone.
+    pub(super) fn report(&mut self) -> Option<Report> {
+        let mut line = String::new();
+        self.socket.read_line(&mut line).ok()?;
+        serde_json::from_str(&line).ok()
+    }
+
+    /// After [`Report::Ended`]: waits until nothing is left of what the worker has started. The socket stays open: the end
+    /// of that would tell the keeper to kill at once what may still drain.
+    pub(super) fn wait_for_all(&mut self) {
+        if !matches!(self.report(), Some(Report::AllEnded)) {
+            // It was killed, and what it had left has come here.
+            self.wait();
+            descendants::kill_all();
+        }
+    }
+
+    fn wait(&self) {
         while waitpid(self.process, None) == Err(Errno::EINTR) {}
     }
 }
 
 impl Drop for Keeper {
     fn drop(&mut self) {
-        let _ = self.socket.shutdown(Shutdown::Both);
+        let _ = self.socket.get_ref().shutdown(Shutdown::Both);
         self.wait();
         descendants::kill_all();
     }
@@ -277,6 +294,7 @@ fn watch(supervisor: &mut UnixStream, worker: Pid, children: &SignalFd) {
         }
     }
     descendants::kill_all();
+    say(supervisor, &Report::AllEnded);
 }
 
 /// Reaps every child that has ended; gives the worker's wait status if it is among them.

@@ -1,6 +1,6 @@
 //! The supervisor's wait: hands on signals and the time limit until the worker ends.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -73,14 +73,15 @@ impl Failing for WorkerError {
     }
 }
 
-/// Waits for the end of the worker that `keeper` has ordered to begin, and for the end of all that it started.
+/// Waits for the end of the worker that `keeper` has ordered to begin, and for the end of all that it started. The keeper's
+/// own end, which takes a while for a process that has nothing more to do, is left to who drops it.
 ///
 /// The first signal of `stops` is handed to the worker, later ones are ignored; the time limit counts as SIGTERM. When
 /// the grace time after that is over, the worker and every descendant are killed.
 ///
 /// # Errors
 /// Only if the worker could not be started; whatever it does after that is an [`Ended`].
-pub fn watch(keeper: Keeper, limit: &Limit, stops: &Stops) -> Result<Ended, WorkerError> {
+pub fn watch(keeper: &mut Keeper, limit: &Limit, stops: &Stops) -> Result<Ended, WorkerError> {
     let mut watched = Watch {
         keeper,
         stop: None,
@@ -88,18 +89,18 @@ pub fn watch(keeper: Keeper, limit: &Limit, stops: &Stops) -> Result<Ended, Work
         killed_after_grace: false,
     };
     let ended = watched.run(limit, stops);
-    watched.keeper.wait();
+    watched.keeper.wait_for_all();
     ended
 }
 
-struct Watch {
-    keeper: Keeper,
+struct Watch<'a> {
+    keeper: &'a mut Keeper,
     stop: Option<Stop>,
     kill_at: Option<Instant>,
     killed_after_grace: bool,
 }
 
-impl Watch {
+impl Watch<'_> {
     fn run(&mut self, limit: &Limit, stops: &Stops) -> Result<Ended, WorkerError> {
         loop {
             let wake_at = if self.stop.is_none() {
@@ -107,7 +108,7 @@ impl Watch {
             } else {
                 self.kill_at
             };
-            if wait(&self.keeper, stops, wake_at) {
+            if wait(self.keeper, stops, wake_at) {
                 return self.end();
             }
             while let Some(received) = stops.next() {
@@ -144,20 +145,18 @@ impl Watch {
 
     /// A keeper that is gone is noticed by the end of the socket, not here.
     fn order(&mut self, byte: u8) {
-        let _ = self.keeper.socket.write_all(&[byte]);
+        let _ = self.keeper.socket.get_mut().write_all(&[byte]);
     }
 
     /// Reads the keeper's report.
     fn end(&mut self) -> Result<Ended, WorkerError> {
-        let mut line = String::new();
-        let _ = BufReader::new(&self.keeper.socket).read_line(&mut line);
-        let (status, peak_memory_bytes) = match serde_json::from_str(&line) {
-            Ok(Report::NotStarted { reason }) => return Err(WorkerError::Keeper(reason)),
-            Ok(Report::Ended {
+        let (status, peak_memory_bytes) = match self.keeper.report() {
+            Some(Report::NotStarted { reason }) => return Err(WorkerError::Keeper(reason)),
+            Some(Report::Ended {
                 wait_status,
                 peak_memory_bytes,
             }) => (decode(wait_status), peak_memory_bytes),
-            Err(_) => (Status::KeeperKilled, 0),
+            Some(Report::AllEnded) | None => (Status::KeeperKilled, 0),
         };
         Ok(Ended {
             status,
@@ -179,7 +178,7 @@ fn decode(wait_status: i32) -> Status {
 /// Waits for the keeper, a signal, or the time; true if the keeper has something to say (or is gone).
 fn wait(keeper: &Keeper, stops: &Stops, wake_at: Option<Instant>) -> bool {
     let mut events = [
-        PollFd::new(keeper.socket.as_fd(), PollFlags::POLLIN),
+        PollFd::new(keeper.socket.get_ref().as_fd(), PollFlags::POLLIN),
         PollFd::new(stops.as_fd(), PollFlags::POLLIN),
     ];
     let _ = poll(&mut events, until(wake_at));
