@@ -3,6 +3,7 @@
 //! This module owns the command line: what is parsed here are plain values, checked and resolved by the commands.
 
 mod copy;
+mod deferred;
 mod doctor;
 mod dry_run;
 mod init;
@@ -19,16 +20,18 @@ mod secrets;
 mod verify;
 mod worker;
 
+use std::cell::LazyCell;
 use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode as ProcessExitCode;
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::failure::ExitCode;
 use crate::interpreter::Payload;
 use crate::worker::Orders;
+use deferred::Deferred;
 use options::RunArguments;
 use pack::PackArguments;
 
@@ -43,23 +46,23 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run a project: a zip, or a folder in place
-    Run(Box<RunArguments>),
+    Run(Deferred<Box<RunArguments>>),
     /// Copy tables between databases, after a plan or flags
-    Copy(Box<copy::CopyArguments>),
+    Copy(Deferred<Box<copy::CopyArguments>>),
     /// Compare the tables of such a plan in both databases, and change nothing
-    Verify(Box<verify::VerifyArguments>),
+    Verify(Deferred<Box<verify::VerifyArguments>>),
     /// Say what this node has, and what of it would do: Python, drivers, connections
-    Doctor(doctor::DoctorArguments),
+    Doctor(Deferred<doctor::DoctorArguments>),
     /// Write a small project that works, to start from
-    Init(init::InitArguments),
+    Init(Deferred<init::InitArguments>),
     /// Run the custom activity of an exported pipeline here, as a Batch task would
-    Rehearse(rehearse::RehearseArguments),
+    Rehearse(Deferred<rehearse::RehearseArguments>),
     /// Pack a project and its dependencies into one zip that runs on a node
-    Pack(Box<PackArguments>),
+    Pack(Deferred<Box<PackArguments>>),
     /// Make one HTML page of a run's log: what ran when, how fast, what failed
-    Report(report::ReportArguments),
+    Report(Deferred<report::ReportArguments>),
     /// Merge the outputs of several tasks, such as the shards of a copy
-    Outputs(outputs::OutputsArguments),
+    Outputs(Deferred<outputs::OutputsArguments>),
     /// Print the completion script of a shell
     Completions {
         /// The shell to complete for
@@ -74,7 +77,7 @@ pub fn main() -> ProcessExitCode {
         return ProcessExitCode::from(worker::work(Orders::inherited(descriptor)));
     }
     let definition = command_line();
-    let (own, rest) = split_at_project(&definition, arguments);
+    let (own, rest) = split_at_project(arguments);
     let asks_for_version = own
         .iter()
         .skip(1)
@@ -88,15 +91,15 @@ pub fn main() -> ProcessExitCode {
         .try_get_matches_from(own)
         .and_then(|matches| Cli::from_arg_matches(&matches));
     match parsed.map(|cli| cli.command) {
-        Ok(Command::Run(arguments)) => ProcessExitCode::from(run::run(&arguments, &rest)),
-        Ok(Command::Copy(arguments)) => copy::copy(&arguments),
-        Ok(Command::Verify(arguments)) => verify::verify(&arguments),
-        Ok(Command::Doctor(arguments)) => ProcessExitCode::from(doctor::doctor(&arguments)),
-        Ok(Command::Init(arguments)) => ProcessExitCode::from(init::init(&arguments)),
-        Ok(Command::Rehearse(arguments)) => ProcessExitCode::from(rehearse::rehearse(&arguments)),
-        Ok(Command::Pack(arguments)) => ProcessExitCode::from(pack::pack(&arguments)),
-        Ok(Command::Report(arguments)) => report::report(&arguments),
-        Ok(Command::Outputs(arguments)) => outputs::outputs(&arguments),
+        Ok(Command::Run(Deferred(arguments))) => ProcessExitCode::from(run::run(&arguments, &rest)),
+        Ok(Command::Copy(Deferred(arguments))) => copy::copy(&arguments),
+        Ok(Command::Verify(Deferred(arguments))) => verify::verify(&arguments),
+        Ok(Command::Doctor(Deferred(arguments))) => ProcessExitCode::from(doctor::doctor(&arguments)),
+        Ok(Command::Init(Deferred(arguments))) => ProcessExitCode::from(init::init(&arguments)),
+        Ok(Command::Rehearse(Deferred(arguments))) => ProcessExitCode::from(rehearse::rehearse(&arguments)),
+        Ok(Command::Pack(Deferred(arguments))) => ProcessExitCode::from(pack::pack(&arguments)),
+        Ok(Command::Report(Deferred(arguments))) => report::report(&arguments),
+        Ok(Command::Outputs(Deferred(arguments))) => outputs::outputs(&arguments),
         Ok(Command::Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut command_line(), "dray", &mut script);
@@ -156,16 +159,14 @@ const TARGET: &str = env!("DRAY_TARGET");
 /// Everything behind PROJECT belongs to the script, byte for byte: clap never sees it.
 ///
 /// The definition of `run` says which options take a value, so that `--timeout 5m` is not taken for PROJECT.
-fn split_at_project(definition: &clap::Command, arguments: Vec<OsString>) -> (Vec<OsString>, Vec<OsString>) {
+fn split_at_project(arguments: Vec<OsString>) -> (Vec<OsString>, Vec<OsString>) {
     if arguments.get(1).is_none_or(|command| command != "run") {
         return (arguments, Vec::new());
     }
+    let definition = LazyCell::new(|| RunArguments::augment_args(clap::Command::new("run")));
     let takes_value = |name: &str| {
-        definition
-            .find_subcommand("run")
-            .into_iter()
-            .flat_map(clap::Command::get_arguments)
-            .any(|known| known.get_long() == Some(name) && known.get_action().takes_values())
+        let is_it = |known: &clap::Arg| known.get_long() == Some(name) && known.get_action().takes_values();
+        definition.get_arguments().any(is_it)
     };
     let mut index = 2;
     while let Some(argument) = arguments.get(index) {
@@ -215,7 +216,7 @@ mod tests {
     use super::*;
 
     fn split(line: &[&str]) -> (Vec<OsString>, Vec<OsString>) {
-        split_at_project(&command_line(), line.iter().map(OsString::from).collect())
+        split_at_project(line.iter().map(OsString::from).collect())
     }
 
     #[test]
