@@ -350,6 +350,23 @@ def test_one_json_object_a_line_on_stderr(dray, project, task, logs):
     assert any(record["event"] == "python.warning" and record["message"] == "old" for record in records)
 
 
+def test_a_warning_from_c_is_logged_though_nobody_has_imported_warnings(dray, project, task, logs):
+    source = "exec(compile('print(1 is 1)', 'made.py', 'exec'))"
+    ran = run_main(dray, project, task, source, env=task.env)
+    assert ran.stdout == "True\n"
+    (warning,) = [record for record in logs(ran.stderr) if record["event"] == "python.warning"]
+    assert warning["message"].startswith('"is" with ')
+    assert len(logs(ran.stderr)) == len(ran.stderr.splitlines())
+
+
+def test_what_warns_while_python_ends_is_as_silent_as_under_plain_python(dray, project, task, logs):
+    # A file that nobody has closed is worth a ResourceWarning, which Python's own filters drop.
+    ran = run_main(dray, project, task, "left = open(__file__)\nprint('out')", env=task.env)
+    assert ran.stdout == "out\n"
+    assert len(logs(ran.stderr)) == len(ran.stderr.splitlines())
+    assert "warning" not in {record["level"] for record in logs(ran.stderr)}
+
+
 # A name as os.listdir gives it of a file whose name is not UTF-8.
 SURROGATE = "caf\\udce9"
 

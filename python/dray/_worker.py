@@ -1,26 +1,50 @@
 """The worker's side of `dray run`: runs the entrypoint in the real `__main__`, and tells the supervisor how it ended.
 
-Started as `python -c "from dray._worker import run; run()"`, by the executable through libpython or by an interpreter
-that has none. What `python main.py` or `python -m module` would have set up is set up here: `__file__`, `__spec__`,
-`sys.argv`, `sys.path[0]`. (`runpy.run_path` would run the script in a module that is gone afterwards, and break
-classes that are pickled late; hence this.)
+Started by `python -c` (`src/commands/worker.rs` has the code), by the executable through libpython or by an interpreter
+that has none, before the package `dray` is there: that is left to the script. What `python main.py` or
+`python -m module` would have set up is set up here: `__file__`, `__spec__`, `sys.argv`, `sys.path[0]`.
+(`runpy.run_path` would run the script in a module that is gone afterwards, and break classes that are pickled late;
+hence this.)
 """
 
 # What is behind the module `signal`, whose enums take longer to load than the rest of a start.
 import _signal as signal  # type: ignore[import-not-found]
+import _thread
 import os
 import sys
 
-# What `importlib.machinery` has under this name; importing that one loads the whole of importlib.
-from _frozen_importlib_external import PathFinder, SourceFileLoader
-
-from . import _run
+# What `importlib.util` and `importlib.machinery` have under these names; importing those loads the whole of importlib.
+from _frozen_importlib import module_from_spec
+from _frozen_importlib_external import PathFinder, SourceFileLoader, spec_from_file_location
 
 TYPE_CHECKING = False  # as in `__init__`: `typing` is slow to load
+
+
+def _module_beside(file: str) -> "Any":
+    """The module of this package that is in `file`, past the package and the search for it, which take longer than such
+    a module. Whoever imports it later gets the same one.
+
+    Raises:
+        ImportError: the file is not there, or no module for this Python.
+    """
+    name = "dray." + file.partition(".")[0]
+    if name in sys.modules:
+        return sys.modules[name]
+    spec: Any = spec_from_file_location(name, os.path.join(os.path.dirname(__file__), file))
+    module = module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import CodeType, FrameType, ModuleType
     from typing import Any, NoReturn, Optional
+
+    from . import _run
+else:
+    _run = _module_beside("_run.py")
 
 _MAIN_PROCESS = os.getpid()
 
@@ -53,11 +77,11 @@ def _compile(source: bytes, path: str) -> "CodeType":
     # What is refused for a NUL is left to the one that says why.
     if b"\0" not in source:
         try:
-            from ._start import compile_file
+            start = _module_beside("_start.abi3.so")
         except ImportError:
             pass  # it takes longer without
         else:
-            code = compile_file(source, os.fsencode(path))
+            code = start.compile_file(source, os.fsencode(path))
             return code
     code = compile(source, path, "exec", dont_inherit=True)
     return code
@@ -135,17 +159,61 @@ def _restore_defaults() -> None:
 
 
 def _wait_for_records(level: int) -> None:
-    """Routes `warnings` now, and `logging` now or as soon as it is imported, which takes longer than all of dray."""
-    # Now: a warning from C is written to stderr past a module that nobody has imported.
-    import warnings
-
-    warnings.showwarning = _show_warning
+    """Routes `warnings` and `logging`, each now or as soon as somebody needs it: they take longer than all of dray."""
+    if "warnings" in sys.modules:
+        _route_warnings(sys.modules["warnings"])
+    else:
+        sys.modules["warnings"] = _UnloadedWarnings("warnings")
     if "logging" in sys.modules:
         from . import _logging
 
         _logging.configure(sys.modules["logging"], level)
     else:
         sys.meta_path.insert(0, _LoggingFinder(level))
+
+
+def _route_warnings(module: "Any") -> None:
+    module.showwarning = _show_warning
+
+
+_read = type(sys).__getattribute__
+
+
+class _UnloadedWarnings(type(sys)):  # type: ignore[misc]
+    """The module `warnings` until the first look at it, which loads and routes it: in place, for who looks may keep it.
+
+    It has to be there from the start: a warning from C is written to stderr past a module that nobody has imported.
+    (As `importlib.util.LazyLoader`, which takes longer to load itself.)
+    """
+
+    _is_loading = False
+
+    # Defaults, since Python clears the globals when it ends, and still asks here then: nothing is loaded any more.
+    def __getattribute__(self, name: str, read: "Any" = _read, is_ending: "Any" = sys.is_finalizing) -> "Any":
+        if not is_ending():
+            with _lock:
+                if type(self) is _UnloadedWarnings and not _UnloadedWarnings._is_loading:
+                    _UnloadedWarnings._is_loading = True
+                    try:
+                        _load_warnings(self)
+                    finally:
+                        _UnloadedWarnings._is_loading = False
+        return read(self, name)
+
+
+_lock = _thread.RLock()
+"""Held by the thread that loads `warnings`; what it looks up meanwhile it finds as far as it is there."""
+
+
+def _load_warnings(module: "Any") -> None:
+    spec: Any = PathFinder.find_spec("warnings")
+    if spec is None:
+        raise ModuleNotFoundError("No module named 'warnings'", name="warnings")
+    namespace = _read(module, "__dict__")
+    namespace.update(vars(module_from_spec(spec)))
+    spec.loader.exec_module(module)
+    _route_warnings(module)
+    module.__class__ = type(sys)
 
 
 def _show_warning(*arguments: "Any", **options: "Any") -> None:

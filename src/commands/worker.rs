@@ -21,10 +21,15 @@ use crate::worker::{Orders, RunSpec, read_spec, record_error, set_environment, s
 /// stand the code, what [`arguments`] gives and the script's arguments.
 const OPTIONS: [&CStr; 6] = [c"python", c"-X", c"utf8", c"-X", c"faulthandler", c"-c"];
 
-/// What Python runs.
-const CODE: &CStr = c"from dray._worker import run; run()";
+/// What Python runs: the module from its file, since neither its package nor the search for that is needed before the
+/// script asks for them, and both take longer than the module. (`_load` is what `import` itself calls; without it the
+/// second line finds the module all the same.)
+const CODE: &str = "\
+getattr(__import__('_frozen_importlib'), '_load', id)(__import__('_frozen_importlib_external').spec_from_file_location(
+    'dray._worker', __import__('os').environ['DRAY_RUN'] + '/payload/dray/_worker.py'))
+from dray._worker import run; run()";
 
-/// The same for a Python that is started before there is something to run. ORDERS stands for the descriptor that the release
+/// What comes first in a Python that is started before there is something to run. ORDERS stands for the descriptor that the release
 /// comes through ([`Orders::hand_down`]), DRAY for that of this executable, which is started anew if it is not `go`. Python
 /// may have looked for the payload's folder before that was there, and would never look again. Nothing of this stays in
 /// `__main__`.
@@ -36,7 +41,7 @@ const EARLY_CODE: &str = "\
     os.close(orders), os.close(dray),
     os.chdir(os.environ['DRAY_RUN'] + '/project'), cache.pop(os.environ['DRAY_RUN'] + '/payload', None),
 ))(__import__('os'), __import__('sys').path_importer_cache, ORDERS, DRAY)
-from dray._worker import run; run()";
+";
 
 /// The hidden command that the executable starts itself with.
 pub const COMMAND: &CStr = c"__worker";
@@ -77,21 +82,22 @@ fn begin(run_folder: &Path, foreseen: &Path, mut orders: Orders) -> std::io::Res
     };
     let _ = telemetry::init(settings);
     set_environment(&spec, run_folder);
-    let code = match spec.early {
+    let early = match spec.early {
         true => early_code(orders.hand_down()?)?,
         false => {
             // The script is to find nothing open.
             drop(orders);
             std::env::set_current_dir(&spec.working_folder)?;
-            CODE.to_owned()
+            String::new()
         }
     };
+    let code = CString::new(early + CODE)?;
     // As exit(3) takes it: the low byte counts.
     Ok((run_entrypoint(&spec, run_folder, code) & 0xff) as u8)
 }
 
 /// [`EARLY_CODE`] for the orders that come through this descriptor.
-fn early_code(orders: RawFd) -> std::io::Result<CString> {
+fn early_code(orders: RawFd) -> std::io::Result<String> {
     // Open from here on: the file may be replaced or removed meanwhile.
     let executable = fs_err::File::open("/proc/self/exe")?.into_file();
     fcntl(executable.as_fd(), FcntlArg::F_SETFD(FdFlag::empty()))?;
@@ -100,7 +106,7 @@ fn early_code(orders: RawFd) -> std::io::Result<CString> {
     ctrl_c.add(Signal::SIGINT);
     ctrl_c.thread_block()?;
     let values = format!("{orders}, {}", executable.into_raw_fd());
-    Ok(CString::new(EARLY_CODE.replace("ORDERS, DRAY", &values))?)
+    Ok(EARLY_CODE.replace("ORDERS, DRAY", &values))
 }
 
 fn run_entrypoint(spec: &RunSpec, run_folder: &Path, code: CString) -> i32 {
