@@ -510,6 +510,30 @@ def test_queries_with_named_parts_and_an_order_are_read(
     assert target.query("SELECT id, note FROM b ORDER BY id") == [(1, "n1"), (2, "n2")]
 
 
+@pytest.mark.parametrize("way", ["odbc", "freetds"])
+@pytest.mark.parametrize(
+    "query",
+    ["WITH a AS (SELECT id, note FROM t) SELECT id, note FROM a", "SELECT id, note FROM t ORDER BY note -- all"],
+)
+def test_an_incremental_copy_of_a_query_with_named_parts_or_an_order_reads_what_is_new(
+    databases: Databases, server: Sqlserver, script: Script, way: str, query: str
+) -> None:
+    target = databases("sqlite")
+    server.numbered("t", 30, "n")
+    by(server, way)
+    code = f"""
+        import dray
+        print(dray.copy_table("Server", "Other", query={query!r}, into="a", mode="incremental", watermark="id", key="id").rows)
+    """
+    services = {"Server": server.odbc, "Other": target.odbc}
+    first = script(code, services=services)
+    assert (first.returncode, first.stdout) == (0, "30\n"), first.stderr
+    server.execute("INSERT INTO t (id, note) VALUES (31, N'new')")
+    second = script(code, services=services)
+    assert (second.returncode, second.stdout) == (0, "1\n"), second.stderr
+    assert target.query("SELECT COUNT(*), MAX(note) FROM a") == server.query("SELECT COUNT(*), MAX(note) FROM t")
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_names_of_any_letters_and_long_columns_between_others_keep_their_places(
     databases: Databases, server: Sqlserver, copying: Copying, way: str

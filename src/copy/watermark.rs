@@ -73,10 +73,9 @@ impl Window {
                 column.name
             )));
         }
-        let from = what.after_from(|relation| source.dialect.quote_relation(relation));
         let rows = source
             .session
-            .text_rows(&format!("SELECT {greatest} FROM {from}"), &[])
+            .text_rows(&source.dialect.select(&greatest, what), &[])
             .map_err(|error| failed(error.into()))?;
         let found = rows.into_iter().flatten().next().flatten();
         let literal = |text: &str| match is_number {
