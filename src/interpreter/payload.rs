@@ -9,6 +9,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
 use zip::{ZipArchive, result::ZipError};
 
 use super::PayloadError;
@@ -74,8 +75,12 @@ pub struct Payload {
 
 #[derive(Debug)]
 enum Place {
-    /// The executable, opened.
-    Archive(fs_err::File),
+    Archive {
+        /// The executable, opened.
+        file: fs_err::File,
+        /// The central directory of the archive in it.
+        directory: Vec<u8>,
+    },
     Folder {
         package: PathBuf,
         /// The files of the modules that are there, [`NATIVE`] among them.
@@ -104,7 +109,7 @@ impl Payload {
     /// Finds the payload of this executable: in the folder that `DRAY_PAYLOAD` names, else appended to it, else around
     /// it in a cargo build.
     ///
-    /// Costs one read of 22 bytes in a distribution build, of 64 KiB otherwise. Fails with [`PayloadError::NotFound`] if
+    /// Costs a read of the end and one of the directory in a distribution build, one of 64 KiB otherwise. Fails with [`PayloadError::NotFound`] if
     /// there is none, with [`PayloadError::Incomplete`] if the named folder lacks a part.
     pub fn locate() -> Result<Payload, PayloadError> {
         let named = std::env::var_os("DRAY_PAYLOAD")
@@ -119,10 +124,10 @@ impl Payload {
             return Payload::in_named_folder(folder);
         }
         let mut file = fs_err::File::open(executable)?;
-        if ends_as_archive(&mut file)? {
+        if let Some(directory) = central_directory(&mut file)? {
             return Ok(Payload {
                 kind: PayloadKind::Appended,
-                place: Place::Archive(file),
+                place: Place::Archive { file, directory },
             });
         }
         let place = around(executable_path).ok_or(PayloadError::NotFound)?;
@@ -149,15 +154,9 @@ impl Payload {
     pub(super) fn identity(&self) -> Option<String> {
         let mut identity = format!("dray {}\n", env!("CARGO_PKG_VERSION"));
         match &self.place {
-            // By content: on a Batch node every task has the executable in a file of its own.
-            Place::Archive(file) => {
-                let mut archive = ZipArchive::new(io::BufReader::new(file.file())).ok()?;
-                for index in 0..archive.len() {
-                    let member = archive.by_index_raw(index).ok()?;
-                    let name = member.enclosed_name()?;
-                    identity += &format!("{} {} {:08x}\n", name.display(), member.size(), member.crc32());
-                }
-            }
+            // By content, since on a Batch node every task has the executable in a file of its own: the directory names
+            // each member with its size and CRC-32.
+            Place::Archive { directory, .. } => identity += &format!("{:02x?}", Sha256::digest(directory)),
             Place::Folder { package, modules } => {
                 for file in all_files(package, modules).ok()? {
                     let metadata = fs_err::metadata(&file).ok()?;
@@ -180,7 +179,7 @@ impl Payload {
         fs_err::create_dir_all(&package)?;
         let native_module = package.join(NATIVE.file);
         match &self.place {
-            Place::Archive(file) => extract(file, destination)?,
+            Place::Archive { file, .. } => extract(file, destination)?,
             Place::Folder { package: from, modules } => {
                 for file in sources(from)? {
                     let target = package.join(&file);
@@ -213,7 +212,7 @@ impl Payload {
     pub fn describe(&self) -> Result<String, PayloadError> {
         let (mut files, mut size_bytes) = (0, 0);
         match &self.place {
-            Place::Archive(file) => {
+            Place::Archive { file, .. } => {
                 let mut archive = ZipArchive::new(io::BufReader::new(file.file()))?;
                 for index in 0..archive.len() {
                     let member = archive.by_index_raw(index)?;
@@ -234,9 +233,9 @@ impl Payload {
     }
 }
 
-/// Whether the file ends with the end record of a zip archive whose central directory is where the record says. A plain
-/// build of the executable holds the record's signature too, among its constants, but not at that place.
-fn ends_as_archive(file: &mut fs_err::File) -> io::Result<bool> {
+/// The central directory, if the file ends with the end record of a zip archive whose directory is where the record says. A
+/// plain build of the executable holds the record's signature too, among its constants, but not at that place.
+fn central_directory(file: &mut fs_err::File) -> io::Result<Option<Vec<u8>>> {
     let length = file.seek(SeekFrom::End(0))?;
     for tail_bytes in [END_RECORD_BYTES as u64, END_RECORD_BYTES as u64 + LONGEST_COMMENT_BYTES] {
         let tail_bytes = tail_bytes.min(length);
@@ -257,15 +256,15 @@ fn ends_as_archive(file: &mut fs_err::File) -> io::Result<bool> {
             let Some(directory_at) = record_at.checked_sub(directory_bytes) else {
                 continue;
             };
-            let mut signature = [0; 4];
+            let mut directory = vec![0; (record_at - directory_at) as usize];
             file.seek(SeekFrom::Start(directory_at))?;
-            file.read_exact(&mut signature)?;
-            if &signature == b"PK\x01\x02" {
-                return Ok(true);
+            file.read_exact(&mut directory)?;
+            if directory.starts_with(b"PK\x01\x02") {
+                return Ok(Some(directory));
             }
         }
     }
-    Ok(false)
+    Ok(None)
 }
 
 /// Writes the members `dray/...` of the archive below `destination`.
