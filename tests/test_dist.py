@@ -37,9 +37,6 @@ LIBRARIES = Path("/usr/lib/x86_64-linux-gnu")
 
 OPTIMIZED = os.environ.get("DRAY_DIST") == "optimized"
 
-# Rust's own, little of which is read when it is loaded.
-SMALL_MODULE_BYTES = 500_000 if OPTIMIZED else 5_000_000
-
 # The first to ask for it waits for a build.
 pytestmark = pytest.mark.timeout(1800)
 
@@ -109,6 +106,13 @@ def unpacked_native_module(program: Path) -> bytes:
     return content
 
 
+@pytest.fixture(params=["program", "native_module"])
+def linked(request: pytest.FixtureRequest) -> Path:
+    """Each that is linked with libraries."""
+    path: Path = request.getfixturevalue(request.param)
+    return path
+
+
 @pytest.fixture(params=["program", "native_module", "start_module"])
 def binary(request: pytest.FixtureRequest) -> Path:
     path: Path = request.getfixturevalue(request.param)
@@ -119,21 +123,25 @@ def readelf(path: Path, option: str) -> str:
     return subprocess.run(["readelf", "--wide", option, path], capture_output=True, text=True, check=True).stdout
 
 
+def needed_libraries(path: Path) -> set[str]:
+    return set(re.findall(r"\(NEEDED\).*\[(.+)\]", readelf(path, "--dynamic")))
+
+
 def only(paths: list[Path]) -> Path:
     assert len(paths) == 1, paths
     return paths[0]
 
 
-def test_no_symbol_newer_than_glibc_2_17_is_needed(binary: Path) -> None:
-    needed = readelf(binary, "--version-info").partition("Version needs section")[2]
+def test_no_symbol_newer_than_glibc_2_17_is_needed(linked: Path) -> None:
+    needed = readelf(linked, "--version-info").partition("Version needs section")[2]
     versions = set(re.findall(r"Name: (\S+)", needed))
     assert "GLIBC_2.2.5" in versions
     numbers = {tuple(map(int, name.removeprefix("GLIBC_").split("."))) for name in versions}
     assert max(numbers) <= (2, 17), versions
 
 
-def test_no_library_but_those_of_libc_and_libgcc_is_needed(binary: Path) -> None:
-    needed = set(re.findall(r"\(NEEDED\).*\[(.+)\]", readelf(binary, "--dynamic")))
+def test_no_library_but_those_of_libc_and_libgcc_is_needed(linked: Path) -> None:
+    needed = needed_libraries(linked)
     assert "libc.so.6" in needed
     assert needed <= ALLOWED
 
@@ -153,10 +161,13 @@ def test_the_module_exports_what_python_and_bulk_copy_look_up_and_nothing_else(n
     assert exported == {"PyInit__native", *LOOKED_UP}
 
 
-def test_the_module_that_each_run_loads_is_small_and_exports_what_python_looks_up(start_module: Path) -> None:
+def test_the_module_that_each_run_loads_is_small_needs_nothing_and_exports_what_python_looks_up(
+    start_module: Path,
+) -> None:
     listed = subprocess.run(["nm", "-D", "--defined-only", start_module], capture_output=True, text=True, check=True)
     assert [line.split()[-1] for line in listed.stdout.splitlines()] == ["PyInit__start"]
-    assert start_module.stat().st_size < SMALL_MODULE_BYTES
+    assert needed_libraries(start_module) == set()
+    assert start_module.stat().st_size < 10_000
 
 
 def test_nothing_tells_of_the_machine_that_built_it(binary: Path) -> None:

@@ -82,10 +82,14 @@ def build(steps: Steps, python: Path) -> None:
         command += ["--config", f"paths={json.dumps([str(Path(own_unixodbc).resolve())])}"]
     command += ["--target", f"{TARGET_TRIPLE}.{OLDEST_GLIBC}"]
     title = f"cargo zigbuild for glibc {OLDEST_GLIBC}"
+    # Without the standard library, which does not go with panics that unwind.
+    without_std = ["--config", f'profile.{PROFILE}.panic="abort"']
+    steps.run(f"{title}: start module", [*command, "-p", "dray-start", *without_std], env=environment)
     if UNOPTIMIZED:
-        steps.run(title, [*command, "--workspace", "--lib", "--bins"], env=environment)
+        rest = ["--workspace", "--exclude", "dray-start", "--lib", "--bins"]
+        steps.run(f"{title}: all else", [*command, *rest], env=environment)
         return
-    steps.run(f"{title}: modules", [*command, "-p", "dray-python", "-p", "dray-start"], env=environment)
+    steps.run(f"{title}: native module", [*command, "-p", "dray-python"], env=environment)
     # The executable waits for its script most of the time, and nothing of it is compressed; the engine is in the module.
     small = ["--config", 'profile.dist.package.dray.opt-level="s"']
     steps.run(f"{title}: executable", [*command, "--bin", "dray", *small], env=environment)
