@@ -22,8 +22,8 @@ use crate::worker::{Orders, RunSpec, read_spec, record_error, set_environment, s
 const OPTIONS: [&CStr; 6] = [c"python", c"-X", c"utf8", c"-X", c"faulthandler", c"-c"];
 
 /// What Python runs: the module from its file, since neither its package nor the search for that is needed before the
-/// script asks for them, and both take longer than the module. (`_load` is what `import` itself calls; without it the
-/// second line finds the module all the same.)
+/// script asks for them, and both take longer than the module. (`_load` is importlib's own, and private; without it the
+/// second line imports the module all the same.)
 const CODE: &str = "\
 getattr(__import__('_frozen_importlib'), '_load', id)(__import__('_frozen_importlib_external').spec_from_file_location(
     'dray._worker', __import__('os').environ['DRAY_RUN'] + '/payload/dray/_worker.py'))
