@@ -29,10 +29,10 @@ getattr(__import__('_frozen_importlib'), '_load', id)(__import__('_frozen_import
     'dray._worker', __import__('os').environ['DRAY_RUN'] + '/payload/dray/_worker.py'))
 from dray._worker import run; run()";
 
-/// What comes first in a Python that is started before there is something to run. ORDERS stands for the descriptor that the release
-/// comes through ([`Orders::hand_down`]), DRAY for that of this executable, which is started anew if it is not `go`. Python
-/// may have looked for the payload's folder before that was there, and would never look again. Nothing of this stays in
-/// `__main__`.
+/// What comes first in a Python that is started before there is something to run. ORDERS stands for the descriptor that
+/// the release comes through ([`Orders::hand_down`]), DRAY for that of this executable, which is started anew if it is not
+/// `go`. Python may have looked for the payload's folder before that was there, and would never look again. Nothing of this
+/// stays in `__main__`.
 const EARLY_CODE: &str = "\
 (lambda os, cache, orders, dray: (
     (lambda word: word == b'go\\0' or (word == b'no\\0' and (

@@ -109,8 +109,8 @@ impl Payload {
     /// Finds the payload of this executable: in the folder that `DRAY_PAYLOAD` names, else appended to it, else around
     /// it in a cargo build.
     ///
-    /// Costs a read of the end and one of the directory in a distribution build, one of 64 KiB otherwise. Fails with [`PayloadError::NotFound`] if
-    /// there is none, with [`PayloadError::Incomplete`] if the named folder lacks a part.
+    /// Costs a read of the end and one of the directory in a distribution build, one of 64 KiB otherwise. Fails with
+    /// [`PayloadError::NotFound`] if there is none, with [`PayloadError::Incomplete`] if the named folder lacks a part.
     pub fn locate() -> Result<Payload, PayloadError> {
         let named = std::env::var_os("DRAY_PAYLOAD")
             .filter(|folder| !folder.is_empty())
