@@ -83,7 +83,7 @@ pub fn copy(arguments: &CopyArguments) -> ProcessExitCode {
 /// Has the worker print what would be done; no outputs.json is touched.
 fn dry_run(decide: &dyn Fn() -> Result<Plan, Failure>, task_folder: &Path, started: Instant) -> Result<u8, Failure> {
     let stops = Stops::collect().map_err(RunFailure::Signals)?;
-    let keeper = Keeper::start(&stops, super::worker::work).map_err(WorkerError::Start)?;
+    let keeper = Keeper::start(&stops, super::worker::take).map_err(WorkerError::Start)?;
     let plan = decide()?;
     let run_folder = RunFolder::create(task_folder).map_err(|source| RunFailure::RunFolder {
         path: task_folder.to_owned(),

@@ -71,7 +71,7 @@ pub fn doctor(arguments: &DoctorArguments) -> u8 {
 fn attempt(arguments: &DoctorArguments) -> Result<Diagnosis, Failure> {
     // Before any thread, and before anything is read.
     let stops = Stops::collect().map_err(RunFailure::Signals)?;
-    let keeper = Keeper::start(&stops, super::worker::work).map_err(WorkerError::Start)?;
+    let keeper = Keeper::start(&stops, super::worker::take).map_err(WorkerError::Start)?;
     let environment = |name: &str| std::env::var_os(name);
     let task_folder = task_folder(&Options::new(&environment, None), arguments.workdir.as_ref())?;
     let mut checks = Vec::new();

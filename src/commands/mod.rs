@@ -30,7 +30,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::failure::ExitCode;
 use crate::interpreter::Payload;
-use crate::worker::Orders;
+use crate::worker::{Assignment, Orders};
 use deferred::Deferred;
 use options::RunArguments;
 use pack::PackArguments;
@@ -74,7 +74,8 @@ enum Command {
 pub fn main() -> ProcessExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     if let Some(descriptor) = as_worker(&arguments) {
-        return ProcessExitCode::from(worker::work(Orders::inherited(descriptor)));
+        let assignment = worker::take(Orders::inherited(descriptor));
+        return ProcessExitCode::from(assignment.map_or(1, Assignment::carry_out));
     }
     let definition = command_line();
     let (own, rest) = split_at_project(arguments);

@@ -252,7 +252,7 @@ fn attempt(
 ) -> Result<WorkerEnd, Failure> {
     worker::switch_off_core_dumps();
     let stops = Stops::collect().map_err(RunFailure::Signals)?;
-    let keeper = Keeper::start(&stops, super::worker::work).map_err(WorkerError::Start)?;
+    let keeper = Keeper::start(&stops, super::worker::take).map_err(WorkerError::Start)?;
     outputs::remove_stale(task_folder)?;
     let plan = decide();
     progress.no_summary = match &plan {

@@ -1,20 +1,22 @@
-//! The worker: a fork of the supervisor, or, as `dray __worker`, the executable started anew.
+//! The worker: a fork of the keeper or the interpreter in its place, or, as `dray __worker`, the executable started anew.
 
 use std::ffi::{CStr, CString};
-use std::io::Write;
-use std::os::fd::{AsFd, IntoRawFd, RawFd};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::{SigSet, Signal};
 
 use crate::activity::BatchIdentity;
 use crate::failure::{ExitCode, Failure};
-use crate::interpreter::{Loading, preload, run_python};
+use crate::interpreter::{InterpreterError, Loading, command_of, not_started, preload, run_python};
 use crate::project::Entrypoint;
-use crate::telemetry::{self, LogLevel};
-use crate::worker::{Orders, RunSpec, read_spec, record_error, set_environment, start_again};
+use crate::telemetry::{self, LevelSpec, LogLevel};
+use crate::worker::{
+    Assignment, Orders, Program, RunSpec, Streams, read_spec, record_error, set_environment, start_again,
+};
 
 /// The rest of the start is Python: `python/dray/_worker.py`. UTF-8 mode and faulthandler are given as options, so that
 /// `multiprocessing` starts its children with them too. The first is replaced by the interpreter's path; behind the last
@@ -46,32 +48,72 @@ const EARLY_CODE: &str = "\
 /// The hidden command that the executable starts itself with.
 pub const COMMAND: &CStr = c"__worker";
 
-/// Waits for the supervisor's order, runs the entrypoint, and gives the exit code.
-pub fn work(mut orders: Orders) -> u8 {
-    let Some(foreseen) = orders.wait() else {
-        return 1;
-    };
-    if !foreseen.as_os_str().is_empty() {
-        preload(&foreseen);
+/// Waits for the supervisor's order, and says what it comes to. None: the run was refused, and there is nobody to tell.
+pub fn take(mut orders: Orders) -> Option<Assignment> {
+    let foreseen = orders.wait()?;
+    if foreseen.as_os_str().is_empty() {
+        let run_folder = orders.wait()?;
+        return Some(assign(&run_folder, None, orders));
     }
-    // None: the run was refused, and there is nobody to tell.
-    let Some(run_folder) = orders.wait() else {
-        return 1;
-    };
-    begin(&run_folder, &foreseen, orders).unwrap_or_else(|error| {
-        let _ = writeln!(std::io::stderr(), "error: {error}");
-        ExitCode::Internal.number()
-    })
+    Some(Assignment::Work(Box::new(move || {
+        preload(&foreseen);
+        let run_folder = orders.wait();
+        run_folder.map_or(1, |run_folder| assign(&run_folder, Some(&foreseen), orders).carry_out())
+    })))
 }
 
-fn begin(run_folder: &Path, foreseen: &Path, mut orders: Orders) -> std::io::Result<u8> {
-    let spec = read_spec(run_folder)?;
-    orders.redirect(spec.redirection)?;
-    if let Loading::Library { library, .. } = &spec.interpreter.loading
-        && !foreseen.as_os_str().is_empty()
-        && library != foreseen
-    {
-        return Err(start_again(COMMAND, run_folder));
+/// What stands in `run.json` of `run_folder`; for a process that has loaded the libpython that was `foreseen`, if one was.
+fn assign(run_folder: &Path, foreseen: Option<&Path>, orders: Orders) -> Assignment {
+    let complain = |error| {
+        let _ = writeln!(std::io::stderr(), "error: {error}");
+        ExitCode::Internal.number()
+    };
+    let assign = || -> io::Result<Assignment> {
+        let mut orders = orders;
+        let spec = read_spec(run_folder)?;
+        let streams = orders.streams(spec.redirection);
+        let run_folder = run_folder.to_owned();
+        let Loading::Library { library, required } = spec.interpreter.loading.clone() else {
+            return host(spec, run_folder, streams, orders);
+        };
+        if foreseen.is_some_and(|foreseen| foreseen != library) {
+            streams.map_or(Ok(()), |streams| streams.take_place())?;
+            return Err(start_again(COMMAND, &run_folder));
+        }
+        let load = move || load(&spec, &run_folder, &library, required, streams, orders);
+        Ok(Assignment::Work(Box::new(move || load().unwrap_or_else(complain))))
+    };
+    assign().unwrap_or_else(|error| Assignment::Work(Box::new(move || complain(error))))
+}
+
+/// Python in the interpreter's own process, started straight away.
+fn host(spec: RunSpec, run_folder: PathBuf, streams: Option<Streams>, orders: Orders) -> io::Result<Assignment> {
+    set_environment(&spec, &run_folder);
+    let start = Start::new(&spec, orders)?;
+    let (executable, arguments) = command_of(&spec.interpreter, &command_line(&spec, start.code));
+    let program = Program {
+        executable,
+        arguments,
+        folder: start.folder,
+        streams,
+        blocked: start.blocked,
+        descriptors: start.descriptors,
+    };
+    let fail = move |error| fail(&run_folder, not_started(&spec.interpreter, error));
+    Ok(Assignment::Program(program, Box::new(fail)))
+}
+
+/// Python in this process, and the exit code that it ends with.
+fn load(
+    spec: &RunSpec,
+    run_folder: &Path,
+    library: &Path,
+    required: bool,
+    streams: Option<Streams>,
+    orders: Orders,
+) -> io::Result<u8> {
+    if let Some(streams) = streams {
+        streams.take_place()?;
     }
     let settings = telemetry::Settings {
         format: spec.log_format.parse().unwrap_or_default(),
@@ -81,36 +123,73 @@ fn begin(run_folder: &Path, foreseen: &Path, mut orders: Orders) -> std::io::Res
         secrets: Vec::new(),
     };
     let _ = telemetry::init(settings);
-    set_environment(&spec, run_folder);
-    let early = match spec.early {
-        true => early_code(orders.hand_down()?)?,
-        false => {
+    set_environment(spec, run_folder);
+    let start = Start::new(spec, orders)?;
+    if let Some(folder) = start.folder {
+        nix::unistd::chdir(folder.as_c_str())?;
+    }
+    start.blocked.thread_block()?;
+    for descriptor in start.descriptors {
+        // Python closes it.
+        let _ = descriptor.into_raw_fd();
+    }
+    Ok(
+        match run_python(&spec.interpreter, library, required, &command_line(spec, start.code)) {
+            // As exit(3) takes it: the low byte counts.
+            Ok(exit_code) => (exit_code & 0xff) as u8,
+            Err(error) => fail(run_folder, error),
+        },
+    )
+}
+
+/// Tells the supervisor, and gives the exit code.
+fn fail(run_folder: &Path, error: InterpreterError) -> u8 {
+    let failure = Failure::from(error);
+    record_error(run_folder, &failure);
+    failure.exit_code.number()
+}
+
+/// What Python begins with, and in which state of its process.
+struct Start {
+    code: CString,
+    /// The working directory, where that is there already.
+    folder: Option<CString>,
+    blocked: SigSet,
+    descriptors: Vec<OwnedFd>,
+}
+
+impl Start {
+    fn new(spec: &RunSpec, orders: Orders) -> io::Result<Start> {
+        if !spec.early {
             // The script is to find nothing open.
             drop(orders);
-            std::env::set_current_dir(&spec.working_folder)?;
-            String::new()
+            return Ok(Start {
+                code: CString::new(CODE)?,
+                folder: Some(CString::new(spec.working_folder.as_os_str().as_bytes())?),
+                blocked: SigSet::empty(),
+                descriptors: Vec::new(),
+            });
         }
-    };
-    let code = CString::new(early + CODE)?;
-    // As exit(3) takes it: the low byte counts.
-    Ok((run_entrypoint(&spec, run_folder, code) & 0xff) as u8)
+        let orders = orders.hand_down()?;
+        // Open from here on: the file may be replaced or removed meanwhile.
+        let executable = OwnedFd::from(fs_err::File::open("/proc/self/exe")?.into_file());
+        fcntl(executable.as_fd(), FcntlArg::F_SETFD(FdFlag::empty()))?;
+        // A Ctrl-C is for the script alone, whose start unblocks it (`dray._worker`): before, the supervisor says what it stopped.
+        let mut blocked = SigSet::empty();
+        blocked.add(Signal::SIGINT);
+        let values = format!("{}, {}", orders.as_raw_fd(), executable.as_raw_fd());
+        Ok(Start {
+            code: CString::new(EARLY_CODE.replace("ORDERS, DRAY", &values) + CODE)?,
+            folder: None,
+            blocked,
+            descriptors: vec![orders, executable],
+        })
+    }
 }
 
-/// [`EARLY_CODE`] for the orders that come through this descriptor.
-fn early_code(orders: RawFd) -> std::io::Result<String> {
-    // Open from here on: the file may be replaced or removed meanwhile.
-    let executable = fs_err::File::open("/proc/self/exe")?.into_file();
-    fcntl(executable.as_fd(), FcntlArg::F_SETFD(FdFlag::empty()))?;
-    // A Ctrl-C is for the script alone, whose start unblocks it (`dray._worker`): before, the supervisor says what it stopped.
-    let mut ctrl_c = SigSet::empty();
-    ctrl_c.add(Signal::SIGINT);
-    ctrl_c.thread_block()?;
-    let values = format!("{orders}, {}", executable.into_raw_fd());
-    Ok(EARLY_CODE.replace("ORDERS, DRAY", &values))
-}
-
-fn run_entrypoint(spec: &RunSpec, run_folder: &Path, code: CString) -> i32 {
-    let argv: Vec<CString> = OPTIONS
+/// Python's, but for the interpreter's path in its first place.
+fn command_line(spec: &RunSpec, code: CString) -> Vec<CString> {
+    OPTIONS
         .into_iter()
         .map(CStr::to_owned)
         .chain([code])
@@ -121,15 +200,7 @@ fn run_entrypoint(spec: &RunSpec, run_folder: &Path, code: CString) -> i32 {
                 .iter()
                 .map(|argument| CString::new(argument.as_bytes()).unwrap_or_default()),
         )
-        .collect();
-    match run_python(&spec.interpreter, &argv) {
-        Ok(exit_code) => exit_code,
-        Err(error) => {
-            let failure = Failure::from(error);
-            record_error(run_folder, &failure);
-            i32::from(failure.exit_code.number())
-        }
-    }
+        .collect()
 }
 
 /// What `dray._worker` is to run, the level of Python's root logger, and whether the activity's arguments come first:
@@ -141,8 +212,9 @@ fn arguments(spec: &RunSpec) -> [CString; 5] {
         Entrypoint::Module { name } | Entrypoint::BuiltIn { module: name, .. } => (c"module", name.as_str(), ""),
         Entrypoint::Function { module, function } => (c"function", module.as_str(), function.as_str()),
     };
+    let level: LevelSpec = spec.log_level.parse().unwrap_or_default();
     // `off` has no number of its own in Python; nothing is above CRITICAL.
-    let level = telemetry::python_level().map_or(100, LogLevel::to_python);
+    let level = level.base().map_or(100, LogLevel::to_python);
     // An argument of a command line has no NUL in it.
     let text = |text: &str| CString::new(text).unwrap_or_default();
     let activity = if spec.arguments_from_activity { c"activity" } else { c"" };

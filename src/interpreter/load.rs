@@ -16,7 +16,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr;
 
-use super::{Interpreter, InterpreterError, Loading};
+use super::{Interpreter, InterpreterError};
 
 /// The main function of the `python` command, in every libpython from 3.8 on.
 const MAIN: &CStr = c"Py_BytesMain";
@@ -27,37 +27,54 @@ const FLAGS: c_int = libc::RTLD_LAZY | libc::RTLD_GLOBAL;
 type GetVersion = unsafe extern "C" fn() -> *const c_char;
 type BytesMain = unsafe extern "C" fn(argc: c_int, argv: *mut *mut c_char) -> c_int;
 
-/// Runs the interpreter's main function in this process, with `argv` as its command line; `argv[0]` is replaced by the
-/// interpreter's own path, so that its virtual environment, `sys.executable` and `site` behave as under it.
+/// Runs the main function of the interpreter's `library` in this process, with `argv` as its command line; `argv[0]` is
+/// replaced by the interpreter's own path, so that its virtual environment, `sys.executable` and `site` behave as under it.
 ///
 /// Returns what `python` would exit with. The interpreter has been finalized then, and the process has no other use
 /// than to end. Python ends the process itself in some cases (an unhandled KeyboardInterrupt: by SIGINT, as `python`
 /// does).
 ///
-/// With [`Loading::Hosted`] this process becomes the interpreter instead, with the same
-/// command line, and the call returns on failure only. The same is done, with a warning, where the library cannot be
-/// opened or is of another build after all, unless `DRAY_LOADING=library` was set.
+/// Where the library cannot be opened or is of another build after all, this process becomes the interpreter instead
+/// ([`command_of`]), with a warning, unless the library is `required` ([`super::Loading::Library`]).
 ///
 /// Must be called from the main thread, and before any other thread is started: Python takes the calling thread for its
 /// main thread.
-pub fn run_python(interpreter: &Interpreter, argv: &[CString]) -> Result<i32, InterpreterError> {
-    let main = match &interpreter.loading {
-        Loading::Hosted { .. } => None,
-        Loading::Library { library, required } => match load(interpreter, library) {
-            Ok(main) => Some(main),
-            Err(error) if *required => return Err(error),
-            Err(error) => {
-                tracing::warn!(event = "interpreter.hosted", reason = %error);
-                None
-            }
-        },
-    };
-    let argv = std::iter::once(c_path(&interpreter.executable))
-        .chain(argv.iter().skip(1).cloned())
-        .collect();
-    match main {
-        Some(main) => Ok(enter(main, argv)),
-        None => Err(host(interpreter, &argv)),
+pub fn run_python(
+    interpreter: &Interpreter,
+    library: &Path,
+    required: bool,
+    argv: &[CString],
+) -> Result<i32, InterpreterError> {
+    match load(interpreter, library) {
+        Ok(main) => Ok(enter(main, command_of(interpreter, argv).1)),
+        Err(error) if required => Err(error),
+        Err(error) => {
+            tracing::warn!(event = "interpreter.hosted", reason = %error);
+            let (executable, argv) = command_of(interpreter, argv);
+            let errno = match nix::unistd::execv(&executable, &argv) {
+                Ok(never) => match never {},
+                Err(errno) => errno,
+            };
+            Err(not_started(interpreter, errno.into()))
+        }
+    }
+}
+
+/// The program that the interpreter is, and its command line: `argv` with the interpreter's own path in the first place.
+pub fn command_of(interpreter: &Interpreter, argv: &[CString]) -> (CString, Vec<CString>) {
+    let executable = c_path(&interpreter.executable);
+    let arguments = argv.iter().skip(1).cloned();
+    (
+        executable.clone(),
+        std::iter::once(executable).chain(arguments).collect(),
+    )
+}
+
+/// The error where that program was not to be had.
+pub fn not_started(interpreter: &Interpreter, source: io::Error) -> InterpreterError {
+    InterpreterError::Start {
+        executable: interpreter.executable.clone(),
+        source,
     }
 }
 
@@ -101,19 +118,6 @@ fn enter(main: BytesMain, argv: Vec<CString>) -> i32 {
     // SAFETY: `argc` strings that end with NUL, and a null pointer after them, all valid until the process ends; libpython
     // is loaded and was not initialized before.
     unsafe { main(argc, pointers.as_mut_ptr()) }
-}
-
-/// Becomes the interpreter. Returns only if that fails.
-fn host(interpreter: &Interpreter, argv: &[CString]) -> InterpreterError {
-    let executable = c_path(&interpreter.executable);
-    let mut pointers: Vec<*const c_char> = argv.iter().map(|argument| argument.as_ptr()).collect();
-    pointers.push(ptr::null());
-    // SAFETY: both are valid strings that end with NUL, and the list ends with a null pointer.
-    unsafe { libc::execv(executable.as_ptr(), pointers.as_ptr()) };
-    InterpreterError::Start {
-        executable: interpreter.executable.clone(),
-        source: io::Error::last_os_error(),
-    }
 }
 
 fn open(path: &Path, flags: c_int) -> Result<*mut c_void, String> {

@@ -2,7 +2,7 @@
 //!
 //! The supervisor calls [`find`] with what the command line, the environment and the project say, and gets an
 //! [`Interpreter`]: plain values that go into the run folder and can be printed by a dry run. The worker calls
-//! [`run_python`] with it. In between, [`LaidOut`] puts the Python package `dray` and its native module
+//! [`run_python`] with it, or starts what [`command_of`] says. In between, [`LaidOut`] puts the Python package `dray` and its native module
 //! where the worker and its children import it from.
 //!
 //! Whether a Python does is decided here and nowhere else. This module must not know what is run: neither the
@@ -35,7 +35,7 @@ pub use candidates::Source;
 pub use error::{InterpreterError, PayloadError};
 pub use facts::Version;
 pub use find::{Found, PassedOver, Request, Surveyed, find, find_unless, foresee, survey};
-pub use load::{preload, run_python};
+pub use load::{command_of, not_started, preload, run_python};
 pub use payload::{Payload, PayloadKind};
 pub use spare::LaidOut;
 pub use suitability::Refusal;

@@ -132,7 +132,6 @@ struct Output {
     json: bool,
     colour: bool,
     batch: Vec<(&'static str, String)>,
-    level: LevelSpec,
     python: Targets,
 }
 
@@ -169,7 +168,6 @@ pub fn init(settings: Settings) -> Result<(), TelemetryError> {
             .map(|(key, value)| (key, value.to_owned()))
             .collect(),
         python: settings.level.for_python(),
-        level: settings.level,
     };
     OUTPUT.set(output).map_err(|_| TelemetryError::Twice)?;
     let subscriber = tracing_subscriber::registry().with(RecordLayer.with_filter(rust));
@@ -195,12 +193,6 @@ pub fn set_phase(phase: impl Into<Cow<'static, str>>) {
 /// The phase that was set last; empty before the first one.
 pub fn phase() -> Cow<'static, str> {
     PHASE.read().unwrap_or_else(PoisonError::into_inner).clone()
-}
-
-/// The level that Python's root logger should have: that of `--log-level` for what it names no target for; `None` for
-/// `off`, and before [`init`].
-pub fn python_level() -> Option<LogLevel> {
-    OUTPUT.get().and_then(|output| output.level.base())
 }
 
 /// Whether a record of Python's logger `logger` would be written; false before [`init`].

@@ -13,17 +13,19 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::stat::Mode;
 use nix::sys::wait::waitpid;
-use nix::unistd::{ForkResult, Pid, fork, getppid, setpgid};
+use nix::unistd::{ForkResult, Pid, fork, getppid, setpgid, write};
 use serde::{Deserialize, Serialize};
 
 use super::descendants::{self, Children};
-use super::order::{Orders, Release};
+use super::order::{Assignment, Orders, Release};
 use super::signals::Stops;
 
 /// The order to kill the worker and all its descendants; every other byte is the number of a signal for the worker.
@@ -63,21 +65,22 @@ pub struct Keeper {
     process: Pid,
     /// Orders go out, [`Report`]s come in. Its end is how each learns of the other's death.
     pub(super) socket: BufReader<UnixStream>,
-    orders: PipeWriter,
+    /// None: there are no more.
+    orders: Option<PipeWriter>,
     has_foreseen: bool,
     printed: Option<[PipeReader; 2]>,
 }
 
 impl Keeper {
-    /// Forks the keeper, which forks the worker at once; that one does `work` with what [`Keeper::foresee`] and
-    /// [`Keeper::order`] tell it, and ends with the exit code that this gives.
+    /// Forks the keeper, which starts the worker as soon as `take` has made an [`Assignment`] of what [`Keeper::foresee`]
+    /// and [`Keeper::order`] tell.
     ///
     /// To be called before this process starts a thread, and before it reads what the worker shall not know. `stops`
     /// blocks the signals that would end the keeper before it can clean up.
     ///
     /// # Errors
     /// No process or descriptor is left. That the worker does not start is told by the keeper's [`Report`].
-    pub fn start(stops: &Stops, work: fn(Orders) -> u8) -> io::Result<Keeper> {
+    pub fn start(stops: &Stops, take: fn(Orders) -> Option<Assignment>) -> io::Result<Keeper> {
         // Should the keeper itself be killed, its children come here, and are not lost.
         prctl::set_child_subreaper(true)?;
         let (socket, keepers) = UnixStream::pair()?;
@@ -89,7 +92,7 @@ impl Keeper {
             ForkResult::Parent { child } => Ok(Keeper {
                 process: child,
                 socket: BufReader::new(socket),
-                orders,
+                orders: Some(orders),
                 has_foreseen: false,
                 printed: Some([stdout, stderr]),
             }),
@@ -97,7 +100,7 @@ impl Keeper {
                 // The ends of the supervisor: as long as they are open here, its death goes unseen.
                 drop((socket, orders, stdout, stderr));
                 close(stops.as_fd());
-                keep(keepers, waiting, inlets, work)
+                keep(keepers, Orders::new(waiting.into(), Some(inlets)), take)
             }
         }
     }
@@ -134,7 +137,9 @@ impl Keeper {
 
     /// A worker that is gone is noticed by the keeper, not here.
     fn tell(&mut self, path: &Path) {
-        let _ = self.orders.write_all(&[path.as_os_str().as_bytes(), b"\0"].concat());
+        if let Some(orders) = &mut self.orders {
+            let _ = orders.write_all(&[path.as_os_str().as_bytes(), b"\0"].concat());
+        }
     }
 
     /// Its next report; none if it is gone.
@@ -161,6 +166,8 @@ impl Keeper {
 
 impl Drop for Keeper {
     fn drop(&mut self) {
+        // Which of the two it looks at, waiting for orders or for the worker's end, is not known here.
+        self.orders = None;
         let _ = self.socket.get_ref().shutdown(Shutdown::Both);
         self.wait();
         descendants::kill_all();
@@ -168,9 +175,11 @@ impl Drop for Keeper {
 }
 
 /// The keeper's life, from the fork on.
-fn keep(mut supervisor: UnixStream, waiting: PipeReader, inlets: [PipeWriter; 2], work: fn(Orders) -> u8) -> ! {
-    match start(&supervisor, waiting, inlets, work) {
-        Ok((worker, children)) => watch(&mut supervisor, worker, &children),
+fn keep(mut supervisor: UnixStream, orders: Orders, take: fn(Orders) -> Option<Assignment>) -> ! {
+    match start(&supervisor, orders, take) {
+        Ok(Some((worker, children))) => watch(&mut supervisor, worker, &children),
+        // The run was refused, or the supervisor is gone.
+        Ok(None) => {}
         Err(error) => say_not_started(&mut supervisor, error),
     }
     // SAFETY: ends this process without the exit handlers, which are the supervisor's.
@@ -179,43 +188,89 @@ fn keep(mut supervisor: UnixStream, waiting: PipeReader, inlets: [PipeWriter; 2]
 
 fn start(
     supervisor: &UnixStream,
-    waiting: PipeReader,
-    inlets: [PipeWriter; 2],
-    work: fn(Orders) -> u8,
-) -> nix::Result<(Pid, SignalFd)> {
+    orders: Orders,
+    take: fn(Orders) -> Option<Assignment>,
+) -> nix::Result<Option<(Pid, SignalFd)>> {
     prctl::set_child_subreaper(true)?;
     // Whoever signals the supervisor's group must not end the keeper, which then could not clean up.
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)?;
     let mut ended = SigSet::empty();
     ended.add(Signal::SIGCHLD);
     let children = SignalFd::with_flags(&ended, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-    let keeper = Pid::this();
+    let birth = Birth::prepare();
+    let Some(assignment) = take(orders) else {
+        return Ok(None);
+    };
+    let fork = |work| fork_worker(&birth, [supervisor.as_fd(), children.as_fd()], work);
+    let worker = match assignment {
+        Assignment::Work(work) => fork(work)?,
+        Assignment::Program(program, otherwise) => match program.start(&|| birth.take_place()) {
+            Ok(worker) => worker,
+            Err(error) => fork(Box::new(move || otherwise(error.into())))?,
+        },
+    };
+    // Out of the supervisor's group: `kill -9 -GROUP` on that must leave the one that cleans up.
+    let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
+    Ok(Some((worker, children)))
+}
+
+/// Forks this process, which has one thread, to do `work` as the worker, without the keeper's `own` descriptors.
+fn fork_worker(birth: &Birth, own: [BorrowedFd; 2], work: Box<dyn FnOnce() -> u8>) -> nix::Result<Pid> {
     // SAFETY: as above.
     match unsafe { fork() }? {
-        ForkResult::Parent { child } => {
-            // Out of the supervisor's group: `kill -9 -GROUP` on that must leave the one that cleans up.
-            let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
-            Ok((child, children))
-        }
+        ForkResult::Parent { child } => Ok(child),
         ForkResult::Child => {
-            if !shares_group() {
-                let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
-            }
-            let _ = prctl::set_pdeathsig(Signal::SIGKILL);
-            if getppid() != keeper {
-                // SAFETY: as in `keep`.
-                unsafe { libc::_exit(1) }
-            }
-            prefer_for_the_oom_killer();
+            birth.take_place();
             // What `ps` and the kernel's words about a crash call it; its command line stays the supervisor's.
             let _ = prctl::set_name(c"dray-worker");
-            // The keeper's own, which an exec would have closed.
-            close(supervisor.as_fd());
-            close(children.as_fd());
+            // An exec would have closed them.
+            own.into_iter().for_each(close);
             // The supervisor blocked SIGTERM and SIGINT for itself; Python must get them.
             let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
             // With the exit handlers: those of what Python loads are among them.
-            std::process::exit(i32::from(work(Orders::new(waiting.into(), Some(inlets)))))
+            std::process::exit(i32::from(work()))
+        }
+    }
+}
+
+/// What a worker's process does first, decided before there is one.
+struct Birth {
+    keeper: Pid,
+    leaves_group: bool,
+    /// What the kernel shall have for its oom_score_adj. Raising one's own needs no right; it is inherited by all that the
+    /// worker starts.
+    oom_score_adjustment: String,
+}
+
+impl Birth {
+    fn prepare() -> Birth {
+        let own: i32 = fs_err::read_to_string("/proc/self/oom_score_adj")
+            .ok()
+            .and_then(|text| text.trim().parse().ok())
+            .unwrap_or(0);
+        Birth {
+            keeper: Pid::this(),
+            leaves_group: !shares_group(),
+            oom_score_adjustment: (own + OOM_SCORE_ADJUSTMENT).min(1000).to_string(),
+        }
+    }
+
+    /// In the worker's process. Allocates nothing: the memory may be the keeper's still ([`Program::start`]).
+    fn take_place(&self) {
+        if self.leaves_group {
+            let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
+        }
+        let _ = prctl::set_pdeathsig(Signal::SIGKILL);
+        if getppid() != self.keeper {
+            // SAFETY: as in `keep`.
+            unsafe { libc::_exit(1) }
+        }
+        if let Ok(score) = open(
+            c"/proc/self/oom_score_adj",
+            OFlag::O_WRONLY | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        ) {
+            let _ = write(&score, self.oom_score_adjustment.as_bytes());
         }
     }
 }
@@ -237,16 +292,6 @@ fn close(descriptor: BorrowedFd) {
 fn say_not_started(supervisor: &mut impl Write, error: Errno) {
     let reason = format!("cannot start the worker: {}", error.desc());
     say(supervisor, &Report::NotStarted { reason });
-}
-
-/// Raising one's own score needs no right; it is inherited by all that the worker starts.
-fn prefer_for_the_oom_killer() {
-    let path = "/proc/self/oom_score_adj";
-    let now: i32 = fs_err::read_to_string(path)
-        .ok()
-        .and_then(|text| text.trim().parse().ok())
-        .unwrap_or(0);
-    let _ = fs_err::write(path, (now + OOM_SCORE_ADJUSTMENT).min(1000).to_string());
 }
 
 /// Hands on signals until the worker ends, reports that, lets what it left behind end too, and kills the rest.

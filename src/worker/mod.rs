@@ -6,10 +6,11 @@
 //! any more. The **worker** is the keeper's child and runs Python. Supervisor and keeper talk over one socket; its end
 //! is how each of them learns of the other's death.
 //!
-//! Keeper and worker are forks, made first of all: nothing but the command line was parsed until then, and one thread
-//! runs. The worker loads the libpython that can be foreseen, or becomes the interpreter, and starts Python where nothing of the
-//! project has a say in that, while the supervisor still unpacks: it has **begun early**, and waits from within Python until all
-//! is in place. The
+//! The keeper is a fork, made first of all: nothing but the command line was parsed until then, and one thread runs. It
+//! starts the worker as soon as it is known what that begins with, which is before the project is in place. Where an
+//! interpreter hosts, the worker is that program, a child that never was a copy of anything; where a libpython can be
+//! foreseen, it is one more fork, which loads it. Either starts Python where nothing of the project has a say in that, while
+//! the supervisor still unpacks: it has **begun early**, and waits from within Python until all is in place. The
 //! design has the worker be "the same executable started again", and so it was; now it is that only where another Python
 //! turns out to be needed than was foreseen. A script can tell no difference: process, address space, descriptors, signals
 //! and limits are its own or as they were, and nothing that the supervisor reads later is ever in its memory. What it saved
@@ -25,6 +26,7 @@ mod keeper;
 mod memory;
 mod order;
 mod outlet;
+mod program;
 mod pump;
 mod run_folder;
 mod signals;
@@ -34,7 +36,8 @@ pub use core_dumps::switch_off as switch_off_core_dumps;
 pub use explain::{Observed, WorkerEnd, explain};
 pub use keeper::Keeper;
 pub use memory::{MemoryLimit, OomKills, memory_limit};
-pub use order::{Orders, Release, set_environment, start_again};
+pub use order::{Assignment, Orders, Release, Streams, set_environment, start_again};
+pub use program::Program;
 pub use pump::{Pumps, Redirection};
 pub use run_folder::{RunFolder, RunSpec, read_spec, record_error};
 pub use signals::{StopSignal, Stopper, Stops};

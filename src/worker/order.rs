@@ -9,12 +9,13 @@
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs::File;
 use std::io::{self, PipeWriter, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
+use super::program::Program;
 use super::pump::Redirection;
 use super::run_folder::RunSpec;
 
@@ -37,6 +38,46 @@ impl Release {
     }
 }
 
+/// What the supervisor's words come to.
+pub enum Assignment {
+    /// To do this, and to end with the exit code that it gives.
+    Work(Box<dyn FnOnce() -> u8>),
+    /// To be this program, or, where that fails, to do this.
+    Program(Program, Box<dyn FnOnce(io::Error) -> u8>),
+}
+
+impl Assignment {
+    /// Does it in this process, and gives the exit code.
+    pub fn carry_out(self) -> u8 {
+        match self {
+            Assignment::Work(work) => work(),
+            Assignment::Program(program, otherwise) => otherwise(program.become_it().into()),
+        }
+    }
+}
+
+/// The pipes to the supervisor's pumps, as far as stdout and stderr are to lead there.
+pub struct Streams {
+    inlets: [PipeWriter; 2],
+    redirection: Redirection,
+}
+
+impl Streams {
+    /// Puts them in the place of this process's stdout and stderr. To be done before anything is printed; allocates nothing.
+    ///
+    /// # Errors
+    /// None that dup2(2) has for descriptors that are open.
+    pub fn take_place(&self) -> nix::Result<()> {
+        if let Some(number) = self.redirection.stdout {
+            nix::unistd::dup2_stdout(&self.inlets[number])?;
+        }
+        if let Some(number) = self.redirection.stderr {
+            nix::unistd::dup2_stderr(&self.inlets[number])?;
+        }
+        Ok(())
+    }
+}
+
 /// The supervisor's words, as they come.
 pub struct Orders {
     /// Without a buffer, so that it can be handed down at any word.
@@ -53,23 +94,11 @@ impl Orders {
         }
     }
 
-    /// Puts the pipes to the supervisor's pumps in the place of this process's stdout and stderr, as it is told to; those
-    /// that are not needed are closed. To be done before anything is printed; in a process that was started again it is
+    /// What is to become this worker's stdout and stderr, once. None in a process that was started again, where that is
     /// done already.
-    ///
-    /// # Errors
-    /// None that dup2(2) has for descriptors that are open.
-    pub fn redirect(&mut self, redirection: Redirection) -> io::Result<()> {
-        let Some(inlets) = self.inlets.take() else {
-            return Ok(());
-        };
-        if let Some(number) = redirection.stdout {
-            nix::unistd::dup2_stdout(&inlets[number])?;
-        }
-        if let Some(number) = redirection.stderr {
-            nix::unistd::dup2_stderr(&inlets[number])?;
-        }
-        Ok(())
+    pub fn streams(&mut self, redirection: Redirection) -> Option<Streams> {
+        let inlets = self.inlets.take()?;
+        Some(Streams { inlets, redirection })
     }
 
     /// As [`start_again`] left them, under the number that it named on the command line.
@@ -86,9 +115,9 @@ impl Orders {
     ///
     /// # Errors
     /// None that a pipe has which is open.
-    pub fn hand_down(self) -> io::Result<RawFd> {
+    pub fn hand_down(self) -> io::Result<OwnedFd> {
         fcntl(self.pipe.as_fd(), FcntlArg::F_SETFD(FdFlag::empty()))?;
-        Ok(self.pipe.into_raw_fd())
+        Ok(self.pipe.into())
     }
 
     /// Waits for the next word. None: the supervisor has ended without one.
