@@ -61,14 +61,26 @@ def run() -> None:
     folder = _run.FOLDER
     if folder is None:
         raise SystemExit("dray._worker is started by `dray run` alone")
+    # What `src/commands/worker.rs` puts behind the `-c` line; the script never sees it.
+    kind, target, function, log_level, activity, inherited, *arguments = sys.argv[1:]
+    if inherited:
+        _catch_up(folder, inherited)
     _run.working_folder = os.getcwd()
     _run.phase = ""
-    # What `src/commands/worker.rs` puts behind the `-c` line; the script never sees it.
-    kind, target, function, log_level, activity, *arguments = sys.argv[1:]
     _prepare_process(folder, int(log_level))
     worker = _Worker(main, target, arguments)
     entrypoints: dict[str, Callable[[], None]] = {"file": worker.run_file, "module": worker.run_module}
     worker.execute(entrypoints.get(kind, lambda: worker.run_function(function)), activity == "activity")
+
+
+def _catch_up(folder: str, inherited: str) -> None:
+    """What a Python has still to do that was started before its project was there. Stays without `inherited`, its own
+    descriptors."""
+    for descriptor in inherited.split():
+        os.close(int(descriptor))
+    os.chdir(os.path.join(folder, "project"))
+    # It may have looked for the payload before that was there, and would never look again.
+    sys.path_importer_cache.pop(os.path.join(folder, "payload"), None)
 
 
 def _compile(source: bytes, path: str) -> "CodeType":
@@ -94,6 +106,8 @@ def _prepare_process(folder: str, log_level: int) -> None:
     reconfigure = getattr(sys.stdout, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(line_buffering=True)
+    # As an option it would be on a little sooner, for 0.05 ms; `multiprocessing` starts its children with it all the same.
+    sys._xoptions["faulthandler"] = True
     # Into a file, from which the supervisor takes it into the log and outputs.json.
     faulthandler.enable(open(os.path.join(folder, "fault.txt"), "wb", buffering=0))  # noqa: SIM115
     _install_signal_handlers()

@@ -17,6 +17,7 @@ use super::options::{LogOptions, Options, RunArguments};
 use super::packages::{self, Dependencies};
 use super::preemption::watch_for_preemption;
 use super::secrets::share;
+use super::worker::Release;
 use crate::activity::{ActivityError, BatchIdentity, Handover, KeyVaultSecret, as_arguments};
 use crate::connections::Connections;
 use crate::dependencies::{self, PACKED_FOLDER, Packages, Wait};
@@ -27,8 +28,8 @@ use crate::outputs::{self, ErrorReport, Events, Settlement, Status, Summary};
 use crate::project::{EntryArgument, Entrypoint, Limits, Project, link_task_files};
 use crate::telemetry;
 use crate::worker::{
-    self, Keeper, Limit, Observed, OomKills, Pumps, Release, RunFolder, RunSpec, StopSignal, Stops, WorkerEnd,
-    WorkerError, explain, memory_limit, watch,
+    self, Keeper, Limit, Observed, OomKills, Pumps, RunFolder, RunSpec, StopSignal, Stops, WorkerEnd, WorkerError,
+    explain, memory_limit, watch,
 };
 
 /// A project up to this size is unpacked before threads for it, and one that waits for signals, would have started; what
@@ -462,12 +463,12 @@ pub(super) fn act(
         log_format: plan.log.format.clone(),
     };
     let foreseen = interpreter::foresee(&plan.interpreter, cache.as_deref());
-    if let Some(Loading::Library { library, .. }) = foreseen.as_ref().map(|interpreter| &interpreter.loading) {
+    if let Some(Loading::Library { library, .. }) = foreseen.as_ref().map(|foreseen| &foreseen.interpreter.loading) {
         keeper.foresee(library);
     }
-    let begun_early = foreseen.filter(|_| plan.may_begin_early());
-    if let Some(interpreter) = &begun_early {
-        let spec = spec(interpreter, &run_folder.project(), None, true);
+    let begun_early = foreseen.as_ref().filter(|_| plan.may_begin_early());
+    if let Some(foreseen) = begun_early {
+        let spec = spec(&foreseen.interpreter, &run_folder.project(), None, true);
         run_folder.write_spec(&spec).map_err(not_written)?;
         keeper.order(run_folder.path());
     }
@@ -493,7 +494,7 @@ pub(super) fn act(
         ..plan.interpreter.clone()
     };
     let is_over = || stops.has_come() || deadline.is_some_and(|deadline| Instant::now() >= deadline);
-    let found = interpreter::find_unless(&is_over, &request, cache.as_deref());
+    let found = interpreter::find_unless(&is_over, &request, cache.as_deref(), foreseen.as_ref());
     if found.is_err() {
         refuse_if_stopped(stops, "a Python was looked for")?;
         refuse_if_late(plan, deadline, "a Python was looked for")?;
@@ -515,8 +516,8 @@ pub(super) fn act(
     )?;
     progress.took("dependencies", phase);
 
-    let release = match &begun_early {
-        Some(foreseen) if *foreseen == interpreter => Some(Release::Go),
+    let release = match begun_early {
+        Some(foreseen) if foreseen.interpreter == interpreter => Some(Release::Go),
         Some(_) => Some(Release::StartAgain),
         None => None,
     };
@@ -530,8 +531,11 @@ pub(super) fn act(
     let phase = Instant::now();
     telemetry::set_phase("running");
     match release {
-        Some(release) => keeper.release(release, run_folder.path()),
+        Some(release) => keeper.release(&release.code()),
         None => keeper.order(run_folder.path()),
+    }
+    if release == Some(Release::StartAgain) {
+        keeper.order_again(run_folder.path());
     }
     let pumps = match keeper.printed() {
         Some(pipes) if !redirection.is_none() => Some(Pumps::start(pipes, redirection).map_err(WorkerError::Start)?),

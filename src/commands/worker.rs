@@ -18,10 +18,10 @@ use crate::worker::{
     Assignment, Orders, Program, RunSpec, Streams, read_spec, record_error, set_environment, start_again,
 };
 
-/// The rest of the start is Python: `python/dray/_worker.py`. UTF-8 mode and faulthandler are given as options, so that
-/// `multiprocessing` starts its children with them too. The first is replaced by the interpreter's path; behind the last
+/// The rest of the start is Python: `python/dray/_worker.py`. UTF-8 mode is given as an option, so that `multiprocessing`
+/// starts its children with it too. The first is replaced by the interpreter's path; behind the last
 /// stand the code, what [`arguments`] gives and the script's arguments.
-const OPTIONS: [&CStr; 6] = [c"python", c"-X", c"utf8", c"-X", c"faulthandler", c"-c"];
+const OPTIONS: [&CStr; 4] = [c"python", c"-X", c"utf8", c"-c"];
 
 /// What Python runs: the module from its file, since neither its package nor the search for that is needed before the
 /// script asks for them, and both take longer than the module. (`_load` is importlib's own, and private; without it the
@@ -31,19 +31,42 @@ getattr(__import__('_frozen_importlib'), '_load', id)(__import__('_frozen_import
     'dray._worker', __import__('os').environ['DRAY_RUN'] + '/payload/dray/_worker.py'))
 from dray._worker import run; run()";
 
-/// What comes first in a Python that is started before there is something to run. ORDERS stands for the descriptor that
-/// the release comes through ([`Orders::hand_down`]), DRAY for that of this executable, which is started anew if it is not
-/// `go`. Python may have looked for the payload's folder before that was there, and would never look again. Nothing of this
-/// stays in `__main__`.
-const EARLY_CODE: &str = "\
-(lambda os, cache, orders, dray: (
-    (lambda word: word == b'go\\0' or (word == b'no\\0' and (
-        os.set_inheritable(dray, False), os.execve(dray, ['dray', '__worker', str(orders)], os.environ)
-    )) or os._exit(1))(os.read(orders, 3)),
-    os.close(orders), os.close(dray),
-    os.chdir(os.environ['DRAY_RUN'] + '/project'), cache.pop(os.environ['DRAY_RUN'] + '/payload', None),
-))(__import__('os'), __import__('sys').path_importer_cache, ORDERS, DRAY)
-";
+/// What a Python runs that is started before there is something to run: the code of a [`Release`], as soon as that comes
+/// through ORDERS, which stands for a descriptor ([`Orders::hand_down`]). If it never comes, Python ends.
+///
+/// It is short, because Python compiles it in each run before anything else: 0.1 ms for what it takes to wait in place.
+const EARLY_CODE: &str = "exec(__import__('os').read(ORDERS, RELEASE_BYTES))";
+
+/// What is behind [`Release::StartAgain`]. The last of the worker's own arguments are the descriptors of the orders, and of
+/// this executable.
+const AGAIN_CODE: &str = "\
+import os, sys
+orders, dray = sys.argv[6].split()
+os.set_inheritable(int(dray), False)
+os.execve(int(dray), ['dray', '__worker', orders], os.environ)";
+
+/// The length of a release in bytes. It is filled up, for what follows it in the pipe is not for Python.
+const RELEASE_BYTES: usize = 512;
+
+/// What a worker is told that has begun early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Release {
+    /// All is in place.
+    Go,
+    /// It was begun with what turned out to be wrong; `run.json` says now what is right.
+    StartAgain,
+}
+
+impl Release {
+    /// As Python reads it.
+    pub fn code(self) -> Vec<u8> {
+        let code = match self {
+            Release::Go => CODE,
+            Release::StartAgain => AGAIN_CODE,
+        };
+        format!("{code:RELEASE_BYTES$}").into_bytes()
+    }
+}
 
 /// The hidden command that the executable starts itself with.
 pub const COMMAND: &CStr = c"__worker";
@@ -90,7 +113,7 @@ fn assign(run_folder: &Path, foreseen: Option<&Path>, orders: Orders) -> Assignm
 fn host(spec: RunSpec, run_folder: PathBuf, streams: Option<Streams>, orders: Orders) -> io::Result<Assignment> {
     set_environment(&spec, &run_folder);
     let start = Start::new(&spec, orders)?;
-    let (executable, arguments) = command_of(&spec.interpreter, &command_line(&spec, start.code));
+    let (executable, arguments) = command_of(&spec.interpreter, &command_line(&spec, start.code, start.inherited));
     let program = Program {
         executable,
         arguments,
@@ -134,7 +157,12 @@ fn load(
         let _ = descriptor.into_raw_fd();
     }
     Ok(
-        match run_python(&spec.interpreter, library, required, &command_line(spec, start.code)) {
+        match run_python(
+            &spec.interpreter,
+            library,
+            required,
+            &command_line(spec, start.code, start.inherited),
+        ) {
             // As exit(3) takes it: the low byte counts.
             Ok(exit_code) => (exit_code & 0xff) as u8,
             Err(error) => fail(run_folder, error),
@@ -152,9 +180,12 @@ fn fail(run_folder: &Path, error: InterpreterError) -> u8 {
 /// What Python begins with, and in which state of its process.
 struct Start {
     code: CString,
+    /// The numbers of `descriptors`, as the worker's arguments have them.
+    inherited: CString,
     /// The working directory, where that is there already.
     folder: Option<CString>,
     blocked: SigSet,
+    /// The orders, and this executable.
     descriptors: Vec<OwnedFd>,
 }
 
@@ -165,6 +196,7 @@ impl Start {
             drop(orders);
             return Ok(Start {
                 code: CString::new(CODE)?,
+                inherited: CString::default(),
                 folder: Some(CString::new(spec.working_folder.as_os_str().as_bytes())?),
                 blocked: SigSet::empty(),
                 descriptors: Vec::new(),
@@ -177,9 +209,11 @@ impl Start {
         // A Ctrl-C is for the script alone, whose start unblocks it (`dray._worker`): before, the supervisor says what it stopped.
         let mut blocked = SigSet::empty();
         blocked.add(Signal::SIGINT);
-        let values = format!("{}, {}", orders.as_raw_fd(), executable.as_raw_fd());
+        let (orders_number, executable_number) = (orders.as_raw_fd(), executable.as_raw_fd());
+        let code = EARLY_CODE.replace("ORDERS, RELEASE_BYTES", &format!("{orders_number}, {RELEASE_BYTES}"));
         Ok(Start {
-            code: CString::new(EARLY_CODE.replace("ORDERS, DRAY", &values) + CODE)?,
+            code: CString::new(code)?,
+            inherited: CString::new(format!("{orders_number} {executable_number}"))?,
             folder: None,
             blocked,
             descriptors: vec![orders, executable],
@@ -188,12 +222,13 @@ impl Start {
 }
 
 /// Python's, but for the interpreter's path in its first place.
-fn command_line(spec: &RunSpec, code: CString) -> Vec<CString> {
+fn command_line(spec: &RunSpec, code: CString, inherited: CString) -> Vec<CString> {
     OPTIONS
         .into_iter()
         .map(CStr::to_owned)
         .chain([code])
         .chain(arguments(spec))
+        .chain([inherited])
         // Of what came from a command line, none has a NUL in it; of what came from ADF, it was refused.
         .chain(
             spec.arguments
@@ -204,7 +239,7 @@ fn command_line(spec: &RunSpec, code: CString) -> Vec<CString> {
 }
 
 /// What `dray._worker` is to run, the level of Python's root logger, and whether the activity's arguments come first:
-/// `KIND TARGET FUNCTION LEVEL ACTIVITY`, behind which the script's own arguments follow. They stand here, and not in a
+/// `KIND TARGET FUNCTION LEVEL ACTIVITY`, behind which the descriptors of [`Start`] and the script's own arguments follow. They stand here, and not in a
 /// file, so that a start needs neither a parser in Python nor the native module.
 fn arguments(spec: &RunSpec) -> [CString; 5] {
     let (kind, target, function) = match &spec.entrypoint {

@@ -100,11 +100,12 @@ impl fmt::Display for PassedOver {
 /// over. A broken environment in the project is passed over with a warning: zips made from a developer's folder carry
 /// environments of other machines.
 pub fn find(request: &Request, cache: Option<&Path>) -> Result<Found, InterpreterError> {
-    find_unless(&|| false, request, cache)
+    find_unless(&|| false, request, cache, None)
 }
 
 /// As [`find`], but ends without a Python once `is_over` says that nobody wants it any more; the error then says nothing
-/// that matters.
+/// that matters. What was `foreseen` for the same request without the project is not looked for again if that has no
+/// environment.
 ///
 /// # Errors
 /// Those of [`find`].
@@ -112,7 +113,17 @@ pub fn find_unless(
     is_over: &dyn Fn() -> bool,
     request: &Request,
     cache: Option<&Path>,
+    foreseen: Option<&Foreseen>,
 ) -> Result<Found, InterpreterError> {
+    if let Some(foreseen) = foreseen.filter(|foreseen| foreseen.is_first)
+        && given(&request.project).is_none_or(|project| in_project(project).is_empty())
+    {
+        log_found(&foreseen.interpreter);
+        return Ok(Found {
+            interpreter: foreseen.interpreter.clone(),
+            passed_over: Vec::new(),
+        });
+    }
     let search = Search {
         is_over,
         ..Search::new(request, cache)?
@@ -200,17 +211,28 @@ fn candidates(request: &Request) -> impl Iterator<Item = Candidate> {
         .chain(on_path)
 }
 
-/// The Python that [`find`] will most likely come to, by what `cache` remembers alone: nothing is run, and nothing logged.
-/// None: that cannot be foreseen.
-pub fn foresee(request: &Request, cache: Option<&Path>) -> Option<Interpreter> {
+/// The Python that [`find`] will most likely come to.
+#[derive(Clone, Debug)]
+pub struct Foreseen {
+    /// It.
+    pub interpreter: Interpreter,
+    /// Whether nothing came before it.
+    is_first: bool,
+}
+
+/// Foresees by what `cache` remembers alone: nothing is run, and nothing logged. None: that cannot be foreseen.
+pub fn foresee(request: &Request, cache: Option<&Path>) -> Option<Foreseen> {
     let search = Search::new(request, cache).ok()?;
-    for candidate in candidates(request) {
+    for (before, candidate) in candidates(request).enumerate() {
         if candidate.state.is_err() {
             continue;
         }
         let facts = search.cache.as_ref()?.recall(&candidate.path)?;
         if let Ok(found) = search.judge(&facts, environment_of(&candidate.path).as_ref()) {
-            return Some(interpreter(&candidate.path, &candidate.source, &facts, found));
+            return Some(Foreseen {
+                interpreter: interpreter(&candidate.path, &candidate.source, &facts, found),
+                is_first: before == 0,
+            });
         }
     }
     None
@@ -235,6 +257,17 @@ fn report(refused: &PassedOver) {
     } else {
         tracing::debug!(event = "interpreter.passed_over", %candidate, %source, %reason);
     }
+}
+
+fn log_found(found: &Interpreter) {
+    tracing::info!(
+        event = "interpreter.found",
+        executable = %found.executable.display(),
+        source = %found.source,
+        version = %found.version,
+        loading = %found.loading,
+        "found the interpreter"
+    );
 }
 
 struct Search<'a> {
@@ -290,14 +323,7 @@ impl<'a> Search<'a> {
             _ => refusal,
         })?;
         let found = interpreter(candidate, source, &facts, self.judge(&facts, environment.as_ref())?);
-        tracing::info!(
-            event = "interpreter.found",
-            executable = %facts.executable.display(),
-            %source,
-            version = %facts.version,
-            loading = %found.loading,
-            "found the interpreter"
-        );
+        log_found(&found);
         Ok(found)
     }
 

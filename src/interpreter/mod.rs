@@ -34,7 +34,7 @@ pub use cache::{cache_folder, open_own_folder};
 pub use candidates::Source;
 pub use error::{InterpreterError, PayloadError};
 pub use facts::Version;
-pub use find::{Found, PassedOver, Request, Surveyed, find, find_unless, foresee, survey};
+pub use find::{Foreseen, Found, PassedOver, Request, Surveyed, find, find_unless, foresee, survey};
 pub use load::{command_of, not_started, preload, run_python};
 pub use payload::{Payload, PayloadKind};
 pub use spare::LaidOut;

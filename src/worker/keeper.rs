@@ -7,7 +7,6 @@
 use std::io::{self, BufRead, BufReader, IsTerminal, PipeReader, PipeWriter, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -25,7 +24,7 @@ use nix::unistd::{ForkResult, Pid, fork, getppid, setpgid, write};
 use serde::{Deserialize, Serialize};
 
 use super::descendants::{self, Children};
-use super::order::{Assignment, Orders, Release};
+use super::order::{Assignment, Orders, word};
 use super::signals::Stops;
 
 /// The order to kill the worker and all its descendants; every other byte is the number of a signal for the worker.
@@ -125,20 +124,25 @@ impl Keeper {
         self.tell(run_folder);
     }
 
-    /// After the order, to a worker that has begun early with what stands in `run_folder`: what it waits for.
-    pub fn release(&mut self, release: Release, run_folder: &Path) {
-        self.tell(Path::new(release.word()));
-        if release == Release::StartAgain {
-            // For the executable that an interpreter starts which hosts: nothing foreseen, and the order.
-            self.tell(Path::new(""));
-            self.tell(run_folder);
-        }
+    /// After the order, to a worker that has begun early: what it waits for, which this module knows nothing of.
+    pub fn release(&mut self, release: &[u8]) {
+        self.write(release);
+    }
+
+    /// As [`Keeper::order`], to the executable that a worker starts anew in its place when it is released so.
+    pub fn order_again(&mut self, run_folder: &Path) {
+        self.tell(Path::new(""));
+        self.tell(run_folder);
+    }
+
+    fn tell(&mut self, path: &Path) {
+        self.write(&word(path));
     }
 
     /// A worker that is gone is noticed by the keeper, not here.
-    fn tell(&mut self, path: &Path) {
+    fn write(&mut self, bytes: &[u8]) {
         if let Some(orders) = &mut self.orders {
-            let _ = orders.write_all(&[path.as_os_str().as_bytes(), b"\0"].concat());
+            let _ = orders.write_all(bytes);
         }
     }
 

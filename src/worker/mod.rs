@@ -36,7 +36,7 @@ pub use core_dumps::switch_off as switch_off_core_dumps;
 pub use explain::{Observed, WorkerEnd, explain};
 pub use keeper::Keeper;
 pub use memory::{MemoryLimit, OomKills, memory_limit};
-pub use order::{Assignment, Orders, Release, Streams, set_environment, start_again};
+pub use order::{Assignment, Orders, Streams, set_environment, start_again};
 pub use program::Program;
 pub use pump::{Pumps, Redirection};
 pub use run_folder::{RunFolder, RunSpec, read_spec, record_error};

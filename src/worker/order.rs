@@ -1,9 +1,10 @@
 //! The worker's first steps: it waits to be told what to do, and becomes what its script is to find.
 //!
 //! It was started before anything was decided (`keeper.rs`), so what a process has from its birth on is set here: the
-//! environment and the working directory. The supervisor's words come through a pipe, each ended by a NUL: the libpython
-//! that will most likely be needed (or nothing), then the run folder, whose `run.json` says what to do; if that says so
-//! (`RunSpec::early`), then one of [`Release`], which Python reads. If the pipe ends before that, there is no run.
+//! environment and the working directory. The supervisor's words come through a pipe, each behind its length: the libpython
+//! that will most likely be needed (or nothing), then the run folder, whose `run.json` says what to do. If that says that
+//! the worker is to begin early (`RunSpec::early`), then what releases it, which Python reads. If the pipe ends before that,
+//! there is no run.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString, OsStr, OsString};
@@ -18,25 +19,6 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use super::program::Program;
 use super::pump::Redirection;
 use super::run_folder::RunSpec;
-
-/// What a worker is told that has begun early.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Release {
-    /// All is in place.
-    Go,
-    /// It was begun with what turned out to be wrong; `run.json` says now what is right.
-    StartAgain,
-}
-
-impl Release {
-    /// Of two letters: Python reads as many bytes and no more, for what follows is not for it.
-    pub(super) fn word(self) -> &'static str {
-        match self {
-            Release::Go => "go",
-            Release::StartAgain => "no",
-        }
-    }
-}
 
 /// What the supervisor's words come to.
 pub enum Assignment {
@@ -122,15 +104,19 @@ impl Orders {
 
     /// Waits for the next word. None: the supervisor has ended without one.
     pub fn wait(&mut self) -> Option<PathBuf> {
-        let (mut word, mut byte) = (Vec::new(), [0]);
-        loop {
-            (&self.pipe).read_exact(&mut byte).ok()?;
-            match byte {
-                [0] => return Some(OsString::from_vec(word).into()),
-                [other] => word.push(other),
-            }
-        }
+        let mut length = [0; 4];
+        self.pipe.read_exact(&mut length).ok()?;
+        let mut word = vec![0; u32::from_le_bytes(length) as usize];
+        self.pipe.read_exact(&mut word).ok()?;
+        Some(OsString::from_vec(word).into())
     }
+}
+
+/// A word of the supervisor's, as [`Orders::wait`] reads it.
+pub(super) fn word(path: &Path) -> Vec<u8> {
+    let path = path.as_os_str().as_bytes();
+    // No path of the kernel's is as long as 4 GiB.
+    [&(path.len() as u32).to_le_bytes(), path].concat()
 }
 
 /// Starts this process's executable anew as `COMMAND DESCRIPTOR`, with the same order and nothing foreseen: for a process
@@ -138,7 +124,7 @@ impl Orders {
 pub fn start_again(command: &CStr, run_folder: &Path) -> io::Error {
     let exec = || -> io::Result<()> {
         let (waiting, mut orders) = io::pipe()?;
-        orders.write_all(&[b"\0", run_folder.as_os_str().as_bytes(), b"\0"].concat())?;
+        orders.write_all(&[word(Path::new("")), word(run_folder)].concat())?;
         fcntl(waiting.as_fd(), FcntlArg::F_SETFD(FdFlag::empty()))?;
         let descriptor = CString::new(waiting.as_raw_fd().to_string())?;
         // Not by path: the file may have been replaced or removed since the supervisor started.
