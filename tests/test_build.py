@@ -27,7 +27,7 @@ def symbols(path: Path, *options: str) -> set[str]:
     return {line.split()[-1] for line in shown.splitlines() if line.strip()}
 
 
-@pytest.mark.parametrize("name", ["dray", "libdray_native.so", "libdray_start.so"])
+@pytest.mark.parametrize("name", ["dray", "libdray_native.so"])
 def test_nothing_is_needed_but_libc_and_libgcc(executable: Path, name: str) -> None:
     shown = subprocess.run(["ldd", executable.parent / name], capture_output=True, text=True, check=True).stdout
     needed = {Path(line.split()[0]).name for line in shown.splitlines()}

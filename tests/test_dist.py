@@ -32,7 +32,6 @@ from test_build import ALLOWED, LOOKED_UP
 ROOT = Path(__file__).resolve().parent.parent
 LARGEST_EXECUTABLE_BYTES = 8_000_000
 NATIVE_MODULE = "dray/_native.abi3.so"
-START_MODULE = "dray/_start.abi3.so"
 LIBRARIES = Path("/usr/lib/x86_64-linux-gnu")
 
 OPTIMIZED = os.environ.get("DRAY_DIST") == "optimized"
@@ -86,13 +85,6 @@ def native_module(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return path
 
 
-@pytest.fixture(scope="session")
-def start_module(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The module inside the executable that compiles the entrypoint."""
-    with zipfile.ZipFile(program) as payload:
-        return Path(payload.extract(START_MODULE, tmp_path_factory.mktemp("payload")))
-
-
 def unpacked_native_module(program: Path) -> bytes:
     """By the method Zstandard, which `zipfile` knows from Python 3.14 on alone."""
     with zipfile.ZipFile(program) as payload, program.open("rb") as file:
@@ -107,13 +99,6 @@ def unpacked_native_module(program: Path) -> bytes:
 
 
 @pytest.fixture(params=["program", "native_module"])
-def linked(request: pytest.FixtureRequest) -> Path:
-    """Each that is linked with libraries."""
-    path: Path = request.getfixturevalue(request.param)
-    return path
-
-
-@pytest.fixture(params=["program", "native_module", "start_module"])
 def binary(request: pytest.FixtureRequest) -> Path:
     path: Path = request.getfixturevalue(request.param)
     return path
@@ -123,25 +108,21 @@ def readelf(path: Path, option: str) -> str:
     return subprocess.run(["readelf", "--wide", option, path], capture_output=True, text=True, check=True).stdout
 
 
-def needed_libraries(path: Path) -> set[str]:
-    return set(re.findall(r"\(NEEDED\).*\[(.+)\]", readelf(path, "--dynamic")))
-
-
 def only(paths: list[Path]) -> Path:
     assert len(paths) == 1, paths
     return paths[0]
 
 
-def test_no_symbol_newer_than_glibc_2_17_is_needed(linked: Path) -> None:
-    needed = readelf(linked, "--version-info").partition("Version needs section")[2]
+def test_no_symbol_newer_than_glibc_2_17_is_needed(binary: Path) -> None:
+    needed = readelf(binary, "--version-info").partition("Version needs section")[2]
     versions = set(re.findall(r"Name: (\S+)", needed))
     assert "GLIBC_2.2.5" in versions
     numbers = {tuple(map(int, name.removeprefix("GLIBC_").split("."))) for name in versions}
     assert max(numbers) <= (2, 17), versions
 
 
-def test_no_library_but_those_of_libc_and_libgcc_is_needed(linked: Path) -> None:
-    needed = needed_libraries(linked)
+def test_no_library_but_those_of_libc_and_libgcc_is_needed(binary: Path) -> None:
+    needed = set(re.findall(r"\(NEEDED\).*\[(.+)\]", readelf(binary, "--dynamic")))
     assert "libc.so.6" in needed
     assert needed <= ALLOWED
 
@@ -161,19 +142,10 @@ def test_the_module_exports_what_python_and_bulk_copy_look_up_and_nothing_else(n
     assert exported == {"PyInit__native", *LOOKED_UP}
 
 
-def test_the_module_that_each_run_loads_is_small_needs_nothing_and_exports_what_python_looks_up(
-    start_module: Path,
-) -> None:
-    listed = subprocess.run(["nm", "-D", "--defined-only", start_module], capture_output=True, text=True, check=True)
-    assert [line.split()[-1] for line in listed.stdout.splitlines()] == ["PyInit__start"]
-    assert needed_libraries(start_module) == set()
-    assert start_module.stat().st_size < 10_000
-
-
 def test_nothing_tells_of_the_machine_that_built_it(binary: Path) -> None:
     content = binary.read_bytes()
     cargo_home = os.environ.get("CARGO_HOME") or str(Path("~/.cargo").expanduser())
-    assert (b"/registry/" in content) == (binary.name != Path(START_MODULE).name)
+    assert b"/registry/" in content
     assert b"/registry/index." not in content
     assert str(ROOT).encode() not in content
     assert cargo_home.encode() not in content
@@ -185,7 +157,7 @@ def test_the_payload_is_appended_whole(program: Path) -> None:
         for name in names - {NATIVE_MODULE}:
             assert payload.read(name) or name.endswith("py.typed"), "whose checksum is looked at"
     assert unpacked_native_module(program).startswith(b"\x7fELF")
-    assert {"dray/__init__.py", "dray/__init__.pyi", "dray/py.typed", START_MODULE, "LICENSES.txt"} <= names
+    assert {"dray/__init__.py", "dray/__init__.pyi", "dray/py.typed", "LICENSES.txt"} <= names
     shown = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
     assert f"payload: appended, {len(names)} files" in shown
 

@@ -688,7 +688,7 @@ def test_a_closed_stdin_is_an_empty_one(executable, clean_environment, project, 
 def test_little_more_than_plain_python_is_loaded_before_the_script(both):
     plain, dray = lines_of(both, "import sys; print(*sys.modules, sep='\\n')")
     assert set(dray) - set(plain) <= {
-        *("dray._run", "dray._start", "dray._worker"),
+        *("dray._run", "dray._worker"),
         *("warnings", "faulthandler", "atexit"),
         # From 3.13 on, `python -c` loads these by itself, to show the text of the command in tracebacks.
         *("linecache", "importlib", "importlib._bootstrap", "importlib._bootstrap_external"),

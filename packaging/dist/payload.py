@@ -1,6 +1,5 @@
-"""Appends the payload to the executable, as a zip archive: the Python package `dray` with its compiled modules, and the
-licences of all that is linked in. As a program: BUILT LICENCES INTO SECONDS LEVEL, of which BUILT is the folder that cargo
-has built into.
+"""Appends the payload to the executable, as a zip archive: the Python package `dray` with its native module, and the
+licences of all that is linked in. As a program: EXECUTABLE NATIVE_MODULE LICENCES INTO SECONDS LEVEL.
 """
 
 from __future__ import annotations
@@ -17,34 +16,31 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 PACKAGE = ROOT / "python" / "dray"
 NATIVE_MODULE = "_native.abi3.so"
 
-# The compiled modules, and the names under which cargo builds them.
-MODULES = {NATIVE_MODULE: "libdray_native.so", "_start.abi3.so": "libdray_start.so"}
-
 # A member's method, and the version that a program needs for it (APPNOTE.TXT 4.4.5 and 4.4.3.2).
 ZSTANDARD = 93
 NEEDED_VERSION = 63
 
 
-def package_files(built: Path) -> dict[str, Path]:
+def package_files(native_module: Path) -> dict[str, Path]:
     """Every file of the installed package `dray`, by its path below the folder that is on `sys.path`."""
     sources = [path for path in PACKAGE.rglob("*") if path.suffix in {".py", ".pyi"} or path.name == "py.typed"]
     files = {path.relative_to(PACKAGE.parent).as_posix(): path for path in sources if path.is_file()}
-    files.update({f"dray/{name}": built / file for name, file in MODULES.items()})
+    files[f"dray/{NATIVE_MODULE}"] = native_module
     return dict(sorted(files.items()))
 
 
-def append(built: Path, licences: Path, into: Path, *, written_at: int, zstandard_level: int) -> None:
-    """Write the executable in `built` with its payload to `into`; `written_at` is the time of every member, seconds since
-    1970.
-    """
+def append(
+    executable: Path, native_module: Path, licences: Path, into: Path, *, written_at: int, zstandard_level: int
+) -> None:
+    """Write `executable` with its payload to `into`; `written_at` is the time of every member, seconds since 1970."""
     part = into.with_name(into.name + ".part")
-    shutil.copyfile(built / "dray", part)
+    shutil.copyfile(executable, part)
     moment = time.gmtime(max(written_at, 315_532_800))[:6]  # a zip knows no time before 1980
     with zipfile.ZipFile(part, "a", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for name, path in {**package_files(built), licences.name: licences}.items():
+        for name, path in {**package_files(native_module), licences.name: licences}.items():
             member = zipfile.ZipInfo(name, moment)
             member.external_attr = 0o100644 << 16
-            if path.name == MODULES[NATIVE_MODULE]:
+            if path == native_module:
                 write_zstandard(archive, member, path.read_bytes(), zstandard_level)
                 continue
             member.compress_type = zipfile.ZIP_DEFLATED

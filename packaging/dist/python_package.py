@@ -3,8 +3,8 @@
 The command brings its own payload, appended as on a node: where pip has put the package is then nothing that it has to
 find out, and a script runs on a laptop by the same files as on the node.
 
-Run by `make dist`, by the interpreter that has the requirements. Arguments: the executable, the folder that
-cargo has built into, the licences, a folder to work in, the folder for the wheel.
+Run by `make dist`, by the interpreter that has the requirements. Arguments: the executable, the native module, the
+licences, a folder to work in, the folder for the wheel.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ TAGS = ["cp39-abi3-manylinux2014_x86_64", "cp39-abi3-manylinux_2_17_x86_64"]
 
 def main() -> int:
     """Lay out the wheel's content below the working folder, and pack it."""
-    executable, built, licences, work, into = (Path(argument) for argument in sys.argv[1:])
+    executable, native_module, licences, work, into = (Path(argument) for argument in sys.argv[1:])
     shutil.rmtree(work, ignore_errors=True)
     project, root = work / "project", work / "root"
     project.mkdir(parents=True)
@@ -44,7 +44,7 @@ def main() -> int:
     metadata = StandardMetadata.from_pyproject(document, project, metadata_version="2.4")
     stem = f"{metadata.canonical_name}-{metadata.version}"
     content = {f"{stem}.dist-info/licenses/{name}": project / name for name in document["project"]["license-files"]}
-    content.update(payload.package_files(built))
+    content.update(payload.package_files(native_module))
     content[f"{stem}.data/scripts/dray"] = executable
     for name, path in content.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)

@@ -62,7 +62,7 @@ def main() -> int:
 
 
 def build(steps: Steps, python: Path) -> None:
-    """The executable and the compiled modules, in target/<triple>/<profile>/."""
+    """The executable and the native module, in target/<triple>/<profile>/."""
     environment = dict(os.environ)
     # cargo finds its subcommand, and that finds zig, on PATH.
     environment["PATH"] = f"{python.parent}:{environment['PATH']}"
@@ -82,12 +82,8 @@ def build(steps: Steps, python: Path) -> None:
         command += ["--config", f"paths={json.dumps([str(Path(own_unixodbc).resolve())])}"]
     command += ["--target", f"{TARGET_TRIPLE}.{OLDEST_GLIBC}"]
     title = f"cargo zigbuild for glibc {OLDEST_GLIBC}"
-    # Without the standard library, which does not go with panics that unwind.
-    without_std = ["--config", f'profile.{PROFILE}.panic="abort"']
-    steps.run(f"{title}: start module", [*command, "-p", "dray-start", *without_std], env=environment)
     if UNOPTIMIZED:
-        rest = ["--workspace", "--exclude", "dray-start", "--lib", "--bins"]
-        steps.run(f"{title}: all else", [*command, *rest], env=environment)
+        steps.run(title, [*command, "--workspace", "--lib", "--bins"], env=environment)
         return
     steps.run(f"{title}: native module", [*command, "-p", "dray-python"], env=environment)
     # The executable waits for its script most of the time, and nothing of it is compressed; the engine is in the module.
@@ -99,19 +95,19 @@ def package(steps: Steps, python: Path, version: str) -> None:
     """All files of dist/, which then holds nothing else."""
     shutil.rmtree(DIST, ignore_errors=True)
     DIST.mkdir()
-    executable = DIST / "dray"
+    executable, native_module = DIST / "dray", BUILT / "libdray_native.so"
     licences, bill = DIST / "LICENSES.txt", DIST / "dray.cdx.json"
     zig = python_output(python, "import ziglang, os; print(os.path.dirname(ziglang.__file__))")
     zig_version = python_output(python, "import importlib.metadata as m; print(m.version('ziglang'))")
     script = [str(python), "-B"]
     steps.run("licences", [*script, str(HERE / "licences.py"), str(licences), zig])
     steps.run("bill of materials", [*script, str(HERE / "sbom.py"), str(bill), zig_version])
-    arguments = [BUILT, licences, executable, os.environ["SOURCE_DATE_EPOCH"], ZSTANDARD_LEVEL]
+    arguments = [BUILT / "dray", native_module, licences, executable, os.environ["SOURCE_DATE_EPOCH"], ZSTANDARD_LEVEL]
     steps.run("payload", [*script, str(HERE / "payload.py"), *map(str, arguments)])
     size_bytes = executable.stat().st_size
     if size_bytes >= LARGEST_EXECUTABLE_BYTES and not UNOPTIMIZED:
         raise StepFailed(f"dist/dray has {size_bytes} bytes; it is to stay below {LARGEST_EXECUTABLE_BYTES}")
-    arguments = [executable, BUILT, licences, WORK / "wheel", DIST]
+    arguments = [executable, native_module, licences, WORK / "wheel", DIST]
     steps.run("wheel", [*script, str(HERE / "python_package.py"), *map(str, arguments)])
     arguments = [executable, licences, WORK / "deb", DIST / f"dray_{version}_amd64.deb", version, XZ_LEVEL]
     steps.run("deb", [*script, str(HERE / "debian_package.py"), *map(str, arguments)])

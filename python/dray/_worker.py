@@ -7,15 +7,18 @@ that has none, before the package `dray` is there: that is left to the script. W
 hence this.)
 """
 
+import _imp  # type: ignore[import-not-found]
+
 # What is behind the module `signal`, whose enums take longer to load than the rest of a start.
 import _signal as signal  # type: ignore[import-not-found]
 import _thread
+import marshal
 import os
 import sys
 
 # What `importlib.util` and `importlib.machinery` have under these names; importing those loads the whole of importlib.
 from _frozen_importlib import module_from_spec
-from _frozen_importlib_external import PathFinder, SourceFileLoader, spec_from_file_location
+from _frozen_importlib_external import MAGIC_NUMBER, PathFinder, SourceFileLoader, spec_from_file_location
 
 TYPE_CHECKING = False  # as in `__init__`: `typing` is slow to load
 
@@ -49,6 +52,17 @@ else:
 _MAIN_PROCESS = os.getpid()
 
 _TERMINATED_EXIT_CODE = 128 + signal.SIGTERM
+
+# Any does: the source is compared as a whole.
+_HASH_KEY = 0
+
+_KEPT_SCRIPTS = 16
+"""How many compiled scripts are kept; with one more, all others go."""
+
+_LONGEST_KEPT_BYTES = 1024 * 1024
+
+_has_warned = False
+"""Whether a warning was shown."""
 
 _script_has_ended = False
 """Whether all that is left is what Python does by itself: it waits for threads, and runs exit handlers."""
@@ -84,19 +98,43 @@ def _catch_up(folder: str, inherited: str) -> None:
 
 
 def _compile(source: bytes, path: str) -> "CodeType":
-    """As `python PATH` compiles it."""
+    """As `python PATH` compiles it, or as an earlier run on this node did: Python keeps what it has compiled of a module,
+    and never of the script itself, for which `compile` would take 1.2 ms, a tenth of a start, however short that is.
+    """
     code: CodeType
-    # What is refused for a NUL is left to the one that says why.
-    if b"\0" not in source:
-        try:
-            start = _module_beside("_start.abi3.so")
-        except ImportError:
-            pass  # it takes longer without
-        else:
-            code = start.compile_file(source, os.fsencode(path))
-            return code
+    optimize = sys.flags.optimize
+    name = f"script-{_imp.source_hash(_HASH_KEY, source).hex()}.{sys.implementation.cache_tag}-{optimize}"
+    # Beside this module's own compiled form; the next run on the node gets both.
+    kept = os.path.join(os.path.dirname(__file__), "__pycache__", name)
+    # Which warnings are errors is not known of a script that was compiled before.
+    may_keep = len(source) <= _LONGEST_KEPT_BYTES and not sys.warnoptions
+    try:
+        with open(kept, "rb") as file:
+            data = file.read()
+        if may_keep and data[:4] == MAGIC_NUMBER:
+            of, code = marshal.loads(memoryview(data)[4:])
+            if of == source:
+                _imp._fix_co_filename(code, path)
+                return code
+    except (OSError, EOFError, ValueError, TypeError):
+        pass  # there is none, or a part of one
     code = compile(source, path, "exec", dont_inherit=True)
+    # What Python warns of while it compiles, it is to warn of in each run.
+    if may_keep and not _has_warned:
+        _keep(kept, MAGIC_NUMBER + marshal.dumps((source, code)))
     return code
+
+
+def _keep(path: str, data: bytes) -> None:
+    folder = os.path.dirname(path)
+    try:
+        scripts = [name for name in os.listdir(folder) if name.startswith("script-")]
+        for name in scripts if len(scripts) >= _KEPT_SCRIPTS else ():
+            os.unlink(os.path.join(folder, name))
+        with open(path, "wb") as file:
+            file.write(data)
+    except OSError:
+        pass  # nothing is compiled into files here, or the disk is full
 
 
 def _prepare_process(folder: str, log_level: int) -> None:
@@ -231,6 +269,8 @@ def _load_warnings(module: "Any") -> None:
 
 
 def _show_warning(*arguments: "Any", **options: "Any") -> None:
+    global _has_warned
+    _has_warned = True
     from . import _logging
 
     _logging.show_warning(*arguments, **options)

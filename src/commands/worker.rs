@@ -23,19 +23,19 @@ use crate::worker::{
 /// stand the code, what [`arguments`] gives and the script's arguments.
 const OPTIONS: [&CStr; 4] = [c"python", c"-X", c"utf8", c"-c"];
 
-/// What Python runs: the module from its file, since neither its package nor the search for that is needed before the
-/// script asks for them, and both take longer than the module. (`_load` is importlib's own, and private; without it the
-/// second line imports the module all the same.)
-const CODE: &str = "\
+/// What Python runs before `run()`: the module from its file, since neither its package nor the search for that is needed
+/// before the script asks for them, and both take longer than the module. (`_load` is importlib's own, and private; without
+/// it the second line imports the module all the same.)
+const LOAD_CODE: &str = "\
 getattr(__import__('_frozen_importlib'), '_load', id)(__import__('_frozen_importlib_external').spec_from_file_location(
     'dray._worker', __import__('os').environ['DRAY_RUN'] + '/payload/dray/_worker.py'))
-from dray._worker import run; run()";
+from dray._worker import run";
 
-/// What a Python runs that is started before there is something to run: the code of a [`Release`], as soon as that comes
-/// through ORDERS, which stands for a descriptor ([`Orders::hand_down`]). If it never comes, Python ends.
+/// As [`LOAD_CODE`], in a Python that is started before there is something to run: that comes as a [`Release`] through
+/// ORDERS, which stands for a descriptor ([`Orders::hand_down`]). If none comes, nothing is run.
 ///
 /// It is short, because Python compiles it in each run before anything else: 0.1 ms for what it takes to wait in place.
-const EARLY_CODE: &str = "exec(__import__('os').read(ORDERS, RELEASE_BYTES))";
+const EARLY_CODE: &str = "exec(__import__('os').read(ORDERS, RELEASE_BYTES) or 'run = int')";
 
 /// What is behind [`Release::StartAgain`]. The last of the worker's own arguments are the descriptors of the orders, and of
 /// this executable.
@@ -61,7 +61,7 @@ impl Release {
     /// As Python reads it.
     pub fn code(self) -> Vec<u8> {
         let code = match self {
-            Release::Go => CODE,
+            Release::Go => LOAD_CODE,
             Release::StartAgain => AGAIN_CODE,
         };
         format!("{code:RELEASE_BYTES$}").into_bytes()
@@ -195,7 +195,7 @@ impl Start {
             // The script is to find nothing open.
             drop(orders);
             return Ok(Start {
-                code: CString::new(CODE)?,
+                code: code(LOAD_CODE)?,
                 inherited: CString::default(),
                 folder: Some(CString::new(spec.working_folder.as_os_str().as_bytes())?),
                 blocked: SigSet::empty(),
@@ -210,15 +210,20 @@ impl Start {
         let mut blocked = SigSet::empty();
         blocked.add(Signal::SIGINT);
         let (orders_number, executable_number) = (orders.as_raw_fd(), executable.as_raw_fd());
-        let code = EARLY_CODE.replace("ORDERS, RELEASE_BYTES", &format!("{orders_number}, {RELEASE_BYTES}"));
+        let early = EARLY_CODE.replace("ORDERS, RELEASE_BYTES", &format!("{orders_number}, {RELEASE_BYTES}"));
         Ok(Start {
-            code: CString::new(code)?,
+            code: code(&early)?,
             inherited: CString::new(format!("{orders_number} {executable_number}"))?,
             folder: None,
             blocked,
             descriptors: vec![orders, executable],
         })
     }
+}
+
+/// The whole of what Python runs.
+fn code(first: &str) -> io::Result<CString> {
+    Ok(CString::new(format!("{first}\nrun()"))?)
 }
 
 /// Python's, but for the interpreter's path in its first place.

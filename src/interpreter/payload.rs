@@ -15,26 +15,11 @@ use zip::{ZipArchive, result::ZipError};
 use super::PayloadError;
 use crate::fingerprint::Fingerprint;
 
-/// A compiled module of `dray`.
-#[derive(Clone, Copy, Debug)]
-struct Module {
-    /// The name under which Python finds it, on every CPython from 3.9 on (PEP 384).
-    file: &'static str,
-    /// The name under which cargo builds it.
-    built: &'static str,
-}
+/// The name under which Python finds the native module, on every CPython from 3.9 on (PEP 384).
+const NATIVE_MODULE: &str = "_native.abi3.so";
 
-/// The copy engine.
-const NATIVE: Module = Module {
-    file: "_native.abi3.so",
-    built: "libdray_native.so",
-};
-
-/// What compiles the entrypoint. A run can do without it, and starts more slowly then.
-const START: Module = Module {
-    file: "_start.abi3.so",
-    built: "libdray_start.so",
-};
+/// The name under which cargo builds it.
+const BUILT_NATIVE_MODULE: &str = "libdray_native.so";
 
 /// Appended archives are written without a comment; as long as a comment may be, its end record is looked for.
 const LONGEST_COMMENT_BYTES: u64 = 65_535;
@@ -83,26 +68,14 @@ enum Place {
     },
     Folder {
         package: PathBuf,
-        /// The files of the modules that are there, [`NATIVE`] among them.
-        modules: Vec<(Module, PathBuf)>,
+        native_module: PathBuf,
     },
 }
 
-impl Place {
-    /// A package whose modules are where `find` says. None: it lacks the one that is needed.
-    fn folder(package: PathBuf, find: impl Fn(Module) -> Option<PathBuf>) -> Option<Place> {
-        let native = (NATIVE, find(NATIVE)?);
-        let modules = std::iter::once(native)
-            .chain(find(START).map(|file| (START, file)))
-            .collect();
-        Some(Place::Folder { package, modules })
-    }
-}
-
 /// Every file of a package in a folder, where it is.
-fn all_files(package: &Path, modules: &[(Module, PathBuf)]) -> io::Result<Vec<PathBuf>> {
+fn all_files(package: &Path, native_module: &Path) -> io::Result<Vec<PathBuf>> {
     let sources = sources(package)?.into_iter().map(|file| package.join(file));
-    Ok(sources.chain(modules.iter().map(|(_, file)| file.clone())).collect())
+    Ok(sources.chain([native_module.to_owned()]).collect())
 }
 
 impl Payload {
@@ -157,8 +130,8 @@ impl Payload {
             // By content, since on a Batch node every task has the executable in a file of its own: the directory names
             // each member with its size and CRC-32.
             Place::Archive { directory, .. } => identity += &format!("{:02x?}", Sha256::digest(directory)),
-            Place::Folder { package, modules } => {
-                for file in all_files(package, modules).ok()? {
+            Place::Folder { package, native_module } => {
+                for file in all_files(package, native_module).ok()? {
                     let metadata = fs_err::metadata(&file).ok()?;
                     if metadata.modified().ok()?.elapsed().ok()? < SETTLED_AFTER {
                         return None;
@@ -177,10 +150,13 @@ impl Payload {
     pub fn lay_out(&self, destination: &Path) -> Result<PathBuf, PayloadError> {
         let package = destination.join("dray");
         fs_err::create_dir_all(&package)?;
-        let native_module = package.join(NATIVE.file);
+        let native_module = package.join(NATIVE_MODULE);
         match &self.place {
             Place::Archive { file, .. } => extract(file, destination)?,
-            Place::Folder { package: from, modules } => {
+            Place::Folder {
+                package: from,
+                native_module: built,
+            } => {
                 for file in sources(from)? {
                     let target = package.join(&file);
                     if let Some(folder) = target.parent() {
@@ -189,9 +165,7 @@ impl Payload {
                     fs_err::copy(from.join(&file), &target)?;
                     keep_time(&fs_err::metadata(from.join(&file))?, &target)?;
                 }
-                for (module, built) in modules {
-                    fs_err::copy(built, package.join(module.file))?;
-                }
+                fs_err::copy(built, &native_module)?;
             }
         }
         for (file, what) in [
@@ -222,8 +196,8 @@ impl Payload {
                     }
                 }
             }
-            Place::Folder { package, modules } => {
-                for file in all_files(package, modules)? {
+            Place::Folder { package, native_module } => {
+                for file in all_files(package, native_module)? {
                     files += 1;
                     size_bytes += fs_err::metadata(file)?.len();
                 }
@@ -325,19 +299,18 @@ fn in_folder(folder: &Path) -> Result<Place, PayloadError> {
     if !package.join("__init__.py").is_file() {
         return Err(lacks("`dray/__init__.py`".to_owned()));
     }
-    let find = |module: Module| {
-        [
-            package.join(module.file),
-            folder.join(module.file),
-            folder.join(module.built),
-        ]
-        .into_iter()
-        .find(|path| path.is_file())
-    };
-    Place::folder(package.clone(), find).ok_or_else(|| lacks(format!("`dray/{}`", NATIVE.file)))
+    let native_module = [
+        package.join(NATIVE_MODULE),
+        folder.join(NATIVE_MODULE),
+        folder.join(BUILT_NATIVE_MODULE),
+    ]
+    .into_iter()
+    .find(|path| path.is_file())
+    .ok_or_else(|| lacks(format!("`dray/{NATIVE_MODULE}`")))?;
+    Ok(Place::Folder { package, native_module })
 }
 
-/// A cargo build: the modules in the executable's folder (or one up, for an example or a test), the sources in the
+/// A cargo build: the module in the executable's folder (or one up, for an example or a test), the sources in the
 /// nearest source tree above.
 fn around(executable: &Path) -> Option<Place> {
     let package = executable
@@ -346,13 +319,11 @@ fn around(executable: &Path) -> Option<Place> {
         .filter(|folder| folder.join("Cargo.toml").is_file())
         .map(|folder| folder.join("python/dray"))
         .find(|package| package.join("__init__.py").is_file())?;
-    let find = |module: Module| {
-        let folders = executable.ancestors().skip(1).take(2);
-        folders
-            .map(|folder| folder.join(module.built))
-            .find(|path| path.is_file())
-    };
-    Place::folder(package, find)
+    let folders = executable.ancestors().skip(1).take(2);
+    let native_module = folders
+        .map(|folder| folder.join(BUILT_NATIVE_MODULE))
+        .find(|path| path.is_file())?;
+    Some(Place::Folder { package, native_module })
 }
 
 /// The sources of the package, as paths relative to it; neither compiled files nor what an editor leaves behind.
@@ -398,7 +369,7 @@ mod tests {
         fs_err::write(root.path().join("Cargo.toml"), "").unwrap();
         let build = root.path().join("target/debug");
         fs_err::create_dir_all(&build).unwrap();
-        fs_err::write(build.join(NATIVE.built), "module").unwrap();
+        fs_err::write(build.join(BUILT_NATIVE_MODULE), "module").unwrap();
         fs_err::write(build.join("dray"), vec![7; 200_000]).unwrap();
         (root, build.join("dray"))
     }
@@ -468,7 +439,7 @@ mod tests {
         let native_module = payload.lay_out(&root.path().join("run")).unwrap();
         let mut built = fs_err::OpenOptions::new()
             .write(true)
-            .open(executable.with_file_name(NATIVE.built))
+            .open(executable.with_file_name(BUILT_NATIVE_MODULE))
             .unwrap();
         built.write_all(b"MODULE").unwrap(); // in place
         assert_eq!(fs_err::read_to_string(native_module).unwrap(), "module");
@@ -522,7 +493,7 @@ mod tests {
         fs_err::write(named.join("dray/__init__.py"), "").unwrap();
         let error = Payload::locate_for(Some(&named), &executable, &executable).unwrap_err();
         assert!(error.to_string().ends_with("lacks `dray/_native.abi3.so`"), "{error}");
-        fs_err::write(named.join(NATIVE.built), "named").unwrap();
+        fs_err::write(named.join(BUILT_NATIVE_MODULE), "named").unwrap();
         let payload = Payload::locate_for(Some(&named), &executable, &executable).unwrap();
         assert_eq!(payload.kind(), PayloadKind::Named);
     }

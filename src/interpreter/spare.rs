@@ -251,18 +251,20 @@ fn prefix_of(identity: &str) -> String {
     format!("{PREFIX}{:016x}-", hasher.finish())
 }
 
-/// The first file that is not as it was laid out, was removed or was added. What Python compiles may come and go.
+/// The first file that is not as it was laid out, was removed or was added. What was compiled may come and go.
 fn changed<'a>(laid_out: &'a Files, now: &'a Files) -> Option<&'a str> {
     let differs = |path: &&String| laid_out.get(*path) != now.get(*path) && !is_compiled(laid_out, path);
     laid_out.keys().chain(now.keys()).find(differs).map(String::as_str)
 }
 
-/// Whether it is the compiled form of a source that was laid out (PEP 3147): `dray/__pycache__/_run.cpython-311.pyc`.
+/// Whether it is the compiled form of a source that was laid out (PEP 3147), `dray/__pycache__/_run.cpython-311.pyc`, or that
+/// of a script, which the worker keeps beside it (`python/dray/_worker.py`).
 fn is_compiled(laid_out: &Files, path: &str) -> bool {
     let Some((folder, file)) = path.rsplit_once("/__pycache__/") else {
         return false;
     };
     match file.split_once(".cpython-") {
+        Some((stem, _)) if stem.starts_with("script-") => true,
         Some((stem, tag)) => tag.ends_with(".pyc") && laid_out.contains_key(&format!("{folder}/{stem}.py")),
         None => false,
     }
