@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
@@ -165,3 +166,83 @@ def test_a_module_that_was_built_in_place_is_taken_up(node: Node) -> None:
     node.run()
     sizes = {spare.joinpath("dray", "_native.abi3.so").stat().st_size for spare in node.spares()}
     assert module.stat().st_size in sizes and old in node.spares()
+
+
+def kept_scripts(node: Node) -> list[Path]:
+    return [path for spare in node.spares() for path in spare.glob("dray/__pycache__/script-*")]
+
+
+def test_a_script_is_compiled_once_on_a_node(node: Node, script: Callable[..., Any]) -> None:
+    """What took its place would not be noticed: the file is all that the second run has."""
+    assert script("print(1)", env=node.env()).stdout == "1\n"
+    (kept,) = kept_scripts(node)
+    written = kept.stat()
+    assert script("print(1)", env=node.env()).stdout == "1\n"
+    (kept,) = kept_scripts(node)
+    assert (kept.stat().st_ino, kept.stat().st_mtime_ns) == (written.st_ino, written.st_mtime_ns)
+    assert script("print(2)", env=node.env()).stdout == "2\n"
+    assert len(kept_scripts(node)) == 2
+
+
+def test_a_kept_script_runs_in_the_place_of_the_compiler(node: Node, script: Callable[..., Any]) -> None:
+    patched = "import builtins; builtins.compile = None"
+    assert script(patched, env=node.env()).returncode == 0
+    # Its own `sitecustomize` runs before the worker compiles.
+    folder = node.payload.parent / "site"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(patched)
+    environment = {**node.env(), "PYTHONPATH": str(folder)}
+    assert script(patched, env=environment).returncode == 0
+    assert script("print('another')", env=environment).returncode == 1
+
+
+def test_a_kept_script_has_the_paths_of_its_own_run(node: Node, script: Callable[..., Any]) -> None:
+    source = (
+        "import sys\ndef f(): return f.__code__.co_filename\nprint(f() == __file__, sys.argv[1:], flush=True)\n1 / 0"
+    )
+    runs = [script(source, str(number), env=node.env()) for number in range(2)]
+    assert [ran.stdout for ran in runs] == ["True ['0']\n", "True ['1']\n"]
+    for ran in runs:
+        assert ran.returncode == 1
+        assert (
+            ran.stderr.splitlines()[-1]
+            == "error: main.py failed: ZeroDivisionError: division by zero (main.py, line 4, in <module>)"
+        )
+    assert len(kept_scripts(node)) == 1
+
+
+def test_asserts_are_left_out_where_python_is_told_so(node: Node, script: Callable[..., Any]) -> None:
+    for optimize, code in (("", 1), ("1", 0), ("", 1), ("1", 0)):
+        assert script("assert False", env={**node.env(), "PYTHONOPTIMIZE": optimize}).returncode == code
+    assert len(kept_scripts(node)) == 2
+
+
+def test_what_python_warns_of_as_it_compiles_is_told_in_each_run(node: Node, script: Callable[..., Any]) -> None:
+    for _ in range(2):
+        ran = script("print(1 is 1)", env=node.env())
+        events = [json.loads(line) for line in ran.stderr.splitlines()]
+        warned = [event["logger"] for event in events if "SyntaxWarning" in json.dumps(event)]
+        assert warned == ["py.warnings"], ran.stderr
+    assert not kept_scripts(node)
+    assert script("print(1 is 1)", env={**node.env(), "PYTHONWARNINGS": "ignore"}).returncode == 0
+    assert script("print(1 is 1)", env={**node.env(), "PYTHONWARNINGS": "error"}).returncode == 1
+
+
+@pytest.mark.parametrize("damage", [b"", b"\0" * 40, None])
+def test_a_damaged_compiled_script_is_compiled_anew(
+    node: Node, script: Callable[..., Any], damage: Optional[bytes]
+) -> None:
+    """By the script itself, which writes over what its run gives back."""
+    write = f"open(next(__import__('pathlib').Path(dray.__file__).parent.glob('__pycache__/script-*')), 'wb').write({damage!r})"
+    if damage is None:
+        write = write.replace(".write(None)", ".write(__import__('importlib.util').util.MAGIC_NUMBER + b'(')")
+    source = f"import dray; print(1); {write}"
+    for _ in range(3):
+        ran = script(source, env=node.env())
+        assert (ran.returncode, ran.stdout) == (0, "1\n"), ran.stderr
+
+
+def test_many_scripts_do_not_fill_the_cache(node: Node, script: Callable[..., Any]) -> None:
+    for number in range(18):
+        assert script(f"print({number})", env=node.env()).stdout == f"{number}\n"
+    assert len(kept_scripts(node)) == 2

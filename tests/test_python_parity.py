@@ -188,7 +188,8 @@ def look():
     show("faulthandler", faulthandler.is_enabled())
     show("locale", (locale.getpreferredencoding(False), locale.setlocale(locale.LC_CTYPE)))
     show("mask", signal.pthread_sigmask(signal.SIG_BLOCK, []))
-    show("handlers", {s.name: str(signal.getsignal(s)) for s in signal.valid_signals() if isinstance(s, signal.Signals)
+    # None where PYTHONFAULTHANDLER was first, before Python looked at the signals.
+    show("handlers", {s.name: str(signal.getsignal(s) or signal.SIG_DFL) for s in signal.valid_signals() if isinstance(s, signal.Signals)
                       and s not in (signal.SIGTERM, signal.SIGINT)})
     show("threads", (threading.current_thread() is threading.main_thread(), threading.main_thread().name, threading.active_count()))
 
@@ -653,6 +654,12 @@ def lines_of(both, source: str, **keywords: Any) -> tuple[list[str], list[str]]:
 
 def test_stdout_is_flushed_line_by_line(both):
     assert lines_of(both, "import sys; print(sys.stdout.line_buffering)") == (["False"], ["True"])
+
+
+def test_the_signals_of_a_crash_look_as_if_faulthandler_were_off(dray, project, task):
+    source = "import signal; print(signal.signal(signal.SIGSEGV, signal.getsignal(signal.SIGSEGV)) == signal.SIG_DFL)"
+    ran = dray("run", project({"main.py": source}), cwd=task.folder)
+    assert ran.stdout == "True\n", ran.stderr
 
 
 def test_utf8_mode_and_faulthandler_are_on_without_being_asked_for(dray, project, task):

@@ -16,6 +16,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr;
 
+use nix::sys::signal::{SigHandler, Signal};
+
 use super::{Interpreter, InterpreterError};
 
 /// The main function of the `python` command, in every libpython from 3.8 on.
@@ -110,6 +112,12 @@ fn load(interpreter: &Interpreter, library: &Path) -> Result<BytesMain, Interpre
 }
 
 fn enter(main: BytesMain, argv: Vec<CString>) -> i32 {
+    // Rust's runtime has handlers for them, by which it tells of an overflow of its own stacks. In an interpreter's process
+    // there are none, and `signal.getsignal` would be None.
+    for signal in [Signal::SIGSEGV, Signal::SIGBUS] {
+        // SAFETY: the default action is no code of this process.
+        let _ = unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl) };
+    }
     let argc = c_int::try_from(argv.len()).unwrap_or(c_int::MAX); // the kernel limits it far below
     // The strings stay for the life of the process, as those of a real command line do.
     let mut pointers: Vec<*mut c_char> = argv.into_iter().map(CString::into_raw).collect();

@@ -295,7 +295,7 @@ fn close(descriptor: BorrowedFd) {
 
 fn say_not_started(supervisor: &mut impl Write, error: Errno) {
     let reason = format!("cannot start the worker: {}", error.desc());
-    say(supervisor, &Report::NotStarted { reason });
+    say(supervisor, &[Report::NotStarted { reason }]);
 }
 
 /// Hands on signals until the worker ends, reports that, lets what it left behind end too, and kills the rest.
@@ -323,13 +323,16 @@ fn watch(supervisor: &mut UnixStream, worker: Pid, children: &SignalFd) {
                 .map(|usage| usage.max_rss())
                 .unwrap_or(0);
             let peak_memory_bytes = u64::try_from(peak).unwrap_or(0) * 1024;
-            say(
-                supervisor,
-                &Report::Ended {
-                    wait_status,
-                    peak_memory_bytes,
-                },
-            );
+            let ended = Report::Ended {
+                wait_status,
+                peak_memory_bytes,
+            };
+            // As a rule nothing is left behind, and the supervisor need not be woken twice.
+            if descendants::reap() == Children::None {
+                say(supervisor, &[ended, Report::AllEnded]);
+                return;
+            }
+            say(supervisor, &[ended]);
             break;
         }
     }
@@ -343,7 +346,7 @@ fn watch(supervisor: &mut UnixStream, worker: Pid, children: &SignalFd) {
         }
     }
     descendants::kill_all();
-    say(supervisor, &Report::AllEnded);
+    say(supervisor, &[Report::AllEnded]);
 }
 
 /// Reaps every child that has ended; gives the worker's wait status if it is among them.
@@ -392,10 +395,13 @@ fn wait_for_order(supervisor: &mut UnixStream, children: &SignalFd, timeout: Pol
     }
 }
 
-fn say(supervisor: &mut impl Write, report: &Report) {
-    if let Ok(mut line) = serde_json::to_vec(report) {
-        line.push(b'\n');
-        // A supervisor that is gone needs no report.
-        let _ = supervisor.write_all(&line);
+fn say(supervisor: &mut impl Write, reports: &[Report]) {
+    let mut lines = Vec::new();
+    for report in reports {
+        if serde_json::to_writer(&mut lines, report).is_ok() {
+            lines.push(b'\n');
+        }
     }
+    // A supervisor that is gone needs no report.
+    let _ = supervisor.write_all(&lines);
 }
