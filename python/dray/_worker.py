@@ -7,7 +7,7 @@ that has none, before the package `dray` is there: that is left to the script. W
 hence this.)
 """
 
-import _imp  # type: ignore[import-not-found]
+import _imp
 
 # What is behind the module `signal`, whose enums take longer to load than the rest of a start.
 import _signal as signal  # type: ignore[import-not-found]
@@ -98,8 +98,10 @@ def _catch_up(folder: str, inherited: str) -> None:
 
 
 def _compile(source: bytes, path: str) -> "CodeType":
-    """As `python PATH` compiles it, or as an earlier run on this node did: Python keeps what it has compiled of a module,
-    and never of the script itself, for which `compile` would take 1.2 ms, a tenth of a start, however short that is.
+    """As `python PATH` compiles it, or as an earlier run on this node did.
+
+    Python keeps what it has compiled of modules, and never of the script itself, for which `compile` would take 1.2 ms,
+    a tenth of a start, however short that is.
     """
     code: CodeType
     optimize = sys.flags.optimize
@@ -114,7 +116,7 @@ def _compile(source: bytes, path: str) -> "CodeType":
         if may_keep and data[:4] == MAGIC_NUMBER:
             of, code = marshal.loads(memoryview(data)[4:])
             if of == source:
-                _imp._fix_co_filename(code, path)
+                _imp._fix_co_filename(code, path)  # type: ignore[attr-defined]
                 return code
     except (OSError, EOFError, ValueError, TypeError):
         pass  # there is none, or a part of one
@@ -144,7 +146,7 @@ def _prepare_process(folder: str, log_level: int) -> None:
     reconfigure = getattr(sys.stdout, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(line_buffering=True)
-    # As an option it would be on a little sooner, for 0.05 ms; `multiprocessing` starts its children with it all the same.
+    # As an option it would be on a little sooner, for 0.05 ms; `multiprocessing` starts its children so by this too.
     sys._xoptions["faulthandler"] = True
     # Into a file, from which the supervisor takes it into the log and outputs.json.
     faulthandler.enable(open(os.path.join(folder, "fault.txt"), "wb", buffering=0))  # noqa: SIM115

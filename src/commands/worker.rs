@@ -123,7 +123,7 @@ fn host(spec: RunSpec, run_folder: PathBuf, streams: Option<Streams>, orders: Or
         descriptors: start.descriptors,
     };
     let fail = move |error| fail(&run_folder, not_started(&spec.interpreter, error));
-    Ok(Assignment::Program(program, Box::new(fail)))
+    Ok(Assignment::Program(Box::new(program), Box::new(fail)))
 }
 
 /// Python in this process, and the exit code that it ends with.

@@ -25,7 +25,7 @@ pub enum Assignment {
     /// To do this, and to end with the exit code that it gives.
     Work(Box<dyn FnOnce() -> u8>),
     /// To be this program, or, where that fails, to do this.
-    Program(Program, Box<dyn FnOnce(io::Error) -> u8>),
+    Program(Box<Program>, Box<dyn FnOnce(io::Error) -> u8>),
 }
 
 impl Assignment {
