@@ -31,7 +31,8 @@ PACKAGES = [
     "binutils",  # nm
 ]
 SHOWN_NAMES = 20
-# The private servers take 50 sessions, and each worker has some hundred megabytes of its own.
+# One more than there are CPUs: every tenth second of a test is a wait for a server or a time limit. The private servers
+# take 50 sessions, and each worker has some hundred megabytes of its own.
 MOST_WORKERS = 4
 NO_TESTS = 5  # pytest's exit code where nothing was chosen
 
@@ -98,9 +99,9 @@ def run_round_trips(steps: Steps, variables: dict[str, str]) -> Counts:
 
 
 def run_pytest(steps: Steps, python: Path, variables: dict[str, str]) -> Counts:
-    """The Python suites, by the interpreter of the test environment: on all cores, but for the tests marked `alone`."""
+    """The Python suites, by the interpreter of the test environment: several at once, but for those marked `alone`."""
     environment = {**os.environ, **variables, "PYTHONDONTWRITEBYTECODE": "1"}
-    workers = min(os.cpu_count() or 1, MOST_WORKERS)
+    workers = min((os.cpu_count() or 1) + 1, MOST_WORKERS)
     passes = {"pytest": ["-n", str(workers), "-m", "not alone"], "pytest alone": ["-m", "alone"]}
     counts = Counts()
     for title, chosen in passes.items():
