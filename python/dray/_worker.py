@@ -88,8 +88,9 @@ def run() -> None:
 
 
 def _catch_up(folder: str, inherited: str) -> None:
-    """What a Python has still to do that was started before its project was there. Stays without `inherited`, its own
-    descriptors."""
+    """What a Python has still to do that was started before its project was there. `inherited` are the descriptors that
+    it had for that, and that the script is not to find open.
+    """
     for descriptor in inherited.split():
         os.close(int(descriptor))
     os.chdir(os.path.join(folder, "project"))

@@ -244,8 +244,8 @@ fn command_line(spec: &RunSpec, code: CString, inherited: CString) -> Vec<CStrin
 }
 
 /// What `dray._worker` is to run, the level of Python's root logger, and whether the activity's arguments come first:
-/// `KIND TARGET FUNCTION LEVEL ACTIVITY`, behind which the descriptors of [`Start`] and the script's own arguments follow. They stand here, and not in a
-/// file, so that a start needs neither a parser in Python nor the native module.
+/// `KIND TARGET FUNCTION LEVEL ACTIVITY`, behind which the descriptors of [`Start`] and the script's own arguments follow.
+/// They stand here, and not in a file, so that a start needs neither a parser in Python nor the native module.
 fn arguments(spec: &RunSpec) -> [CString; 5] {
     let (kind, target, function) = match &spec.entrypoint {
         Entrypoint::File { path } => (c"file", path.as_str(), ""),

@@ -2,8 +2,8 @@
 //!
 //! The supervisor calls [`find`] with what the command line, the environment and the project say, and gets an
 //! [`Interpreter`]: plain values that go into the run folder and can be printed by a dry run. The worker calls
-//! [`run_python`] with it, or starts what [`command_of`] says. In between, [`LaidOut`] puts the Python package `dray` and its native module
-//! where the worker and its children import it from.
+//! [`run_python`] with it, or becomes what [`command_of`] says. In between, [`LaidOut`] puts the Python package `dray` and
+//! its native module where the worker and its children import it from.
 //!
 //! Whether a Python does is decided here and nowhere else. This module must not know what is run: neither the
 //! entrypoint, nor the arguments, nor the bootstrap of the Python package.
