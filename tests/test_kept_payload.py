@@ -246,3 +246,19 @@ def test_many_scripts_do_not_fill_the_cache(node: Node, script: Callable[..., An
     for number in range(18):
         assert script(f"print({number})", env=node.env()).stdout == f"{number}\n"
     assert len(kept_scripts(node)) == 2
+
+
+def test_the_start_is_compiled_once_where_python_is_to_write_no_bytecode(
+    node: Node, script: Callable[..., Any]
+) -> None:
+    source = "import os, sys; print(sys.dont_write_bytecode, sorted(os.listdir()))"
+    environment = {**node.env(), "PYTHONDONTWRITEBYTECODE": "1"}
+    files = []
+    for _ in range(2):
+        ran = script(source, env=environment)
+        assert ran.stdout.startswith("True ") and "__pycache__" not in ran.stdout, ran.stderr
+        (spare,) = node.spares()
+        compiled = (spare / "dray" / "__pycache__").iterdir()
+        files.append({path.name.partition(".")[0]: path.stat().st_mtime_ns for path in compiled})
+    assert files[0] == files[1]
+    assert {"_run", "_worker"} < set(files[0]) and len(files[0]) == 3

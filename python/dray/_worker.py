@@ -79,6 +79,8 @@ def run() -> None:
     kind, target, function, log_level, activity, inherited, *arguments = sys.argv[1:]
     if inherited:
         _catch_up(folder, inherited)
+    if sys.dont_write_bytecode:
+        _keep_own_code()
     _run.working_folder = os.getcwd()
     _run.phase = ""
     _prepare_process(folder, int(log_level))
@@ -96,6 +98,22 @@ def _catch_up(folder: str, inherited: str) -> None:
     os.chdir(os.path.join(folder, "project"))
     # It may have looked for the payload before that was there, and would never look again.
     sys.path_importer_cache.pop(os.path.join(folder, "payload"), None)
+
+
+def _keep_own_code() -> None:
+    """Writes down what was compiled of this module, if an earlier run has not, in a folder that only dray looks into.
+
+    Images of containers often have PYTHONDONTWRITEBYTECODE, lest something lies beside sources that nobody reads again.
+    Each run would compile this module then, which takes 3.5 ms, a quarter of a start.
+    """
+    if sys.pycache_prefix is not None:
+        return  # a folder that others look into
+    sys.dont_write_bytecode = False
+    for module in (sys.modules[__name__], _run):
+        spec: Any = module.__spec__
+        if not os.path.exists(spec.cached):
+            spec.loader.get_code(spec.name)
+    sys.dont_write_bytecode = True
 
 
 def _compile(source: bytes, path: str) -> "CodeType":
