@@ -26,6 +26,8 @@ use crate::fingerprint::Fingerprint;
 
 /// An entry is some hundred bytes; more is not ours.
 const LONGEST_ENTRY_BYTES: u64 = 256 * 1024;
+/// With this much room an entry is read at once.
+const USUAL_ENTRY_BYTES: usize = 8 * 1024;
 
 /// Where answers are kept: `dray-<uid>` in `AZ_BATCH_NODE_SHARED_DIR`, which all tasks of a Batch node can write; else
 /// `dray` in `XDG_CACHE_HOME`, else in `~/.cache`; `DRAY_CACHE` names another folder. None: nowhere (`DRAY_CACHE=off`, or
@@ -183,7 +185,7 @@ impl Cache {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let file = openat(&self.folder, name, flags, Mode::empty())?;
         check_own(&file)?;
-        let mut text = Vec::new();
+        let mut text = Vec::with_capacity(USUAL_ENTRY_BYTES);
         std::fs::File::from(file)
             .take(LONGEST_ENTRY_BYTES)
             .read_to_end(&mut text)?;
