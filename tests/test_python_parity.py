@@ -702,6 +702,18 @@ def test_little_more_than_plain_python_is_loaded_before_the_script(both):
     }
 
 
+@pytest.mark.parametrize("code", [None, 0, 3])
+def test_a_script_that_ends_itself_ends_as_soon_as_under_plain_python(dray, project, task, code):
+    """Nothing of dray is loaded to say so that takes long to load; of an end that is none, nothing at all."""
+    source = f"""
+import atexit, sys
+atexit.register(lambda: print(*sorted(name for name in sys.modules if name in ("dray", "json") or "_native" in name)))
+sys.exit({code})
+"""
+    ran = dray("run", project({"main.py": source}), cwd=task.folder)
+    assert (ran.returncode, ran.stdout) == (code or 0, "dray json\n" if code else "\n"), ran.stderr
+
+
 def test_importing_dray_outside_a_run_is_light_and_works(executable, clean_environment, tmp_path):
     payload = tmp_path / "payload"
     shutil.copytree(ROOT / "python" / "dray", payload / "dray", ignore=shutil.ignore_patterns("__pycache__"))

@@ -7,7 +7,7 @@ import sys
 from types import CodeType, TracebackType
 from typing import Any, Optional
 
-from . import _native, _run
+from . import _run
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _MESSAGE_LIMIT = 4000
@@ -173,6 +173,8 @@ def describe(error: BaseException, phase: str) -> dict[str, Any]:
 
 
 def _describe(error: BaseException, phase: str) -> dict[str, Any]:
+    from . import _native  # here, since a script that ends itself by `sys.exit(3)` has no need of it
+
     kind, code = _class_of(error, phase)
     exit_code = 130 if isinstance(error, KeyboardInterrupt) else 1
     own = getattr(error, "exit_code", None)

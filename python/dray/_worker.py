@@ -499,8 +499,6 @@ class _Worker:
             _run.append(f'{{"event":"phase","phase":"{phase}"}}\n'.encode())
 
     def _record_exit(self, error: SystemExit) -> None:
-        from . import _failure
-
         if error.code is None:
             code = 0
         else:
@@ -508,6 +506,12 @@ class _Worker:
             if isinstance(error.code, int):
                 # Python takes a number that does not fit a C long for -1.
                 code = error.code & 0xFF if -(2**63) <= error.code < 2**63 else 255
+        if code == 0:
+            # As most command lines end (`sys.exit(main())`): not worth the milliseconds that it takes to say where.
+            _run.append(b'{"event":"exit","code":0,"message":null,"location":null}\n')
+            return
+        from . import _failure
+
         message = _failure.message(error) if isinstance(error.code, str) else None
         _run.record({"event": "exit", "code": code, "message": message, "location": _failure.location(error)})
 
