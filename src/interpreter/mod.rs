@@ -110,8 +110,8 @@ impl fmt::Display for Loading {
 /// An interpreter that runs on a libpython (those of pyenv, RHEL, the images of Docker Hub) is loaded as that library; one that
 /// has Python in its own executable (Debian's and Ubuntu's, conda's, uv's) hosts, though a libpython of the same build may be
 /// installed beside it. The design took that library wherever there was one. Measured on Debian 12 with what `make dist` gives,
-/// a script that prints, from the command line to its first line and to the end: 1.05 and 1.12 times what `unzip && python3`
-/// takes in the same rounds on two cores, 1.09 and 1.16 on one, and 1.20 and 1.27 there with the library (medians of 70).
+/// a script that prints, from the command line to its first line and to the end: 0.96 and 1.01 times what `unzip && python3`
+/// takes in the same rounds on two cores, and 1.01 and 1.06 with the library (medians of 100; on one, 0.98 and 1.03 or 1.04).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LoadingChoice {
     /// `auto`: as the interpreter itself is linked.
