@@ -19,8 +19,8 @@ use crate::worker::{
 };
 
 /// The rest of the start is Python: `python/dray/_worker.py`. UTF-8 mode is given as an option, so that `multiprocessing`
-/// starts its children with it too. The first is replaced by the interpreter's path; behind the last
-/// stand the code, what [`arguments`] gives and the script's arguments.
+/// starts its children with it too. The first is replaced by the interpreter's path; behind the last stand the code, what
+/// [`arguments`] gives, the descriptors of [`Start`], and the script's arguments.
 const OPTIONS: [&CStr; 4] = [c"python", c"-X", c"utf8", c"-c"];
 
 /// What Python runs before `run()`: the module from its file, since neither its package nor the search for that is needed
@@ -244,8 +244,8 @@ fn command_line(spec: &RunSpec, code: CString, inherited: CString) -> Vec<CStrin
 }
 
 /// What `dray._worker` is to run, the level of Python's root logger, and whether the activity's arguments come first:
-/// `KIND TARGET FUNCTION LEVEL ACTIVITY`, behind which the descriptors of [`Start`] and the script's own arguments follow.
-/// They stand here, and not in a file, so that a start needs neither a parser in Python nor the native module.
+/// `KIND TARGET FUNCTION LEVEL ACTIVITY`. They stand here, and not in a file, so that a start needs neither a parser in
+/// Python nor the native module.
 fn arguments(spec: &RunSpec) -> [CString; 5] {
     let (kind, target, function) = match &spec.entrypoint {
         Entrypoint::File { path } => (c"file", path.as_str(), ""),

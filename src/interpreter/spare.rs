@@ -3,11 +3,12 @@
 //! Each run needs a folder of its own with the package `dray` in it: copied from a source tree, where a file may be
 //! written over at any time, or inflated from the executable, and then compiled by Python. That took a good part of the
 //! whole start of a small project (2.5 of 16 ms, and 3 more where nothing was compiled yet). So a run that has ended gives
-//! its folder back: it is moved into the cache's folder, compiled files included, and the next run moves it to itself.
-//! While a run has it, nobody else can, so nothing is shared, and what is removed from the cache is missed by nobody.
-//! Two runs at once have two. (Rejected: one folder that all runs use in place. It may lie where others can swap it while
-//! it is in use, and cannot be removed while somebody may still import from it. Hard links into it cost more than the
-//! move, for the folders around them, and share what a script may write over.)
+//! its folder back: it is moved into the cache's folder, compiled files included (the package's own, and what the worker
+//! keeps of scripts), and the next run moves it to itself. While a run has it, nobody else can, so nothing is shared, and
+//! what is removed from the cache is missed by nobody. Two runs at once have two. (Rejected: one folder that all runs use
+//! in place. It may lie where others can swap it while it is in use, and cannot be removed while somebody may still import
+//! from it. Hard links into it cost more than the move, for the folders around them, and share what a script may write
+//! over.)
 //!
 //! A spare is trusted only if every file in it is the very file that its record names, by its [`Fingerprint`], and no
 //! other is there. The record lies in the spare, so that both move at once. It is written when a run gives back what it
