@@ -377,6 +377,24 @@ def test_a_library_that_cannot_be_used_after_all_makes_the_interpreter_host_the_
     assert "cannot load libpython" in done.stderr or "not of one build" in done.stderr
 
 
+@pytest.mark.parametrize("kind", ["folder", "zip"])
+def test_an_interpreter_that_cannot_be_started_after_all_is_named(node, tmp_path, kind):
+    """As while an upgrade writes it: the kernel starts no file that somebody has open for writing."""
+    node.script("print('ran')")
+    node.zip({"main.py": "print('ran')"})
+    project = node.project if kind == "folder" else "p.zip"
+    folder = tmp_path / "copied"
+    assert run("/usr/bin/python3", "-m", "venv", "--copies", "--without-pip", folder, cwd="/").returncode == 0
+    python = folder / "bin" / "python3"
+    for _ in range(2):
+        assert node.dray("--python", python, project, "main.py", DRAY_LOADING="hosted").stdout == "ran\n"
+    with python.open("r+b"):
+        done = node.dray("--python", python, project, "main.py", DRAY_LOADING="hosted")
+    assert (done.returncode, done.stdout) == (113, "")
+    said = f"error: cannot start the interpreter `{python}`: Text file busy (os error 26)"
+    assert done.stderr.splitlines()[-1] == said
+
+
 def test_an_unknown_loading_is_a_usage_error(node):
     node.script("print('ran')")
     done = node.dray(node.project, "main.py", DRAY_LOADING="static")
