@@ -222,11 +222,18 @@ def test_a_zip_that_brings_an_environment_is_run_by_that_one(node, loading):
     base = next((python for python in USABLE if python.startswith("/usr/bin/")), USABLE[0])
     made = run(base, "-m", "venv", "--without-pip", "--copies", node.project / "env", cwd="/")
     assert made.returncode == 0, made.stderr
-    script = "import os, sys; print(os.path.relpath(sys.prefix), *sys.argv[1:], os.getcwd() == sys.path[0])"
+    script = "import os, sys; print(os.path.relpath(sys.prefix), *sys.argv[1:], os.getcwd() == sys.path[0])\n"
+    script += "print(*(os.path.basename(folder) for folder in os.environ['PYTHONPATH'].split(':')))"
+    node.zip({"main.py": "print('other')"})
+    (node.folder / "p.zip").rename(node.folder / "other.zip")
     node.zip({"main.py": script}, node.project / "env")
-    for _ in ("not known yet", "known, so that another one is started before the project is there"):
-        done = node.dray("p.zip", "main.py", "x", PATH=os.path.dirname(base) + ":/usr/bin:/bin", DRAY_LOADING=loading)
-        assert done.stdout == "env x True\n", done.stderr
+    variables = {"PATH": os.path.dirname(base) + ":/usr/bin:/bin", "DRAY_LOADING": loading, "PYTHONPATH": "/one:/two"}
+    for known in (False, True):
+        if known:
+            # Another one then, which is started before the project is there.
+            assert node.dray(node.folder / "other.zip", "main.py", **variables).stdout == "other\n"
+        done = node.dray("p.zip", "main.py", "x", **variables)
+        assert done.stdout == "env x True\npayload one two\n", done.stderr
 
 
 @pytest.mark.parametrize("loading", ["library", "hosted"])

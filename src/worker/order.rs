@@ -152,9 +152,13 @@ pub fn set_environment(spec: &RunSpec, run_folder: &Path) {
         python_path.push(":");
         python_path.push(packages);
     }
-    if let Some(before) = std::env::var_os("PYTHONPATH").filter(|before| !before.is_empty()) {
-        python_path.push(":");
-        python_path.push(before);
+    let before = std::env::var_os("PYTHONPATH").filter(|before| !before.is_empty());
+    for folder in before.iter().flat_map(std::env::split_paths) {
+        // A worker that was started again has it there already.
+        if folder != spec.payload {
+            python_path.push(":");
+            python_path.push(folder);
+        }
     }
     set("PYTHONPATH", &python_path);
     set("DRAY_RUN", run_folder.as_os_str());
