@@ -173,7 +173,6 @@ def kept_scripts(node: Node) -> list[Path]:
 
 
 def test_a_script_is_compiled_once_on_a_node(node: Node, script: Callable[..., Any]) -> None:
-    """What took its place would not be noticed: the file is all that the second run has."""
     assert script("print(1)", env=node.env()).stdout == "1\n"
     (kept,) = kept_scripts(node)
     written = kept.stat()

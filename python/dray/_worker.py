@@ -23,31 +23,19 @@ from _frozen_importlib_external import MAGIC_NUMBER, PathFinder, SourceFileLoade
 TYPE_CHECKING = False  # as in `__init__`: `typing` is slow to load
 
 
-def _module_beside(file: str) -> "Any":
-    """The module of this package that is in `file`, past the package and the search for it, which take longer than such
-    a module. Whoever imports it later gets the same one.
-
-    Raises:
-        ImportError: the file is not there, or no module for this Python.
-    """
-    name = "dray." + file.partition(".")[0]
-    if name in sys.modules:
-        return sys.modules[name]
-    spec: Any = spec_from_file_location(name, os.path.join(os.path.dirname(__file__), file))
-    module = module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import CodeType, FrameType, ModuleType
     from typing import Any, NoReturn, Optional
 
     from . import _run
+elif "dray._run" in sys.modules:
+    _run = sys.modules["dray._run"]
 else:
-    _run = _module_beside("_run.py")
+    # Past the package and the search for it, which take longer than the module. Whoever imports it later gets this one.
+    _spec = spec_from_file_location("dray._run", os.path.join(os.path.dirname(__file__), "_run.py"))
+    _run = sys.modules["dray._run"] = module_from_spec(_spec)
+    _spec.loader.exec_module(_run)
 
 _MAIN_PROCESS = os.getpid()
 
@@ -109,11 +97,13 @@ def _keep_own_code() -> None:
     if sys.pycache_prefix is not None:
         return  # a folder that others look into
     sys.dont_write_bytecode = False
-    for module in (sys.modules[__name__], _run):
-        spec: Any = module.__spec__
-        if not os.path.exists(spec.cached):
-            spec.loader.get_code(spec.name)
-    sys.dont_write_bytecode = True
+    try:
+        for module in (sys.modules[__name__], _run):
+            spec: Any = module.__spec__
+            if not os.path.exists(spec.cached):
+                spec.loader.get_code(spec.name)
+    finally:
+        sys.dont_write_bytecode = True
 
 
 def _compile(source: bytes, path: str) -> "CodeType":
@@ -123,16 +113,17 @@ def _compile(source: bytes, path: str) -> "CodeType":
     a tenth of a start, however short that is.
     """
     code: CodeType
-    optimize = sys.flags.optimize
-    name = f"script-{_imp.source_hash(_HASH_KEY, source).hex()}.{sys.implementation.cache_tag}-{optimize}"
+    # Which warnings are errors is not known of a script that was compiled before.
+    if sys.warnoptions or len(source) > _LONGEST_KEPT_BYTES:
+        code = compile(source, path, "exec", dont_inherit=True)
+        return code
+    name = f"script-{_imp.source_hash(_HASH_KEY, source).hex()}.{sys.implementation.cache_tag}-{sys.flags.optimize}"
     # Beside this module's own compiled form; the next run on the node gets both.
     kept = os.path.join(os.path.dirname(__file__), "__pycache__", name)
-    # Which warnings are errors is not known of a script that was compiled before.
-    may_keep = len(source) <= _LONGEST_KEPT_BYTES and not sys.warnoptions
     try:
         with open(kept, "rb") as file:
             data = file.read()
-        if may_keep and data[:4] == MAGIC_NUMBER:
+        if data[:4] == MAGIC_NUMBER:
             of, code = marshal.loads(memoryview(data)[4:])
             if of == source:
                 _imp._fix_co_filename(code, path)  # type: ignore[attr-defined]
@@ -141,7 +132,7 @@ def _compile(source: bytes, path: str) -> "CodeType":
         pass  # there is none, or a part of one
     code = compile(source, path, "exec", dont_inherit=True)
     # What Python warns of while it compiles, it is to warn of in each run.
-    if may_keep and not _has_warned:
+    if not _has_warned:
         _keep(kept, MAGIC_NUMBER + marshal.dumps((source, code)))
     return code
 

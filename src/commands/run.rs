@@ -530,12 +530,11 @@ pub(super) fn act(
 
     let phase = Instant::now();
     telemetry::set_phase("running");
-    match release {
-        Some(release) => keeper.release(&release.code()),
-        None => keeper.order(run_folder.path()),
+    if let Some(release) = release {
+        keeper.release(&release.code());
     }
-    if release == Some(Release::StartAgain) {
-        keeper.order_again(run_folder.path());
+    if release != Some(Release::Go) {
+        keeper.order(run_folder.path());
     }
     let pumps = match keeper.printed() {
         Some(pipes) if !redirection.is_none() => Some(Pumps::start(pipes, redirection).map_err(WorkerError::Start)?),

@@ -19,9 +19,9 @@ use crate::worker::{
 };
 
 /// The rest of the start is Python: `python/dray/_worker.py`. UTF-8 mode is given as an option, so that `multiprocessing`
-/// starts its children with it too. The first is replaced by the interpreter's path; behind the last stand the code, what
-/// [`arguments`] gives, the descriptors of [`Start`], and the script's arguments.
-const OPTIONS: [&CStr; 4] = [c"python", c"-X", c"utf8", c"-c"];
+/// starts its children with it too. Behind the last stand the code, what [`arguments`] gives, the descriptors of [`Start`],
+/// and the script's arguments.
+const OPTIONS: [&CStr; 3] = [c"-X", c"utf8", c"-c"];
 
 /// What Python runs before `run()`: the module from its file, since neither its package nor the search for that is needed
 /// before the script asks for them, and both take longer than the module. (`_load` is importlib's own, and private; without
@@ -88,7 +88,7 @@ pub fn take(mut orders: Orders) -> Option<Assignment> {
 /// What stands in `run.json` of `run_folder`; for a process that has loaded the libpython that was `foreseen`, if one was.
 fn assign(run_folder: &Path, foreseen: Option<&Path>, orders: Orders) -> Assignment {
     let complain = |error| {
-        let _ = writeln!(std::io::stderr(), "error: {error}");
+        let _ = writeln!(io::stderr(), "error: {error}");
         ExitCode::Internal.number()
     };
     let assign = || -> io::Result<Assignment> {
@@ -113,7 +113,7 @@ fn assign(run_folder: &Path, foreseen: Option<&Path>, orders: Orders) -> Assignm
 fn host(spec: RunSpec, run_folder: PathBuf, streams: Option<Streams>, orders: Orders) -> io::Result<Assignment> {
     set_environment(&spec, &run_folder);
     let start = Start::new(&spec, orders)?;
-    let (executable, arguments) = command_of(&spec.interpreter, &command_line(&spec, start.code, start.inherited));
+    let (executable, arguments) = command_of(&spec.interpreter, command_line(&spec, start.code, start.inherited));
     let program = Program {
         executable,
         arguments,
@@ -161,7 +161,7 @@ fn load(
             &spec.interpreter,
             library,
             required,
-            &command_line(spec, start.code, start.inherited),
+            command_line(spec, start.code, start.inherited),
         ) {
             // As exit(3) takes it: the low byte counts.
             Ok(exit_code) => (exit_code & 0xff) as u8,
@@ -226,7 +226,7 @@ fn code(first: &str) -> io::Result<CString> {
     Ok(CString::new(format!("{first}\nrun()"))?)
 }
 
-/// Python's, but for the interpreter's path in its first place.
+/// Python's, behind the interpreter's path.
 fn command_line(spec: &RunSpec, code: CString, inherited: CString) -> Vec<CString> {
     OPTIONS
         .into_iter()

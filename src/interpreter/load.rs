@@ -29,8 +29,8 @@ const FLAGS: c_int = libc::RTLD_LAZY | libc::RTLD_GLOBAL;
 type GetVersion = unsafe extern "C" fn() -> *const c_char;
 type BytesMain = unsafe extern "C" fn(argc: c_int, argv: *mut *mut c_char) -> c_int;
 
-/// Runs the main function of the interpreter's `library` in this process, with `argv` as its command line; `argv[0]` is
-/// replaced by the interpreter's own path, so that its virtual environment, `sys.executable` and `site` behave as under it.
+/// Runs the main function of the interpreter's `library` in this process, with `arguments` behind the interpreter's own
+/// path as its command line, so that its virtual environment, `sys.executable` and `site` behave as under it.
 ///
 /// Returns what `python` would exit with. The interpreter has been finalized then, and the process has no other use
 /// than to end. Python ends the process itself in some cases (an unhandled KeyboardInterrupt: by SIGINT, as `python`
@@ -45,14 +45,14 @@ pub fn run_python(
     interpreter: &Interpreter,
     library: &Path,
     required: bool,
-    argv: &[CString],
+    arguments: Vec<CString>,
 ) -> Result<i32, InterpreterError> {
+    let (executable, argv) = command_of(interpreter, arguments);
     match load(interpreter, library) {
-        Ok(main) => Ok(enter(main, command_of(interpreter, argv).1)),
+        Ok(main) => Ok(enter(main, argv)),
         Err(error) if required => Err(error),
         Err(error) => {
             tracing::warn!(event = "interpreter.hosted", reason = %error);
-            let (executable, argv) = command_of(interpreter, argv);
             let errno = match nix::unistd::execv(&executable, &argv) {
                 Ok(never) => match never {},
                 Err(errno) => errno,
@@ -62,14 +62,11 @@ pub fn run_python(
     }
 }
 
-/// The program that the interpreter is, and its command line: `argv` with the interpreter's own path in the first place.
-pub fn command_of(interpreter: &Interpreter, argv: &[CString]) -> (CString, Vec<CString>) {
+/// The program that the interpreter is, and its command line: `arguments` behind its own path.
+pub fn command_of(interpreter: &Interpreter, mut arguments: Vec<CString>) -> (CString, Vec<CString>) {
     let executable = c_path(&interpreter.executable);
-    let arguments = argv.iter().skip(1).cloned();
-    (
-        executable.clone(),
-        std::iter::once(executable).chain(arguments).collect(),
-    )
+    arguments.insert(0, executable.clone());
+    (executable, arguments)
 }
 
 /// The error where that program was not to be had.

@@ -124,15 +124,11 @@ impl Keeper {
         self.tell(run_folder);
     }
 
-    /// After the order, to a worker that has begun early: what it waits for, which this module knows nothing of.
+    /// After the order, to a worker that has begun early: what it waits for, which this module knows nothing of. If that
+    /// makes it start this executable anew in its place, that one needs an order of its own.
     pub fn release(&mut self, release: &[u8]) {
+        self.has_foreseen = false;
         self.write(release);
-    }
-
-    /// As [`Keeper::order`], to the executable that a worker starts anew in its place when it is released so.
-    pub fn order_again(&mut self, run_folder: &Path) {
-        self.tell(Path::new(""));
-        self.tell(run_folder);
     }
 
     fn tell(&mut self, path: &Path) {
@@ -208,7 +204,7 @@ fn start(
     let fork = |work| fork_worker(&birth, [supervisor.as_fd(), children.as_fd()], work);
     let worker = match assignment {
         Assignment::Work(work) => fork(work)?,
-        Assignment::Program(program, otherwise) => match program.start(&|| birth.take_place()) {
+        Assignment::Program(program, otherwise) => match program.start(&|| birth.apply()) {
             Ok(worker) => worker,
             Err(error) => fork(Box::new(move || otherwise(error.into())))?,
         },
@@ -224,7 +220,7 @@ fn fork_worker(birth: &Birth, own: [BorrowedFd; 2], work: Box<dyn FnOnce() -> u8
     match unsafe { fork() }? {
         ForkResult::Parent { child } => Ok(child),
         ForkResult::Child => {
-            birth.take_place();
+            birth.apply();
             // What `ps` and the kernel's words about a crash call it; its command line stays the supervisor's.
             let _ = prctl::set_name(c"dray-worker");
             // An exec would have closed them.
@@ -260,7 +256,7 @@ impl Birth {
     }
 
     /// In the worker's process. Allocates nothing: the memory may be the keeper's still ([`Program::start`]).
-    fn take_place(&self) {
+    fn apply(&self) {
         if self.leaves_group {
             let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
         }
