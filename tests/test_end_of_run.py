@@ -541,6 +541,57 @@ except KeyboardInterrupt:
     assert said.count(b"caught") == 1
 
 
+# Python drops what is raised while one of these waits, with a message to standard error.
+DROPPING = {
+    "a destructor": "held.__class__.__del__ = wait",
+    "a callback of a weak reference": "reference = weakref.ref(held, wait)",
+}
+
+
+@each_way
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("where", DROPPING)
+def test_a_signal_is_not_lost_where_python_drops_exceptions(start, project, task, way, sent, where):
+    source = f"""
+import time, weakref
+class Held: pass
+def wait(_):
+    {READY}    {WAIT}
+held = Held()
+{DROPPING[where]}
+try:
+    del held
+    {WAIT}
+    print("not told", flush=True)
+finally:
+    print("finally", flush=True)
+"""
+    process = start("run", project({"main.py": source}), "main.py", cwd=task.folder, env=way)
+    started(process)
+    process.send_signal(sent)
+    rest, stderr = process.communicate(timeout=20)
+    assert (process.returncode, rest) == (128 + sent, "finally\n"), stderr
+    assert "Exception ignored" not in stderr
+
+
+def test_other_exceptions_that_python_drops_are_told_of_after_a_signal_as_before_it(start, project, task):
+    source = f"""
+import time
+class Held:
+    def __del__(self): raise ValueError("of a destructor")
+try:
+    {READY}    {WAIT}
+finally:
+    Held()
+"""
+    process = start("run", project({"main.py": source}), "main.py", cwd=task.folder, env={})
+    started(process)
+    process.terminate()
+    _, stderr = process.communicate(timeout=20)
+    assert process.returncode == 143
+    assert "Exception ignored in" in stderr and "ValueError: of a destructor" in stderr
+
+
 @each_way_at_length
 def test_a_handler_of_the_script_wins(start, project, task, way):
     source = f"""

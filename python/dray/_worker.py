@@ -41,6 +41,9 @@ _MAIN_PROCESS = os.getpid()
 
 _TERMINATED_EXIT_CODE = 128 + signal.SIGTERM
 
+_SOON_SECONDS = 0.01
+"""After which what Python was in when it lost an exception is over, most likely; if not, it is tried once more."""
+
 # Any does: the source is compared as a whole.
 _HASH_KEY = 0
 
@@ -51,6 +54,8 @@ _LONGEST_KEPT_BYTES = 1024 * 1024
 
 _has_warned = False
 """Whether a warning was shown."""
+
+_hook_before = sys.unraisablehook
 
 _script_has_ended = False
 """Whether all that is left is what Python does by itself: it waits for threads, and runs exit handlers."""
@@ -185,20 +190,26 @@ def _install_signal_handlers() -> None:
 
 
 def _terminate(signum: int, frame: "Optional[FrameType]") -> None:
-    _begin_stop(signum)
-    raise SystemExit(_TERMINATED_EXIT_CODE)
+    if _begins_stop(signum, frame):
+        raise SystemExit(_TERMINATED_EXIT_CODE)
 
 
 def _interrupt(signum: int, frame: "Optional[FrameType]") -> None:
-    _begin_stop(signum)
-    raise KeyboardInterrupt
+    if _begins_stop(signum, frame):
+        raise KeyboardInterrupt
 
 
 def _repeated(signum: int, frame: "Optional[FrameType]") -> None:
     """Does nothing: the script is already on its way out."""
 
 
-def _begin_stop(signum: int) -> None:
+def _begins_stop(signum: int, frame: "Optional[FrameType]") -> bool:
+    """Whether the script is to be told here and now."""
+    global _hook_before
+    if frame is not None and frame.f_code is _tell_again_if_lost.__code__:
+        # An exception in the hook is lost as well.
+        _thread.start_new_thread(_send_soon, (signum,))
+        return False
     _ignore_repeats()
     if _script_has_ended:
         # Nothing catches the exception any more: Python cuts off what it waited for, and ends with 0 all the same.
@@ -206,13 +217,46 @@ def _begin_stop(signum: int) -> None:
             _run.append(f'{{"event":"stopped_late","signal":{int(signum)}}}\n'.encode())
         except OSError:
             pass  # a full disk must not keep the script from being stopped
+    elif sys.unraisablehook is not _tell_again_if_lost:
+        _hook_before, sys.unraisablehook = sys.unraisablehook, _tell_again_if_lost
+    return True
+
+
+def _tell_again_if_lost(unraisable: "sys.UnraisableHookArgs") -> None:
+    """The hook for exceptions that Python drops, from the first signal on: what told the script to stop is raised anew.
+
+    Python runs a signal's handler wherever it happens to be; in a destructor or the callback of a weak reference, what
+    the handler raises goes no further. importlib has such a callback for each module: of signals during imports, two in
+    a thousand were lost (Python 3.11), and the script ran on.
+    """
+    place = unraisable.exc_traceback
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    for signum, own in _OWN_HANDLERS:
+        if place is not None and place.tb_frame.f_code is own.__code__:
+            for again, handler in _OWN_HANDLERS:
+                if signal.getsignal(again) is _repeated:
+                    signal.signal(again, handler)
+            _thread.start_new_thread(_send_soon, (signum,))
+            return
+    _hook_before(unraisable)
+
+
+def _send_soon(signum: int) -> None:
+    import time
+
+    time.sleep(_SOON_SECONDS)
+    os.kill(os.getpid(), signum)
 
 
 def _ignore_repeats() -> None:
     # A function and not SIG_IGN, which programs started from a `finally` would inherit.
-    for signum, own in ((signal.SIGTERM, _terminate), (signal.SIGINT, _interrupt)):
+    for signum, own in _OWN_HANDLERS:
         if signal.getsignal(signum) is own:
             signal.signal(signum, _repeated)
+
+
+_OWN_HANDLERS = ((signal.SIGTERM, _terminate), (signal.SIGINT, _interrupt))
 
 
 def _restore_defaults() -> None:
