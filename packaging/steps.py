@@ -51,12 +51,13 @@ class Steps:
         env: Optional[dict[str, str]] = None,
         own_group: bool = True,
         check: bool = True,
+        accepted: Sequence[int] = (0,),
     ) -> Step:
         """Run `command` with both streams in a log file.
 
         With `own_group` the command and its children form a process group that is killed if this process is told to
-        stop; without it they may ask for a password on the terminal. With `check`, an exit code other than 0 raises
-        `StepFailed` with the last lines of the log.
+        stop; without it they may ask for a password on the terminal. With `check`, an exit code that is not one of the
+        `accepted` raises `StepFailed` with the last lines of the log.
         """
         self._count += 1
         log = self.logs / f"{self._count}-{title.replace(' ', '-').replace('/', '-')}.log"
@@ -81,8 +82,8 @@ class Steps:
                 process.wait()
                 raise
         seconds = time.monotonic() - started
-        print(f"{'ok' if exit_code == 0 else 'FAILED':>6}{seconds:8.1f} s", flush=True)
-        if check and exit_code != 0:
+        print(f"{'ok' if exit_code in accepted else 'FAILED':>6}{seconds:8.1f} s", flush=True)
+        if check and exit_code not in accepted:
             raise StepFailed(f"{title}: exit code {exit_code}; {tail(log)}")
         return Step(log, exit_code)
 

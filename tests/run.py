@@ -30,7 +30,9 @@ PACKAGES = [
     *("libpython3-dev", "python3-venv"),
     "binutils",  # nm
 ]
-SHOWN_NAMES = 20
+SHOWN_FAILURES = 20
+# Of what a failed test said: its first lines, and its last, where pytest says what was compared.
+FIRST_LINES, LAST_LINES, LINE_CHARACTERS = 6, 6, 300
 # One more than there are CPUs: every tenth second of a test is a wait for a server or a time limit. The private servers
 # take 50 sessions, and each worker has some hundred megabytes of its own.
 MOST_WORKERS = 4
@@ -39,7 +41,7 @@ NO_TESTS = 5  # pytest's exit code where nothing was chosen
 
 @dataclass
 class Counts:
-    """How many tests ended in which way, and the names of those that failed."""
+    """How many tests ended in which way, and of those that failed the name, with what it said in lines below it."""
 
     passed: int = 0
     failed: int = 0
@@ -83,10 +85,10 @@ def main() -> int:
     except (StepFailed, servers.ServerFailed) as error:
         print(error)
         counts.failed += 1
-    for name in counts.failures[:SHOWN_NAMES]:
-        print(f"  failed: {name}")
-    if len(counts.failures) > SHOWN_NAMES:
-        print(f"  and {len(counts.failures) - SHOWN_NAMES} more")
+    for failure in counts.failures[:SHOWN_FAILURES]:
+        print(f"  failed: {failure}")
+    if len(counts.failures) > SHOWN_FAILURES:
+        print(f"  and {len(counts.failures) - SHOWN_FAILURES} more")
     print(f"  logs: {relative(steps.logs)}/")
     print(counts.line())
     return 0 if counts.passed > 0 and counts.failed == 0 else 1
@@ -107,12 +109,13 @@ def run_pytest(steps: Steps, python: Path, variables: dict[str, str]) -> Counts:
     for title, chosen in passes.items():
         report = steps.logs / f"{title.replace(' ', '-')}.xml"
         command = [str(python), "-m", "pytest", *chosen, f"--junitxml={report}", "--durations=30", "-v", *sys.argv[1:]]
-        ended = steps.run(title, command, cwd=ROOT / "tests", env=environment, check=False)
+        # Either pass may have no test of those that were asked for.
+        fine = (0, NO_TESTS)
+        ended = steps.run(title, command, cwd=ROOT / "tests", env=environment, check=False, accepted=fine)
         if not report.is_file():
             raise StepFailed(f"pytest wrote no report; {tail(ended.log)}")
         found = pytest_counts(report)
-        # Either pass may have no test of those that were asked for.
-        if found.failed == 0 and ended.exit_code not in (0, NO_TESTS):
+        if found.failed == 0 and ended.exit_code not in fine:
             found.failed = 1
             found.failures.append(f"pytest itself, exit code {ended.exit_code}: see {relative(ended.log)}")
         counts.add(found)
@@ -144,14 +147,25 @@ def pytest_counts(report: Path) -> Counts:
     """The counts of a JUnit report as pytest writes it; an error while collecting counts as a failure."""
     counts = Counts()
     for case in xml.etree.ElementTree.parse(report).iter("testcase"):
-        if case.find("failure") is not None or case.find("error") is not None:
+        failures = [*case.findall("failure"), *case.findall("error")]
+        if failures:
             counts.failed += 1
-            counts.failures.append(f"{case.get('classname')}::{case.get('name')} (pytest)")
+            said = "\n".join(failure.get("message", "") for failure in failures)
+            counts.failures.append(f"{case.get('classname')}::{case.get('name')} (pytest){shortened(said)}")
         elif case.find("skipped") is not None:
             counts.skipped += 1
         else:
             counts.passed += 1
     return counts
+
+
+def shortened(text: str) -> str:
+    """The first and the last lines of what a failed test said, each on a line of its own below the test's name."""
+    lines = text.splitlines()
+    if len(lines) > FIRST_LINES + LAST_LINES:
+        left_out = len(lines) - FIRST_LINES - LAST_LINES
+        lines = [*lines[:FIRST_LINES], f"({left_out} more lines)", *lines[-LAST_LINES:]]
+    return "".join(f"\n    {line[:LINE_CHARACTERS]}" for line in lines)
 
 
 if __name__ == "__main__":
