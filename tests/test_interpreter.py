@@ -217,6 +217,14 @@ def test_a_relative_folder_on_pythonpath_is_one_of_the_project(node):
         assert there == os.path.join(os.path.dirname(script), "lib", "there.py"), done.stderr
 
 
+def test_an_environment_in_the_working_directory_may_be_named_without_a_slash(node):
+    node.zip({"main.py": "import sys; print(sys.prefix)"})
+    subprocess.run([USABLE[0], "-m", "venv", "--without-pip", node.folder / ".venv"], check=True)
+    for _ in ("not known yet", "known"):
+        done = node.dray("--python", ".venv", "p.zip", "main.py")
+        assert done.stdout == f"{node.folder / '.venv'}\n", done.stderr
+
+
 @pytest.mark.parametrize("loading", ["library", "hosted"])
 def test_a_zip_that_brings_an_environment_is_run_by_that_one(node, loading):
     base = next((python for python in USABLE if python.startswith("/usr/bin/")), USABLE[0])

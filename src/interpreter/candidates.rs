@@ -75,20 +75,24 @@ impl Candidate {
         }
     }
 
-    /// What a person named: a file, a bare name to look up on PATH, or the folder of an environment or installation.
+    /// What a person named: a file, a bare name to look up on PATH, or the folder of an environment or installation. A
+    /// bare name that is not on PATH may be such a folder, as in `--python .venv`, and is no file.
     pub fn named(name: &Path, source: Source, search_path: Option<&OsStr>) -> Candidate {
         if name.components().count() == 1 && !name.as_os_str().as_bytes().contains(&b'/') && name != Path::new("..") {
             let found = path_folders(search_path)
                 .map(|folder| folder.join(name))
                 .find(|path| startable(path).is_ok());
-            return match found {
-                Some(path) => Candidate::file(path, source),
-                None => Candidate {
-                    path: name.to_owned(),
-                    source,
-                    state: Err(Refusal::NotOnPath),
-                },
-            };
+            match found {
+                Some(path) => return Candidate::file(path, source),
+                None if name.is_dir() => {}
+                None => {
+                    return Candidate {
+                        path: name.to_owned(),
+                        source,
+                        state: Err(Refusal::NotOnPath),
+                    };
+                }
+            }
         }
         // Absolute, since the worker is started in another folder; symbolic links and `..` stay.
         let path = std::path::absolute(name).unwrap_or_else(|_| name.to_owned());
