@@ -2,8 +2,8 @@
 
 use super::{
     super::{
-        Batch, Column, Connection, Dialect, Error, Interrupt, LogicalType, ReadLane, Reader, Relation, Resources,
-        Source, WireFormat,
+        Batch, Column, Connection, Dialect, Error, LogicalType, ReadLane, Reader, Relation, Resources, Source,
+        WireFormat,
         lines::{self, InDoubt, Lines},
     },
     binary::{self, BadCell, Cell},
@@ -11,6 +11,7 @@ use super::{
     copy::{self, About, Facts, Ready},
     snapshot,
 };
+use crate::odbc::Interrupt;
 
 /// The bulk lane out.
 pub(in crate::database) struct CopyRead;
