@@ -11,7 +11,7 @@ help:
 	@echo 'make demo    build dray and run a zipped project with it: real tables of three databases, copied into one'
 	@echo 'make test    every Rust and Python test, with private database servers (PYTEST="-k copy" narrows the Python ones)'
 	@echo 'make test-long  the same at length: 10,000 random tables instead of 200, 300 runs killed instead of 10, dist/ optimized'
-	@echo 'make lint    formatting, clippy, ruff, types'
+	@echo 'make lint    formatting, clippy, links of the documentation, ruff, types'
 	@echo 'make bench   dray beside its peers, 40 minutes; bench-quick: 2 minutes; bench-full: hours (BENCH="--peers duckdb")'
 	@echo 'make build   the release executable and its native module, in target/release/'
 	@echo 'make dist    what users are given, in dist/: one executable for any node, a wheel, a .deb, licences, checksums'

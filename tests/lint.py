@@ -1,4 +1,4 @@
-"""`make lint`: formatting, clippy, ruff, the types of the Python package. Standard library only, Python 3.9 and up."""
+"""`make lint`: formatting, clippy, links in the documentation, ruff, the types of the Python package. Standard library only, Python 3.9 and up."""
 
 from __future__ import annotations
 
@@ -52,6 +52,7 @@ def main() -> int:
             "-D",
             "warnings",
         ],
+        "cargo doc": ["cargo", "doc", "--workspace", "--no-deps", "--document-private-items", "--locked"],
         "ruff check": [*ruff, "check", *cache, "python", "tests", "packaging", "benches"],
         "ruff format": [*ruff, "format", "--check", *cache, "python", "tests", "packaging", "benches"],
         "mypy": [*mypy, "python/dray"],

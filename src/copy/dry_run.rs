@@ -103,7 +103,7 @@ pub struct Statement {
 /// entry.
 ///
 /// # Errors
-/// Those of [`super::run`].
+/// Those of [`super::run()`].
 pub fn dry_run(request: &Request, search: &DriverSearch, interrupt: &Interrupt) -> Result<DryRun, Box<TableError>> {
     let pool = Pool::new(search, request.patience);
     let Begun {

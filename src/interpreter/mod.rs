@@ -1,6 +1,6 @@
 //! Finds a Python, probes it, loads it, and lays out the payload.
 //!
-//! The supervisor calls [`find`] with what the command line, the environment and the project say, and gets an
+//! The supervisor calls [`find()`] with what the command line, the environment and the project say, and gets an
 //! [`Interpreter`]: plain values that go into the run folder and can be printed by a dry run. The worker calls
 //! [`run_python`] with it, or becomes what [`command_of`] says. In between, [`LaidOut`] puts the Python package `dray` and
 //! its native module where the worker and its children import it from.

@@ -255,7 +255,7 @@ impl Birth {
         }
     }
 
-    /// In the worker's process. Allocates nothing: the memory may be the keeper's still ([`Program::start`]).
+    /// In the worker's process. Allocates nothing: the memory may be the keeper's still ([`super::program::Program::start`]).
     fn apply(&self) {
         if self.leaves_group {
             let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));

@@ -1,6 +1,6 @@
 //! Pumps: what the script prints goes through a pipe and a mask on its way to this process's own stdout and stderr.
 //!
-//! Used only where there is something to mask, and only for streams where that makes sense ([`Pumps::decide`]); every other
+//! Used only where there is something to mask, and only for streams where that makes sense ([`Redirection::decide`]); every other
 //! stream is the script's own, as it was inherited. Each pipe is read by a thread of the supervisor. A line that is
 //! printed wakes it at once; after that it looks again a millisecond later at the earliest, so that a script that prints
 //! much does not pay for a wake-up with each line.

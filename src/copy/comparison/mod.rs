@@ -107,7 +107,7 @@ pub struct Comparison {
 /// by the source's primary key, else the target's.
 ///
 /// # Errors
-/// Those of [`super::run`]. A table that cannot be compared has its error in its entry.
+/// Those of [`super::run()`]. A table that cannot be compared has its error in its entry.
 pub fn compare(request: &Request, search: &DriverSearch, interrupt: &Interrupt) -> Result<Comparison, Box<TableError>> {
     let started = Instant::now();
     let pool = Pool::new(search, request.patience);

@@ -12,7 +12,7 @@ use std::{
 use super::libmariadb::{Library, Mysql};
 use crate::odbc::Interrupt;
 
-/// The file name of a `LOAD DATA LOCAL INFILE` that [`Client::load`] feeds; no such file is ever opened.
+/// The file name of a `LOAD DATA LOCAL INFILE` that [`super::client::Client::load`] feeds; no such file is ever opened.
 pub(super) const INFILE_NAME: &str = "dray";
 
 /// The file of one connection.
