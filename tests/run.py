@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
 import xml.etree.ElementTree
 from dataclasses import dataclass, field
@@ -69,6 +70,8 @@ def main() -> int:
     try:
         require_python()
         stop_on_signals()
+        # A shell's background job ignores it, and so would all that the tests start to interrupt it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         debian.require_cargo()
         needed = [*debian.for_browsing(), *debian.for_compiling(), *debian.for_virtual_environments()]
         debian.require(steps, [*PACKAGES, *needed])
