@@ -1,4 +1,7 @@
-"""`make lint`: formatting, clippy, links in the documentation, ruff, the types of the Python package. Standard library only, Python 3.9 and up."""
+"""`make lint`: formatting, clippy, links in the documentation, ruff, the types of the Python package.
+
+Standard library only, Python 3.9 and up.
+"""
 
 from __future__ import annotations
 
