@@ -55,7 +55,8 @@ _LONGEST_KEPT_BYTES = 1024 * 1024
 _has_warned = False
 """Whether a warning was shown."""
 
-_hook_before = sys.unraisablehook
+_hook_before: "Optional[Callable[[sys.UnraisableHookArgs], Any]]" = None
+"""What `sys.unraisablehook` was before this module's own took its place."""
 
 _script_has_ended = False
 """Whether all that is left is what Python does by itself: it waits for threads, and runs exit handlers."""
@@ -217,7 +218,7 @@ def _begins_stop(signum: int, frame: "Optional[FrameType]") -> bool:
             _run.append(f'{{"event":"stopped_late","signal":{int(signum)}}}\n'.encode())
         except OSError:
             pass  # a full disk must not keep the script from being stopped
-    elif sys.unraisablehook is not _tell_again_if_lost:
+    elif _hook_before is None:
         _hook_before, sys.unraisablehook = sys.unraisablehook, _tell_again_if_lost
     return True
 
@@ -239,7 +240,8 @@ def _tell_again_if_lost(unraisable: "sys.UnraisableHookArgs") -> None:
                     signal.signal(again, handler)
             _thread.start_new_thread(_send_soon, (signum,))
             return
-    _hook_before(unraisable)
+    if _hook_before is not None:
+        _hook_before(unraisable)
 
 
 def _send_soon(signum: int) -> None:
