@@ -574,6 +574,30 @@ finally:
     assert "Exception ignored" not in stderr
 
 
+@each_way
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_is_not_turned_into_another_exception_while_a_class_is_made(start, project, task, way, sent):
+    source = f"""
+import time
+class Field:
+    def __set_name__(self, owner, name):
+        {READY}        for _ in range(5): time.sleep(0.1)
+try:
+    try:
+        class Row: field = Field()
+    except Exception as error:
+        print(repr(error), flush=True)
+    {WAIT}
+finally:
+    print("finally", flush=True)
+"""
+    process = start("run", project({"main.py": source}), "main.py", cwd=task.folder, env=way)
+    started(process)
+    process.send_signal(sent)
+    rest, stderr = process.communicate(timeout=20)
+    assert (process.returncode, rest) == (128 + sent, "finally\n"), stderr
+
+
 def test_other_exceptions_that_python_drops_are_told_of_after_a_signal_as_before_it(start, project, task):
     source = f"""
 import time

@@ -42,7 +42,7 @@ _MAIN_PROCESS = os.getpid()
 _TERMINATED_EXIT_CODE = 128 + signal.SIGTERM
 
 _SOON_SECONDS = 0.01
-"""After which what Python was in when it lost an exception is over, most likely; if not, it is tried once more."""
+"""After which the function that would lose an exception is over, most likely; if not, it is tried once more."""
 
 # Any does: the source is compared as a whole.
 _HASH_KEY = 0
@@ -207,8 +207,7 @@ def _repeated(signum: int, frame: "Optional[FrameType]") -> None:
 def _begins_stop(signum: int, frame: "Optional[FrameType]") -> bool:
     """Whether the script is to be told here and now."""
     global _hook_before
-    if frame is not None and frame.f_code is _tell_again_if_lost.__code__:
-        # An exception in the hook is lost as well.
+    if _keeps_exceptions_in(frame):
         _thread.start_new_thread(_send_soon, (signum,))
         return False
     _ignore_repeats()
@@ -221,6 +220,19 @@ def _begins_stop(signum: int, frame: "Optional[FrameType]") -> bool:
     elif _hook_before is None:
         _hook_before, sys.unraisablehook = sys.unraisablehook, _tell_again_if_lost
     return True
+
+
+def _keeps_exceptions_in(frame: "Optional[FrameType]") -> bool:
+    """Whether Python is in a function that is soon over, and out of which no exception comes as what it is.
+
+    Up to Python 3.11 it is a RuntimeError that comes out of a `__set_name__`, and each field of a dataclass has one.
+    """
+    while frame is not None:
+        code = frame.f_code
+        if code is _tell_again_if_lost.__code__ or (code.co_name == "__set_name__" and sys.version_info < (3, 12)):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _tell_again_if_lost(unraisable: "sys.UnraisableHookArgs") -> None:
