@@ -598,6 +598,32 @@ finally:
     assert (process.returncode, rest) == (128 + sent, "finally\n"), stderr
 
 
+@each_way
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_is_not_lost_while_warnings_are_loaded(start, project, task, tmp_path, way, sent):
+    # By dray, as soon as the script looks at the module; up to Python 3.11 `import` drops what is raised meanwhile.
+    members = {
+        "main.py": f"""
+import time
+try:
+    import warnings
+    {WAIT}
+    print("not told", flush=True)
+finally:
+    print("finally", flush=True)
+""",
+        "warnings.py": f"import time\n{READY}for _ in range(5): time.sleep(0.1)\n",
+    }
+    # Without packages, some of which have Python load it while it starts.
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "empty"], check=True)
+    arguments = ("--python", tmp_path / "empty", project(members), "main.py")
+    process = start("run", *arguments, cwd=task.folder, env=way)
+    started(process)
+    process.send_signal(sent)
+    rest, stderr = process.communicate(timeout=20)
+    assert (process.returncode, rest) == (128 + sent, "finally\n"), stderr
+
+
 def test_other_exceptions_that_python_drops_are_told_of_after_a_signal_as_before_it(start, project, task):
     source = f"""
 import time

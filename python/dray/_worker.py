@@ -226,10 +226,12 @@ def _keeps_exceptions_in(frame: "Optional[FrameType]") -> bool:
     """Whether Python is in a function that is soon over, and out of which no exception comes as what it is.
 
     Up to Python 3.11 it is a RuntimeError that comes out of a `__set_name__`, and each field of a dataclass has one.
+    Nothing comes out of the look at a module's `__spec__` with which `import` has `warnings` loaded here.
     """
+    own = (_tell_again_if_lost.__code__, _UnloadedWarnings.__getattribute__.__code__)
     while frame is not None:
         code = frame.f_code
-        if code is _tell_again_if_lost.__code__ or (code.co_name == "__set_name__" and sys.version_info < (3, 12)):
+        if code in own or (code.co_name == "__set_name__" and sys.version_info < (3, 12)):
             return True
         frame = frame.f_back
     return False
