@@ -249,9 +249,7 @@ def _tell_again_if_lost(unraisable: "sys.UnraisableHookArgs") -> None:
         place = place.tb_next
     for signum, own in _OWN_HANDLERS:
         if place is not None and place.tb_frame.f_code is own.__code__:
-            for again, handler in _OWN_HANDLERS:
-                if signal.getsignal(again) is _repeated:
-                    signal.signal(again, handler)
+            _expect_signals()
             _thread.start_new_thread(_send_soon, (signum,))
             return
     if _hook_before is not None:
@@ -270,6 +268,13 @@ def _ignore_repeats() -> None:
     for signum, own in _OWN_HANDLERS:
         if signal.getsignal(signum) is own:
             signal.signal(signum, _repeated)
+
+
+def _expect_signals() -> None:
+    """Takes `_ignore_repeats` back."""
+    for signum, own in _OWN_HANDLERS:
+        if signal.getsignal(signum) is _repeated:
+            signal.signal(signum, own)
 
 
 _OWN_HANDLERS = ((signal.SIGTERM, _terminate), (signal.SIGINT, _interrupt))
